@@ -1,0 +1,1 @@
+"""Background subtraction for time-lapse microscopy larger than memory."""

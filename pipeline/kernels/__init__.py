@@ -1,0 +1,1 @@
+"""Fast exact filters on NumPy arrays: one thread each, no dask, no config."""

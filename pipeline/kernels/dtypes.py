@@ -1,0 +1,41 @@
+"""Which dtype holds the exact result of a filter."""
+
+import numpy as np
+
+SUPPORTED: tuple[np.dtype, ...] = tuple(
+    np.dtype(name)
+    for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+)
+
+
+def unsigned_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of a difference that is never negative.
+
+    An image minus its own opening or minimum spans at most the width of the
+    type, so the unsigned type of the same width holds it. Floats stay.
+
+    >>> unsigned_dtype(np.dtype("int16")), unsigned_dtype(np.dtype("float32"))
+    (dtype('uint16'), dtype('float32'))
+    """
+    return dtype if dtype.kind == "f" else np.dtype(f"uint{8 * dtype.itemsize}")
+
+
+def signed_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of a difference of two values of `dtype`, of either sign.
+
+    >>> signed_dtype(np.dtype("uint16")), signed_dtype(np.dtype("int8"))
+    (dtype('int32'), dtype('int16'))
+    """
+    return dtype if dtype.kind == "f" else np.dtype(f"int{16 * dtype.itemsize}")
+
+
+def float_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the floating dtype in which linear filters of `dtype` are given.
+
+    float32 holds every value of the types up to 16 bits; wider ones get float64.
+
+    >>> float_dtype(np.dtype("uint16")), float_dtype(np.dtype("int32"))
+    (dtype('float32'), dtype('float64'))
+    """
+    narrow = dtype.itemsize <= 2 or dtype == np.float32
+    return np.dtype(np.float32 if narrow else np.float64)
