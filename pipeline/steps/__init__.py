@@ -1,0 +1,14 @@
+"""The operators, one a file; importing this package registers all of them."""
+
+import importlib
+import pkgutil
+
+from pipeline.step import REGISTRY
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+CLASSES = {step.__name__: step for step in REGISTRY.values()}
+"""Step class by its own name, for `pipeline.WhiteTophat` and its kin."""
+
+__all__ = ["CLASSES"]

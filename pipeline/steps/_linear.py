@@ -1,0 +1,68 @@
+"""What the Gaussian steps share: sigmas, border modes, halos."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.errors import RequestError
+from pipeline.image import ImageSpec
+from pipeline.kernels import gaussian
+from pipeline.kernels.dtypes import float_dtype
+from pipeline.step import Step
+from pipeline.units import Extent, Quantity
+
+# Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.
+WIDEST = 10
+
+
+def check_sigma(extent: Extent) -> Extent:
+    """Return a sigma if it is above 0, or 0 on some axes only.
+
+    Raises
+    ------
+    ValueError
+        It is not.
+    """
+    values: list[Quantity] = list(extent.values()) if isinstance(extent, Mapping) else [extent]
+    if any(quantity.value < 0 for quantity in values) or all(quantity.value == 0 for quantity in values):
+        raise ValueError(f"{min(q.value for q in values):g} is not above 0; give a sigma above 0")
+    return extent
+
+
+class LinearStep(Step, ABC):
+    """A step made of Gaussian filters."""
+
+    mode: Literal["nearest", "reflect", "mirror", "constant"] = "nearest"
+    truncate: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)] = 4
+
+    def reach(self, field: str) -> dict[str, int]:
+        """Return how far the Gaussian of a resolved sigma looks along each axis, in px."""
+        sigmas = zip(self.along, self.pixels(field, self.along), strict=True)
+        return {axis: gaussian.reach(sigma, self.truncate) if sigma > 0 else 0 for axis, sigma in sigmas}
+
+    def check(self, spec: ImageSpec) -> None:
+        """Refuse a sigma that is far wider than the image (resolved step).
+
+        Raises
+        ------
+        RequestError
+            A sigma is not below ten times the longest axis that the step works along.
+        """
+        longest = max(spec.sizes[axis] for axis in self.along)
+        for name in self.lengths:
+            widest = max(self.pixels(name, self.along))
+            if not math.isfinite(widest) or widest >= WIDEST * longest:
+                raise RequestError(
+                    f"is {widest:g} px and the longest axis of {self.along} has {longest} px",
+                    "give a smaller one", name,
+                )  # fmt: skip
+
+    def out_dtype(self, dtype: np.dtype) -> np.dtype:
+        """Return float32, or float64 for float64, int32 and uint32."""
+        return float_dtype(dtype)

@@ -1,0 +1,97 @@
+"""Opening subtracted, with a size of its own for the minimum and for the maximum."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import field_validator
+
+from pipeline.kernels import morphology
+from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
+from pipeline.step import Length
+from pipeline.steps._flat import FlatStep, check_size
+from pipeline.units import Extent
+
+
+class SubtractOpening(FlatStep):
+    """Subtract a maximum filter of a minimum filter, each over a box of its own size.
+
+    With equal sizes it is a white top-hat with a box. With a maximum larger than the
+    minimum the background may lie above the image: such pixels come out negative, which is
+    why the result is then signed.
+
+    Parameters
+    ----------
+    minimum_size, maximum_size : number, text or mapping
+        Sides of the boxes: odd numbers of px, lengths in physical units, or one for each axis.
+    along : str
+        The axes it works along, "yx" by default.
+    channels : list of str or int
+        The channels it is applied to; the others pass untouched.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape of the input; where maximum ≤ minimum on every axis the unsigned type of the same
+        width, else the next wider signed type (uint16 gives int32). Floats stay.
+
+    Raises
+    ------
+    RequestError
+        A size is not odd, or half of it is not below the longest axis that it works along.
+
+    References
+    ----------
+    Equals `image - maximum_filter(minimum_filter(image, minimum_size), maximum_size)` of
+    scipy.ndimage, in a type that holds the difference.
+
+    Examples
+    --------
+    >>> SubtractOpening(minimum_size=1, maximum_size=3)(np.array([[7, 7, 9, 7, 7]], np.uint8))
+    array([[ 0, -2,  0, -2,  0]], dtype=int16)
+    """
+
+    minimum_size: Length
+    maximum_size: Length
+
+    examples = (
+        {"minimum_size": 5, "maximum_size": 5},
+        {"minimum_size": 3, "maximum_size": 7},
+        {"minimum_size": 7, "maximum_size": {"y": 3, "x": 5}},
+    )
+
+    @field_validator("minimum_size", "maximum_size")
+    @classmethod
+    def _odd(cls, size: Extent) -> Extent:
+        # One of the two may be 1 px, which leaves that filter out: sweeps do that.
+        return size if getattr(size, "value", 0) == 1 else check_size(size)
+
+    def halo(self) -> dict[str, int]:
+        """Return half of both sizes, summed."""
+        first = self.footprint_of("minimum_size", self.along).reach
+        second = self.footprint_of("maximum_size", self.along).reach
+        return {axis: sum(both) for axis, *both in zip(self.along, first, second, strict=True)}
+
+    @property
+    def signed(self) -> bool:
+        """Whether the background can lie above the image (resolved step)."""
+        pairs = zip(
+            self.pixels("minimum_size", self.along), self.pixels("maximum_size", self.along), strict=True
+        )
+        return any(maximum > minimum for minimum, maximum in pairs)
+
+    def out_dtype(self, dtype: np.dtype) -> np.dtype:
+        """Return the unsigned type of the same width, or the next wider signed one; floats stay."""
+        return signed_dtype(dtype) if self.signed else unsigned_dtype(dtype)
+
+    def value_range(self, low: float, high: float) -> tuple[float, float]:
+        """Return 0 to the whole range, or the range either way."""
+        return (low - high if self.signed else 0), high - low
+
+    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
+        """Return the kernel's scratch."""
+        footprints = self.footprint_of("minimum_size", axes), self.footprint_of("maximum_size", axes)
+        return morphology.working_bytes(shape, dtype, footprints)
+
+    def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
+        """Return the block minus the maximum of its minimum."""
+        minimum, maximum = self.footprint_of("minimum_size", axes), self.footprint_of("maximum_size", axes)
+        return morphology.subtract_opening(block, minimum, maximum)

@@ -1,0 +1,179 @@
+"""Lengths and durations, with their units, and their way into pixels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import RequestError
+
+PX = "px"
+_METRE = {
+    "angstrom": 1e-10, "picometer": 1e-12, "nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3,
+    "centimeter": 1e-2, "decimeter": 1e-1, "meter": 1.0, "kilometer": 1e3, "inch": 0.0254,
+}  # fmt: skip
+_SECOND = {
+    "nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0,
+    "hour": 3600.0, "day": 86400.0,
+}  # fmt: skip
+_SHORT = {
+    "angstrom": "Å", "picometer": "pm", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm",
+    "centimeter": "cm", "decimeter": "dm", "meter": "m", "kilometer": "km", "inch": "in",
+    "nanosecond": "ns", "microsecond": "µs", "millisecond": "ms", "second": "s", "minute": "min",
+    "hour": "h", "day": "d",
+}  # fmt: skip
+_ALIASES = {
+    "um": "micrometer", "μm": "micrometer", "micron": "micrometer", "microns": "micrometer",
+    "a": "angstrom", "us": "microsecond", "μs": "microsecond", "sec": "second",
+    "secs": "second", "hr": "hour", "hrs": "hour", "mins": "minute", "msec": "millisecond",
+}  # fmt: skip
+_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d]+)\s*")
+
+# Rounding before a floor would otherwise turn 24.9999994 px, which is 8.125 µm at an
+# ImageJ scale of 0.325 µm, into 24.
+SNAP_DIGITS = 3
+
+
+def unit_name(text: str) -> str:
+    """Return the NGFF (UDUNITS) name of a unit.
+
+    Raises
+    ------
+    RequestError
+        The unit is not known.
+
+    Examples
+    --------
+    >>> unit_name("µm"), unit_name("seconds"), unit_name("micrometre")
+    ('micrometer', 'second', 'micrometer')
+    """
+    known = {short.lower(): name for name, short in _SHORT.items()} | _ALIASES
+    plain = text.strip().lower()
+    singular = plain.removesuffix("s") if len(plain) > 3 else plain
+    for word in (plain, singular, singular.replace("metre", "meter")):
+        if word in _SHORT:
+            return word
+        if word in known:
+            return known[word]
+    raise RequestError(f"{text!r} is not a unit that bgone knows", "use nm, um, mm, ms, s, min or h")
+
+
+def short_unit(name: str) -> str:
+    """Return the symbol of a unit: µm for micrometer; a name unknown here as it is."""
+    return _SHORT.get(name, name)
+
+
+def ratio(unit: str, other: str) -> float:
+    """Return how many of `other` make one `unit`.
+
+    Raises
+    ------
+    RequestError
+        One is a length and the other a duration.
+    """
+    for table in (_METRE, _SECOND):
+        if unit in table and other in table:
+            return table[unit] / table[other]
+    raise RequestError(
+        f"{short_unit(unit)} cannot be converted to {short_unit(other)}", "use a unit of the axis"
+    )
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A length along an axis: a number of pixels, or a number with a unit.
+
+    Examples
+    --------
+    >>> Quantity.parse(25), Quantity.parse("8 um")
+    (Quantity(value=25, unit='px'), Quantity(value=8.0, unit='micrometer'))
+    """
+
+    value: float
+    unit: str = PX
+
+    @classmethod
+    def parse(cls, raw: object) -> Quantity:
+        """Read a number (pixels) or a text such as "8 um".
+
+        Raises
+        ------
+        RequestError
+            It is neither, not finite, or its unit is not known.
+        """
+        if isinstance(raw, Quantity):
+            return raw
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise RequestError(f"{raw!r} is not a length", "give a number of px, or a text such as '8 um'")
+        if isinstance(raw, int | float):
+            if not math.isfinite(raw):
+                raise RequestError(f"{raw} is not a finite number", "give a number of px")
+            return cls(raw)
+        match = _QUANTITY.fullmatch(raw)
+        if match is None:
+            raise RequestError(
+                f"{raw!r} is a text without a number and a unit",
+                "give a number without quotes for px, or a number with a unit such as '8 um'",
+            )
+        if match[2].lower() in (PX, "pixel", "pixels"):
+            return cls(float(match[1]))
+        return cls(float(match[1]), unit_name(match[2]))
+
+    def pixels(self, scale: float | None, unit: str | None) -> float:
+        """Return it in pixels of size `scale` `unit`, snapped to 0.001 px.
+
+        Raises
+        ------
+        RequestError
+            It has a unit and the axis has no scale, or one of another kind.
+
+        Examples
+        --------
+        >>> Quantity.parse("8.125 um").pixels(0.3250000078, "micrometer")
+        25.0
+        """
+        if self.unit == PX:
+            return float(self.value)
+        if scale is None or unit is None or unit == PX:
+            raise RequestError(
+                f"{self} needs the size of a pixel, and the data does not say it",
+                "say it in input.scale, or give the length in px",
+            )
+        return round(self.value * ratio(self.unit, unit) / scale, SNAP_DIGITS)
+
+    def plain(self) -> float | str:
+        """Return it as the YAML has it.
+
+        >>> Quantity.parse("8.50 µm").plain(), Quantity.parse(3).plain()
+        ('8.5 um', 3)
+        """
+        return self.value if self.unit == PX else str(self).replace("µ", "u")
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {PX if self.unit == PX else short_unit(self.unit)}"
+
+
+Extent = Quantity | Mapping[str, Quantity]
+"""A length for every axis, or one for each axis by name."""
+
+
+def parse_extent(raw: object) -> Extent:
+    """Read a length, or a mapping from axis to length.
+
+    >>> parse_extent({"z": 1, "y": "2 um"})["y"]
+    Quantity(value=2.0, unit='micrometer')
+    """
+    if isinstance(raw, Mapping):
+        if not raw:
+            raise RequestError("no axis is given", "give a length for each axis, such as {y: 2, x: 2}")
+        return {str(axis): Quantity.parse(value) for axis, value in raw.items()}
+    return Quantity.parse(raw)
+
+
+def plain_extent(extent: Extent) -> object:
+    """Return it as the YAML has it."""
+    if isinstance(extent, Quantity):
+        return extent.plain()
+    return {axis: quantity.plain() for axis, quantity in extent.items()}
