@@ -98,3 +98,9 @@ class DataError(PipelineError):
     """The data was refused on the way: a NaN, or a value that the output dtype cannot hold."""
 
     exit_code = 5
+
+
+class InterruptedRunError(PipelineError):
+    """The user interrupted the run; the same command resumes it."""
+
+    exit_code = 130

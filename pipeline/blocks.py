@@ -1,0 +1,268 @@
+"""Which blocks and windows a run works in: whole planes where they fit, else the largest tile that does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipeline.budget import IN_FLIGHT, Memory, base_bytes, padded, task_bytes
+from pipeline.errors import RequestError
+from pipeline.image import ImageSpec
+from pipeline.machine import MIB
+from pipeline.step import Step
+from pipeline.tiling import Tiling
+
+SMALL_BLOCK = 4 * MIB
+"""Below this a task costs more than its pixels, so blocks take in more frames or planes."""
+
+LARGE_BLOCK = 16 * MIB
+"""Above this a plane is worth cutting where there would be fewer blocks than workers."""
+
+WINDOW = 256 * MIB
+"""Bytes of input in a window: a second or two of work, which is what a kill may lose."""
+
+WINDOW_BLOCKS = 512
+"""Blocks in a window at most, which bounds the graph."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Parameters
+    ----------
+    workers : int
+        Blocks at a time.
+    memory : int
+        Bytes for all processes on this machine.
+    cluster : str
+        "threads", "local" or "remote".
+    """
+
+    workers: int
+    memory: int
+    cluster: str = "threads"
+
+    @property
+    def processes(self) -> bool:
+        """Whether the workers are processes of this machine, started by the run."""
+        return self.cluster == "local"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be cut: the chain with its halo, the image, and the least that one task may write."""
+
+    steps: tuple[Step, ...]
+    halo: Mapping[str, int]
+    image: ImageSpec
+    output: ImageSpec
+    unit: Mapping[str, int]
+
+    def memory(self, block: Mapping[str, int], resources: Resources) -> Memory:
+        """Return what blocks of this size take."""
+        task = task_bytes(self.steps, self.image, self.output, block, self.halo)
+        blocks = math.prod(-(-size // block[axis]) for axis, size in self.image.sizes.items())
+        tasks = min(resources.workers, blocks)
+        return Memory(base_bytes(resources.workers, resources.processes), task, tasks, 0)
+
+    def least(self, axis: str) -> int:
+        """Return the smallest block along an axis that is whole units and holds a neighbour's halo."""
+        size, unit = self.image.sizes[axis], self.unit[axis]
+        return min(size, -(-max(unit, self.halo[axis]) // unit) * unit)
+
+    def block_bytes(self, block: Mapping[str, int]) -> int:
+        """Return the bytes of a block of the input."""
+        return math.prod(block.values()) * self.image.dtype.itemsize
+
+    def cut_axes(self, block: Mapping[str, int]) -> list[str]:
+        """Return the axes with a halo along which blocks have neighbours."""
+        return [axis for axis in block if self.halo[axis] and block[axis] < self.image.sizes[axis]]
+
+
+def choose_block(work: Work, resources: Resources) -> tuple[dict[str, int], Resources]:
+    """Return the block, and the resources that go with it (fewer workers where memory is short).
+
+    Raises
+    ------
+    RequestError
+        Not even one block of the least size fits into the memory.
+    """
+    sizes = work.image.sizes
+    whole = {axis: sizes[axis] if work.halo[axis] else min(sizes[axis], work.unit[axis]) for axis in sizes}
+    block = dict(whole)
+    while _too_much(work, block, resources):
+        smaller = _halve(work, block)
+        if smaller is not None:
+            block = smaller
+        elif resources.workers > 1:
+            resources, block = replace(resources, workers=resources.workers // 2), dict(whole)
+        else:
+            raise refusal(work, block, work.memory(block, resources), resources)
+    return _grow(work, _share_out(work, block, resources), resources), resources
+
+
+def _too_much(work: Work, block: Mapping[str, int], resources: Resources) -> bool:
+    memory = work.memory(block, resources)
+    # Blocks that wait for neighbours: at the least one row of blocks on either side of each worker.
+    shared = IN_FLIGHT * 3 * memory.tasks * work.block_bytes(block) if work.cut_axes(block) else 0
+    return memory.predicted + shared > resources.memory
+
+
+def _halve(work: Work, block: Mapping[str, int]) -> dict[str, int] | None:
+    ratios = {axis: block[axis] / work.least(axis) for axis in block if block[axis] > work.least(axis)}
+    if not ratios:
+        return None
+    axis = max(ratios, key=lambda name: (ratios[name], block[name]))
+    unit = work.unit[axis]
+    half = -(-block[axis] // (2 * unit)) * unit
+    return {**block, axis: max(work.least(axis), half if half < block[axis] else half - unit)}
+
+
+def _share_out(work: Work, block: dict[str, int], resources: Resources) -> dict[str, int]:
+    """Cut large planes until each worker has a block."""
+    while work.block_bytes(block) > LARGE_BLOCK and _count(work, block) < resources.workers:
+        smaller = _halve(work, block)
+        if smaller is None:
+            break
+        block = smaller
+    return block
+
+
+def _count(work: Work, block: Mapping[str, int]) -> int:
+    return math.prod(-(-size // block[axis]) for axis, size in work.image.sizes.items())
+
+
+def _grow(work: Work, block: dict[str, int], resources: Resources) -> dict[str, int]:
+    """Take in more planes or frames: whole stored chunks of the input, and enough work for a task."""
+    chunks = dict(zip(work.image.axes, work.image.chunks, strict=True))
+    for axis in reversed(work.image.axes):
+        if work.halo[axis]:
+            continue
+        size = work.image.sizes[axis]
+        aligned = min(size, math.lcm(block[axis], min(chunks[axis], size)))
+        for target in (aligned, 2 * aligned, 4 * aligned, 8 * aligned, 16 * aligned, 32 * aligned):
+            larger = {**block, axis: min(size, target)}
+            wanted = target == aligned or work.block_bytes(larger) <= SMALL_BLOCK
+            enough = target == aligned or _count(work, larger) >= 4 * resources.workers
+            if wanted and enough and not _too_much(work, larger, resources):
+                block = larger
+    return block
+
+
+def choose_window(work: Work, block: Mapping[str, int], resources: Resources) -> dict[str, int]:
+    """Return the window: blocks taken in from the last axis on until there is a window's work.
+
+    Along the axes with a halo a window should be the whole image, since it reads its halo again.
+    """
+    sizes = work.image.sizes
+    window = dict(block)
+    backwards = work.image.axes[::-1]
+    with_halo = [axis for axis in backwards if work.halo[axis]]
+    for axis in with_halo + [axis for axis in backwards if not work.halo[axis]]:
+        while window[axis] < sizes[axis]:
+            larger = {**window, axis: min(sizes[axis], 2 * window[axis])}
+            count = math.prod(-(-larger[name] // block[name]) for name in block)
+            few = count <= 4 * resources.workers
+            if count > WINDOW_BLOCKS or (work.block_bytes(larger) > WINDOW and not few):
+                break
+            if memory_of(work, block, larger, resources).predicted > resources.memory:
+                break
+            window = larger
+        if window[axis] < sizes[axis]:
+            break
+    return window
+
+
+def memory_of(
+    work: Work, block: Mapping[str, int], window: Mapping[str, int], resources: Resources
+) -> Memory:
+    """Return what a run in these blocks and windows takes."""
+    memory = work.memory(block, resources)
+    if not any(work.halo[axis] and block[axis] < window[axis] for axis in block):
+        return memory
+    read = math.prod(padded(window, work.halo, work.image.sizes)) * work.image.dtype.itemsize
+    windows = math.prod(-(-size // window[axis]) for axis, size in work.image.sizes.items())
+    return replace(memory, shared=min(IN_FLIGHT, windows) * read)
+
+
+def refusal(work: Work, block: Mapping[str, int], memory: Memory, resources: Resources) -> RequestError:
+    """Return the error that says how much memory is missing, and what to change."""
+    halo = ", ".join(f"{axis} {px}" for axis, px in work.halo.items() if px)
+    return RequestError(
+        f"the run needs {size_text(memory.predicted)} (blocks of {shape_text(block)} px with a halo of"
+        f" {halo or 'nothing'}, {memory.tasks} at a time) and may use {size_text(resources.memory)}",
+        "raise compute.memory, or lower compute.workers, output.chunks or the radii and sigmas",
+        "compute.memory",
+    )
+
+
+def size_text(count: float) -> str:
+    """Return bytes for a reader.
+
+    >>> size_text(3 * 2**30), size_text(1500)
+    ('3.0 GiB', '1.5 KiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024 or unit == "TiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def shape_text(block: Mapping[str, int]) -> str:
+    """Return axis lengths for a reader.
+
+    >>> shape_text({"y": 512, "x": 1024})
+    'y 512 × x 1024'
+    """
+    return " × ".join(f"{axis} {px}" for axis, px in block.items())
+
+
+def force(
+    work: Work, block: Mapping[str, int] | None, window: Mapping[str, int] | None, chosen: Tiling
+) -> Tiling:
+    """Return the tiling with what the config forces in place of what was chosen.
+
+    Raises
+    ------
+    RequestError
+        A forced block is not whole output chunks, or a forced window not whole blocks.
+    """
+    sizes = work.image.sizes
+    blocks, windows = dict(chosen.block), dict(chosen.window)
+    for field, forced in (("block", block), ("window", window)):
+        unknown = [axis for axis in forced or {} if axis not in sizes]
+        if unknown:
+            raise RequestError(
+                f"the image has no axis {unknown[0]!r} (it has {work.image.axes})", "name axes of the image",
+                f"compute.{field}",
+            )  # fmt: skip
+    for axis, px in (block or {}).items():
+        unit = work.unit[axis]
+        if px < sizes[axis] and px % unit:
+            raise RequestError(
+                f"{px} px along {axis} is not a multiple of the output's chunk, {unit} px",
+                f"say {-(-px // unit) * unit}, or give output.chunks", "compute.block",
+            )  # fmt: skip
+        blocks[axis] = min(px, sizes[axis])
+    for axis, size in sizes.items():
+        wanted = (window or {}).get(axis)
+        if wanted is None:
+            windows[axis] = min(size, -(-windows[axis] // blocks[axis]) * blocks[axis])
+            continue
+        if axis not in (block or {}) and wanted < blocks[axis] and wanted % work.unit[axis] == 0:
+            blocks[axis] = wanted
+        if wanted < size and wanted % blocks[axis]:
+            raise RequestError(
+                f"{wanted} px along {axis} is not a whole number of blocks of {blocks[axis]} px",
+                f"say {-(-wanted // blocks[axis]) * blocks[axis]}, or give compute.block", "compute.window",
+            )  # fmt: skip
+        windows[axis] = min(wanted, size)
+    for axis in sizes:
+        # A block that is shorter than the halo cannot hand its neighbour all that it needs.
+        if blocks[axis] < windows[axis] and blocks[axis] < work.halo[axis]:
+            blocks[axis] = min(windows[axis], -(-work.halo[axis] // blocks[axis]) * blocks[axis])
+            windows[axis] = min(sizes[axis], -(-windows[axis] // blocks[axis]) * blocks[axis])
+    return Tiling(sizes, blocks, windows, dict(work.halo))

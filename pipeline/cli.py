@@ -1,0 +1,148 @@
+"""The command line: thin; each command asks the room that does the work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pipeline.errors import PipelineError
+
+CONFIG = click.argument("config", type=click.Path())
+SETS = click.option(
+    "--set", "sets", multiple=True, metavar="PATH=VALUE",
+    help="Change the config: steps.0.radius=25, white_tophat.radius=25, compute.memory='4 GiB'.",
+)  # fmt: skip
+INPUT = click.option("--input", "input_path", metavar="PATH", help="Take this input instead of the config's.")
+OUTPUT = click.option("--output", "output_path", metavar="PATH", help="Write here instead of the config's output.")
+DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+
+
+class Group(click.Group):
+    """Lists its commands in the order in which a user meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of definition."""
+        return list(self.commands)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bgone", prog_name="bgone")
+def main_group() -> None:
+    """Background subtraction for time-lapse microscopy larger than memory."""
+
+
+def configured(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command over a config has."""
+    for option in (DEBUG, OUTPUT, INPUT, SETS, CONFIG):
+        command = option(command)
+    return command
+
+
+@main_group.command("run")
+@configured
+@click.option("--overwrite", is_flag=True, help="Replace an existing output, once the new one is whole.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run_command(
+    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
+    overwrite: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Run CONFIG, or go on where a run of it stopped."""
+    from pipeline.progress import Silent, progress_for
+    from pipeline.run import run
+
+    progress = Silent() if quiet else progress_for(sys.stderr)
+    summary = run(config, overwrite=overwrite, sets=sets, input=input_path, output=output_path, progress=progress)
+    click.echo(summary.text())
+
+
+@main_group.command("plan")
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def plan_command(
+    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool, as_json: bool
+) -> None:
+    """Show what would run, without reading a pixel."""
+    from pipeline.describe import plan_dict, plan_text
+    from pipeline.run import prepare
+
+    job = prepare(config, sets=sets, input=input_path, output=output_path)
+    if as_json:
+        click.echo(json.dumps(plan_dict(job.plan, job.source.path), indent=2))
+    else:
+        click.echo(plan_text(job.plan, job.source.path, job.source.extras()))
+
+
+@main_group.command("steps")
+@click.argument("name", required=False)
+@DEBUG
+def steps_command(name: str | None, debug: bool) -> None:
+    """List the steps, or explain the step NAME."""
+    from pipeline.catalogue import describe_step, list_steps
+
+    click.echo(list_steps() if name is None else describe_step(name))
+
+
+@main_group.command("schema")
+@DEBUG
+def schema_command(debug: bool) -> None:
+    """Print the JSON schema of a config, for editors."""
+    from pipeline.catalogue import config_schema
+
+    click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@main_group.command("info")
+@click.argument("path")
+@click.option("--axes", help="The axes of a stack that does not say them.")
+@click.option("--series", type=int, help="Which image of a file with several.")
+@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@DEBUG
+def info_command(
+    path: str, axes: str | None, series: int | None, level: int, as_json: bool, debug: bool
+) -> None:
+    """Show axes, shape, dtype, chunks, scale and channels of any input."""
+    from pipeline.describe import info_dict, info_text
+    from pipeline.read import open_source
+
+    source = open_source(path, axes=axes, series=series, level=level)
+    if as_json:
+        click.echo(json.dumps(info_dict(source.path, source.spec), indent=2, ensure_ascii=False))
+    else:
+        click.echo(info_text(source.path, source.spec, source.extras()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    A user's mistake is a line on stderr, not a traceback, unless `--debug` is given.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        main_group.main(given, prog_name="bgone", standalone_mode=False)
+    except PipelineError as error:
+        if "--debug" in given:
+            raise
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return error.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        print(f"error: {error.format_message()}; see bgone --help", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; there is nobody to tell.
+        sys.stderr.close()
+        return 0
+    return 0

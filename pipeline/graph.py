@@ -1,0 +1,253 @@
+"""A plan's window as a lazy array: read, overlap, filter, trim, store.
+
+The only caller of `map_overlap`. Blocks that need no neighbour (whole planes) become one
+task each, from file to file: read, filter and store are fused by dask. Where a plane is
+cut, `map_overlap` hands each block the halo of its neighbours, so that every pixel of the
+window is read once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, PipelineError
+from pipeline.image import ImageSpec, Region
+from pipeline.read import Source
+from pipeline.step import Step, apply_step, chain_dtype, chain_halo, register_applier
+from pipeline.tiling import Cut
+
+BlockId = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ApplyChain:
+    """Filter one block that carries its halo, and return what is kept of it.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        Resolved.
+    axes : str
+        The axes of the block.
+    cuts : tuple of Cut
+        How each axis of the window is cut.
+    refuse_nan : bool
+        Whether a NaN in the block stops the run.
+    """
+
+    steps: tuple[Step, ...]
+    axes: str
+    cuts: tuple[Cut, ...]
+    refuse_nan: bool = False
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Return the filtered block, trimmed."""
+        assert block_id is not None
+        reads = [cut.reads[index] for cut, index in zip(self.cuts, block_id, strict=True)]
+        # dask does not check what a task gives: a block of another shape would shift every pixel.
+        assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
+        origin = tuple(start for start, _ in reads)
+        if self.refuse_nan and block.dtype.kind == "f":
+            check_nan(block, self.axes, origin)
+        for step in self.steps:
+            expected = step_result_dtype(step, block.dtype)
+            block = apply_step(step, block, self.axes, origin)
+            assert block.dtype == expected, (step.name, block.dtype, expected)
+        keep = tuple(
+            slice(cut.edges[index] - start, cut.edges[index + 1] - start)
+            for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
+        )
+        return block[keep]
+
+
+def step_result_dtype(step: Step, dtype: np.dtype) -> np.dtype:
+    """Return the dtype after one step."""
+    return chain_dtype((step,), dtype)
+
+
+def check_nan(block: NDArray, axes: str, origin: tuple[int, ...]) -> None:
+    """Refuse a block that holds a NaN.
+
+    Raises
+    ------
+    DataError
+        Naming its first NaN pixel.
+    """
+    # A sum is NaN where a pixel is, and costs no temporary; infinities of both signs make one too.
+    if np.isnan(np.sum(block, dtype=np.float64)) and np.isnan(block).any():
+        place = np.argwhere(np.isnan(block))[0]
+        where = ", ".join(f"{axis} {first + at}" for axis, first, at in zip(axes, origin, place, strict=True))
+        raise DataError(
+            f"the input holds a NaN at {where} (block at {', '.join(map(str, origin))})",
+            "mend the data, or set input.nan: propagate", "input.nan",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WindowReader:
+    """A window with its outer halo, as something that dask can slice.
+
+    Parameters
+    ----------
+    source : Source
+        Where the pixels are.
+    cuts : tuple of Cut
+        How each axis of the window is cut.
+    """
+
+    source: Source
+    cuts: tuple[Cut, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis, the outer halo included."""
+        return tuple(cut.end - cut.begin for cut in self.cuts)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.cuts)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a pixel."""
+        return self.source.spec.dtype
+
+    def __getitem__(self, part: Region) -> NDArray:
+        """Read one chunk."""
+        region = tuple(
+            slice(cut.begin + wanted.start, cut.begin + wanted.stop)
+            for cut, wanted in zip(self.cuts, part, strict=True)
+        )
+        return self.source.read(region)
+
+
+@dataclass(frozen=True)
+class StoreBlock:
+    """Hand a finished block to the writer, with its place in the image.
+
+    Parameters
+    ----------
+    store : callable
+        `(region, block) → receipt`, picklable.
+    cuts : tuple of Cut
+        How each axis of the window is cut.
+    """
+
+    store: Callable[[Region, NDArray], Any]
+    cuts: tuple[Cut, ...]
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Store the block and return its receipt, in an array of one."""
+        assert block_id is not None
+        region = tuple(
+            slice(cut.edges[index], cut.edges[index + 1])
+            for cut, index in zip(self.cuts, block_id, strict=True)
+        )
+        receipt = np.empty((1,) * block.ndim, object)
+        receipt[(0,) * block.ndim] = self.store(region, block)
+        return receipt
+
+
+def filtered(array: da.Array, chain: ApplyChain) -> da.Array:
+    """Return the chain applied to an array whose chunks are `chain.cuts`'."""
+    dtype = chain_dtype(chain.steps, array.dtype)
+    halo = chain_halo(chain.steps, chain.axes)
+    depth = {
+        index: halo[axis] if cut.count > 1 else 0
+        for index, (axis, cut) in enumerate(zip(chain.axes, chain.cuts, strict=True))
+    }
+    return da.map_overlap(
+        chain,
+        array,
+        depth=depth,
+        boundary="none",
+        trim=False,
+        allow_rechunk=False,
+        chunks=tuple(cut.kept for cut in chain.cuts),
+        dtype=dtype,
+        meta=np.empty((0,) * array.ndim, dtype),
+    )
+
+
+def window_result(
+    source: Source, steps: tuple[Step, ...], cuts: tuple[Cut, ...], refuse_nan: bool
+) -> da.Array:
+    """Return the filtered pixels of a window, lazily, one chunk a block."""
+    reader = WindowReader(source, cuts)
+    array = da.from_array(
+        reader,
+        chunks=tuple(cut.chunks for cut in cuts),
+        asarray=False,
+        inline_array=True,
+        lock=False,
+        name=False,
+        meta=np.empty((0,) * reader.ndim, reader.dtype),
+    )
+    return filtered(array, ApplyChain(steps, source.spec.axes, cuts, refuse_nan))
+
+
+def window_tasks(
+    result: da.Array, store: Callable[[Region, NDArray], Any], cuts: tuple[Cut, ...]
+) -> da.Array:
+    """Return the storing of a window's pixels, lazily: computed, an array of one receipt a block."""
+    return da.map_blocks(
+        StoreBlock(store, cuts),
+        result,
+        chunks=tuple((1,) * cut.count for cut in cuts),
+        dtype=object,
+        meta=np.empty((0,) * result.ndim, object),
+    )
+
+
+def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """Merge neighbouring chunks until each holds `least` pixels, or there is one.
+
+    >>> merge_chunks((4, 4, 4, 4, 2), 6)
+    (8, 10)
+    """
+    merged: list[int] = []
+    held = 0
+    for chunk in chunks:
+        held += chunk
+        if held >= least:
+            merged.append(held)
+            held = 0
+    if held:
+        merged = [*merged[:-1], merged[-1] + held] if merged else [held]
+    return tuple(merged)
+
+
+def apply_to_dask(step: Step, array: da.Array, axes: str, spec: ImageSpec) -> da.Array:
+    """Apply a step to a Dask array, lazily, whatever its chunks.
+
+    Chunks smaller than the halo are merged first, and an axis shorter than the halo becomes
+    one chunk: the result's chunks show it.
+    """
+    if any(np.isnan(size) for size in array.shape):
+        raise PipelineError(
+            "the Dask array has chunks of unknown size", "call compute_chunk_sizes() on it first"
+        )
+    resolved = step.resolve(spec)
+    halo = chain_halo((resolved,), axes)
+    chunks = tuple(merge_chunks(sizes, halo[axis]) for axis, sizes in zip(axes, array.chunks, strict=True))
+    native = array.astype(spec.dtype) if array.dtype != spec.dtype else array
+    cuts = tuple(_cut_of(sizes, halo[axis]) for axis, sizes in zip(axes, chunks, strict=True))
+    return filtered(native.rechunk(chunks), ApplyChain((resolved,), axes, cuts))
+
+
+def _cut_of(chunks: tuple[int, ...], halo: int) -> Cut:
+    edges = tuple(int(edge) for edge in np.cumsum((0, *chunks)))
+    size = edges[-1]
+    reads = tuple((max(0, start - halo), min(size, stop + halo)) for start, stop in itertools.pairwise(edges))
+    return Cut(edges, reads)
+
+
+register_applier("dask", apply_to_dask)

@@ -1,0 +1,224 @@
+"""What a run would do, worked out before any pixel is read. Pure: no I/O, no dask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
+from pipeline.budget import Memory
+from pipeline.config import RunConfig
+from pipeline.errors import PipelineError, RequestError
+from pipeline.image import ImageSpec
+from pipeline.step import Step, chain_dtype, chain_halo
+from pipeline.tiling import Tiling
+from pipeline.write.layout import Layout, make_layout
+
+SHORT = 2 * 2**30
+"""Bytes of input under which starting worker processes costs more than they save."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps that run fused on one block, and their halos summed (axis → px)."""
+
+    steps: tuple[Step, ...]
+    halo: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is decided before the first pixel.
+
+    Parameters
+    ----------
+    image, output : ImageSpec
+        What comes in (after `select`), and what goes out, both on the image's axes.
+    stages : tuple of Stage
+        The chain; local steps all share one stage.
+    tiling : Tiling
+        Blocks and windows.
+    resources : Resources
+        Workers, memory, and where they are.
+    memory : Memory
+        What it takes.
+    layout : Layout
+        The output on disk.
+    offset : float
+        Added before the cast to the output's dtype.
+    overflow : str
+        "clip", "error", or "fits" where nothing can overflow.
+    """
+
+    image: ImageSpec
+    output: ImageSpec
+    stages: tuple[Stage, ...]
+    tiling: Tiling
+    resources: Resources
+    memory: Memory
+    layout: Layout
+    offset: float
+    overflow: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps in their order, resolved."""
+        return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
+    def halo(self) -> Mapping[str, int]:
+        """The chain's halo, axis → px."""
+        return self.tiling.halo
+
+    @property
+    def chain_dtype(self) -> np.dtype:
+        """The dtype that the chain gives, before the cast to the output's."""
+        return chain_dtype(self.steps, self.image.dtype)
+
+
+def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]:
+    """Return the chain bound to an image.
+
+    Raises
+    ------
+    RequestError
+        All mistakes of all steps at once.
+    """
+    resolved, problems = [], []
+    for index, step in enumerate(steps):
+        try:
+            resolved.append(step.resolve(image))
+            image = image.with_(dtype=chain_dtype((step,), image.dtype)) if not problems else image
+        except PipelineError as error:
+            problems.extend(error.under(f"steps.{index}").problems)
+    if problems:
+        raise RequestError(problems)
+    return tuple(resolved)
+
+
+def value_range(steps: tuple[Step, ...], dtype: np.dtype) -> tuple[float, float]:
+    """Return the range of values that a chain can give for an image of `dtype`."""
+    low, high = dtype_range(dtype)
+    for step in steps:
+        new = step.value_range(low, high)
+        low, high = new if step.channels is None else (min(low, new[0]), max(high, new[1]))
+    return low, high
+
+
+def dtype_range(dtype: np.dtype) -> tuple[float, float]:
+    """Return the smallest and the largest value that a dtype holds."""
+    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def output_dtype(config: RunConfig, image: ImageSpec, steps: tuple[Step, ...]) -> tuple[np.dtype, str]:
+    """Return the dtype of the output, and what happens to a value that it cannot hold.
+
+    Raises
+    ------
+    RequestError
+        It cannot hold all that the chain can give and the config does not say what then, or
+        it is not a dtype of images.
+    """
+    given = chain_dtype(steps, image.dtype)
+    said = config.output.dtype
+    dtype = given if said is None else image.dtype if said == "input" else np.dtype(said)
+    low, high = (bound + config.output.offset for bound in value_range(steps, image.dtype))
+    least, most = dtype_range(dtype)
+    same_floats = dtype.kind == "f" and given.kind == "f" and dtype.itemsize >= given.itemsize
+    if same_floats or (least <= low and high <= most):
+        return dtype, "fits"
+    if config.output.overflow is None:
+        raise RequestError(
+            f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}",
+            "say overflow: clip (counted and reported) or error, or another dtype", "output.overflow",
+        )  # fmt: skip
+    return dtype, config.output.overflow
+
+
+def stages_of(steps: tuple[Step, ...], axes: str) -> tuple[Stage, ...]:
+    """Return the chain cut into stages: a fitted step begins one, local steps share one."""
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        if step.kind == "fitted" and groups[-1]:
+            groups.append([])
+        groups[-1].append(step)
+    return tuple(Stage(tuple(group), chain_halo(tuple(group), axes)) for group in groups)
+
+
+def choose_cluster(config: RunConfig, image: ImageSpec) -> str:
+    """Return "threads", "local" or "remote"."""
+    cluster = config.compute.cluster
+    if cluster == "auto":
+        return "threads" if image.nbytes < SHORT else "local"
+    return cluster if cluster in ("threads", "local") else "remote"
+
+
+def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fingerprint: str = "") -> Plan:
+    """Return the plan of a run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What was asked for.
+    image : ImageSpec
+        The input, after `select`.
+    cores : int
+        Workers, where the config says nothing.
+    memory : int
+        Bytes for the run, where the config says nothing.
+    fingerprint : str
+        Names the folder of the unfinished run.
+
+    Raises
+    ------
+    RequestError
+        Something cannot work: a length on this image, a dtype, a block, the memory.
+    """
+    steps = resolve_steps(config.steps, image)
+    dtype, overflow = output_dtype(config, image, steps)
+    compute = config.compute
+    layout = plan_layout(config, image.with_(dtype=dtype), fingerprint)
+    unit = layout.unit_sizes
+    output = image.with_(dtype=dtype, chunks=tuple(unit[axis] for axis in image.axes))
+    work = Work(steps, chain_halo(steps, image.axes), image, output, unit)
+    resources = Resources(compute.workers or cores, compute.memory or memory, choose_cluster(config, image))
+    block, resources = choose_block(work, resources)
+    chosen = Tiling(image.sizes, block, choose_window(work, block, resources), work.halo)
+    tiling = force(work, compute.block, compute.window, chosen)
+    needed = memory_of(work, tiling.block, tiling.window, resources)
+    if needed.predicted > resources.memory:
+        raise refusal(work, tiling.block, needed, resources)
+    stages = stages_of(steps, image.axes)
+    return Plan(image, output, stages, tiling, resources, needed, layout, config.output.offset, overflow)
+
+
+def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> Layout:
+    """Return the output on disk; where chunks are not said, they follow a forced block or window.
+
+    Raises
+    ------
+    RequestError
+        The output cannot be laid out so.
+    """
+    said = config.output
+    chunks = dict(said.chunks or {})
+    forced = {**(config.compute.window or {}), **(config.compute.block or {})}
+    for axis, px in forced.items():
+        if axis in output.axes and said.chunks is None and px < output.sizes[axis]:
+            chunks[axis] = px
+    return make_layout(
+        output,
+        said.path,
+        chunks=chunks,
+        shards=said.shards,
+        compressor=said.compressor,
+        checksum=bool(said.checksum),
+        pyramid=said.pyramid,
+        version=said.version,
+        axes=said.axes,
+        work_root=said.work or "",
+        fingerprint=fingerprint,
+    )

@@ -1,0 +1,67 @@
+"""The last part of a task: cast a finished block to the output's dtype, write it, and say what was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.image import Region
+from pipeline.kernels.cast import cast, first_outside
+from pipeline.write import ChunkRecord, Layout, write_region
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of one block: its files, and how many pixels were clipped."""
+
+    records: tuple[ChunkRecord, ...]
+    clipped: int
+
+
+@dataclass(frozen=True)
+class StoreRegion:
+    """Writes finished blocks; picklable, runs in workers.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output on disk.
+    offset : float
+        Added before the cast.
+    overflow : str
+        "fits", "clip" or "error".
+    """
+
+    layout: Layout
+    offset: float
+    overflow: str
+
+    def __call__(self, region: Region, block: NDArray) -> Receipt:
+        """Write one block.
+
+        Raises
+        ------
+        DataError
+            A pixel cannot be held by the output's dtype, and `overflow` is "error".
+        """
+        pixels, clipped = cast(block, self.layout.spec.dtype, self.offset)
+        if clipped and self.overflow == "error":
+            raise self._refusal(region, block, clipped)
+        return Receipt(write_region(self.layout, 0, region, pixels), clipped)
+
+    def _refusal(self, region: Region, block: NDArray, clipped: int) -> DataError:
+        dtype = self.layout.spec.dtype
+        place = first_outside(block, dtype, self.offset)
+        where = ", ".join(
+            f"{axis} {part.start + at}"
+            for axis, part, at in zip(self.layout.axes, region, place, strict=True)
+        )
+        begin = ", ".join(f"{axis} {part.start}" for axis, part in zip(self.layout.axes, region, strict=True))
+        value = np.float64(block[place]) + self.offset
+        return DataError(
+            f"{value:g} at {where} is outside {dtype} ({clipped} such pixels in the block at {begin})",
+            "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
+        )  # fmt: skip
