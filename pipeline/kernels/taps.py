@@ -1,0 +1,187 @@
+"""What a Gaussian of a given sigma becomes along one axis: its weights, its grid, its reach.
+
+A narrow Gaussian is applied as it is, tap by tap. A wide one is smooth, so it is computed on a grid of
+every `step`-th pixel: the pixels are gathered into the grid's nodes with a cubic B-spline, the nodes
+are smoothed, and the result is spread back with the same B-spline. Those two B-splines suppress what
+a grid of that spacing cannot hold to the fourth power of frequency × step, at four taps a pixel each.
+The nodes' weights are those for which the three stages together come nearest to the Gaussian.
+
+Everything here depends on sigma and truncate alone, so that blocks agree with the whole.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Below this sigma the direct sum costs no more than the grid does.
+DIRECT_BELOW = 8.0
+# Beyond these many sigmas a weight is below the rounding of float64, and of float32 for the grid.
+LIMIT = 9.0
+GRID_LIMIT = 5.6
+# How much of a jump at the kernel's end (its height × the step) the grid may blur.
+JUMP = 3e-5
+# A cut tail of more than this is something the caller asked for and gets.
+NEGLIGIBLE = 1e-4
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A Gaussian along one axis as gather, smooth and spread on every `step`-th pixel.
+
+    Attributes
+    ----------
+    step : int
+        Pixels from node to node; node k stands at pixel k × step of the whole image.
+    weights : ndarray of float64, shape (radius + 1,)
+        Weights of a node's neighbours, from the centre out.
+    gather : ndarray of float64, shape (4 × step,)
+        Weights of the pixels from 2 × step before a node on. The first is 0.
+    spread : ndarray of float64, shape (step, 4)
+        Weights of the four nodes around a pixel, for each place between two nodes.
+    """
+
+    step: int
+    weights: NDArray[np.float64]
+    gather: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @property
+    def radius(self) -> int:
+        """How many nodes it looks to each side."""
+        return len(self.weights) - 1
+
+
+def direct_radius(sigma: float, truncate: float) -> int:
+    """Return where scipy cuts the kernel, in px."""
+    return int(truncate * sigma + 0.5)
+
+
+def grid_step(sigma: float, truncate: float) -> int:
+    """Return the spacing of the grid in px, 1 where the sum is direct.
+
+    Where `truncate` cuts off more than a negligible tail, the cut is a jump that a grid blurs, so the
+    grid gets finer with the height of the jump.
+    """
+    if sigma < DIRECT_BELOW:
+        return 1
+    step = max(2.0, min(sigma / 5, max(math.sqrt(sigma), sigma / 32)))
+    if truncate < 4:
+        height = math.exp(-0.5 * truncate**2) / math.sqrt(2 * math.pi)
+        step = min(step, sigma * JUMP / height)
+    return max(1, int(step))
+
+
+def grid_radius(sigma: float, truncate: float) -> int:
+    """Return how many nodes the smoothing on the grid looks to each side."""
+    step = grid_step(sigma, truncate)
+    end = min(truncate, GRID_LIMIT) if truncate < 4 else min(max(truncate, 4.2), GRID_LIMIT)
+    wanted = end * sigma + (1.2 if truncate >= 4 else 2) * step
+    return max(1, math.ceil((wanted - 4 * step + 2) / step))
+
+
+def reach(sigma: float, truncate: float) -> int:
+    """Return how far the filter looks along one axis, in px: its halo."""
+    asked = direct_radius(sigma, truncate)
+    step = grid_step(sigma, truncate)
+    if step == 1:
+        return asked
+    return max(asked, grid_radius(sigma, truncate) * step + 4 * step - 2)
+
+
+def _sampled(sigma: float, radius: float, end: int) -> NDArray[np.float64]:
+    """Return the Gaussian at 0 … end, 0 beyond `radius`, its two-sided sum 1."""
+    at = np.arange(end + 1)
+    weights = np.where(at <= radius, np.exp(-0.5 * (at / sigma) ** 2), 0.0)
+    return weights / (2 * weights.sum() - weights[0])
+
+
+@functools.lru_cache(maxsize=64)
+def direct_weights(sigma: float, truncate: float) -> NDArray[np.float64]:
+    """Return the weights of the direct sum from the centre out.
+
+    They are scipy's, except that a negligible cut tail is put back growing with the square of the
+    distance: nearer to the whole Gaussian at every frequency than scaling all weights up is.
+    """
+    radius = direct_radius(sigma, truncate)
+    if radius == 0:
+        return np.ones(1)
+    whole = _sampled(sigma, math.inf, max(radius, math.ceil(LIMIT * sigma)))
+    tail = 2 * whole[radius + 1 :].sum()
+    if tail > NEGLIGIBLE:
+        return _sampled(sigma, radius, radius)
+    squares = np.arange(radius + 1.0) ** 2
+    weights = whole[: radius + 1] + tail * squares / (2 * squares.sum())
+    weights = weights[: math.ceil(LIMIT * sigma) + 1]
+    weights.flags.writeable = False
+    return weights
+
+
+def _spline(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the cubic B-spline."""
+    x = np.abs(x)
+    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, np.clip(2 - x, 0, None) ** 3 / 6)
+
+
+@functools.lru_cache(maxsize=64)
+def grid(sigma: float, truncate: float) -> Grid | None:
+    """Return the grid on which a Gaussian is computed, None where the sum is direct."""
+    step = grid_step(sigma, truncate)
+    if step == 1:
+        return None
+    gather = _spline(np.arange(4 * step) / step - 2) / step
+    spread = _spline(np.arange(step)[:, None] / step - np.arange(-1, 3))
+    weights = _fit(sigma, truncate, step, grid_radius(sigma, truncate))
+    for array in (gather, spread, weights):
+        array.flags.writeable = False
+    return Grid(step, weights, gather, spread)
+
+
+def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.float64]:
+    """Return the nodes' weights for which all three stages come nearest to the Gaussian.
+
+    Least squares over the pixels and over the low frequencies, for several places between two nodes,
+    with the sum held at 1. A grid coarser than 8 px is fitted at 8 px: only sigma / step matters.
+    """
+    scale = min(step, 8) / step
+    fitted = min(step, 8)
+    width = sigma * scale
+    target_end = math.inf if truncate >= 4 else direct_radius(sigma, truncate) * scale
+    half = (radius + 4) * fitted
+    end = max(half, math.ceil(LIMIT * width))
+    ideal = _sampled(width, target_end, end)
+    at = np.arange(-half, half + 1)
+    frequencies = np.linspace(0, 0.4 / width, 24)
+    waves = np.cos(2 * np.pi * np.outer(frequencies, at)) * (0.05 / math.sqrt(width))
+    wanted = ideal[np.abs(at)]
+    far = np.arange(-end, end + 1)
+    spectrum = np.cos(2 * np.pi * np.outer(frequencies, far)) @ ideal[np.abs(far)] * (0.05 / math.sqrt(width))
+
+    gram = np.zeros((radius + 1, radius + 1))
+    right = np.zeros(radius + 1)
+    for place in range(fitted // 2 + 1):
+        response = _responses(at, fitted, radius, place)
+        low = waves @ response
+        gram += response.T @ response + low.T @ low
+        right += response.T @ wanted + low.T @ spectrum
+    # Sum 1 as a Lagrange multiplier; each weight but the centre's counts twice.
+    count = np.full(radius + 1, 2.0)
+    count[0] = 1
+    system = np.block([[gram, count[:, None]], [count[None, :], np.zeros((1, 1))]])
+    return np.linalg.solve(system, np.append(right, 1.0))[:-1]
+
+
+def _responses(at: NDArray[np.int64], step: int, radius: int, place: int) -> NDArray[np.float64]:
+    """Return the kernel seen by pixel `place` for each node weight set to 1 alone, shape (at, radius + 1)."""
+    columns = np.zeros((len(at), radius + 1))
+    for node in range(-1, 3):
+        share = _spline(np.array([place / step - node]))[0]
+        for shift in range(-radius, radius + 1):
+            centre = (node + shift) * step - place
+            first = centre - 2 * step - at[0]
+            low, high = max(first, 0), min(first + 4 * step, len(at))
+            taps = _spline((at[low:high] - centre) / step) / step
+            columns[low:high, abs(shift)] += share * taps
+    return columns
