@@ -17,7 +17,7 @@ SETS = click.option(
     help="Change the config: steps.0.radius=25, white_tophat.radius=25, compute.memory='4 GiB'.",
 )  # fmt: skip
 INPUT = click.option("--input", "input_path", metavar="PATH", help="Take this input instead of the config's.")
-OUTPUT = click.option("--output", "output_path", metavar="PATH", help="Write here instead of the config's output.")
+OUTPUT = click.option("--output", "output_path", metavar="PATH", help="Write here instead.")
 DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
 
@@ -55,7 +55,9 @@ def run_command(
     from pipeline.run import run
 
     progress = Silent() if quiet else progress_for(sys.stderr)
-    summary = run(config, overwrite=overwrite, sets=sets, input=input_path, output=output_path, progress=progress)
+    summary = run(
+        config, overwrite=overwrite, sets=sets, input=input_path, output=output_path, progress=progress
+    )
     click.echo(summary.text())
 
 
@@ -63,8 +65,9 @@ def run_command(
 @configured
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def plan_command(
-    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool, as_json: bool
-) -> None:
+    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show what would run, without reading a pixel."""
     from pipeline.describe import plan_dict, plan_text
     from pipeline.run import prepare

@@ -78,7 +78,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = ()) -> str:
     left_out : tuple of str
         What the input holds and the output will not.
     """
-    tiling, memory = plan.tiling, plan.memory
+    tiling = plan.tiling
     rows = [
         ("input", source),
         ("", image_text(plan.image)),
@@ -95,10 +95,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = ()) -> str:
         ("window", f"{shape_text(tiling.window)} px, {tiling.windows} of them, {tiling.blocks} tasks in all"),
         ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
         ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),
-        (
-            "memory",
-            f"{size_text(memory.predicted)} of {size_text(plan.resources.memory)} predicted: {memory_reason(plan)}",
-        ),
+        ("memory", memory_text(plan)),
         ("size", f"{size_text(plan.image.nbytes)} in, {size_text(plan.output.nbytes)} out, uncompressed"),
         ("disk needed", f"{size_text(disk_needed(plan))} at the most, pyramid included"),
         ("values", values_text(plan)),
@@ -134,13 +131,15 @@ def block_reason(plan: Plan) -> str:
     )
 
 
-def memory_reason(plan: Plan) -> str:
-    """Say what the predicted memory is made of."""
+def memory_text(plan: Plan) -> str:
+    """Say what memory is predicted, and what it is made of."""
     memory = plan.memory
+    of = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
-    return (
+    parts = (
         f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
     )
+    return f"{of}: {parts}"
 
 
 def values_text(plan: Plan) -> str:

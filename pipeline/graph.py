@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError, PipelineError
 from pipeline.image import ImageSpec, Region
-from pipeline.read import Source
 from pipeline.step import Step, apply_step, chain_dtype, chain_halo, register_applier
 from pipeline.tiling import Cut
+
+if TYPE_CHECKING:
+    from pipeline.read import Source
 
 BlockId = tuple[int, ...]
 

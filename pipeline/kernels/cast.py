@@ -50,8 +50,8 @@ def cast(block: NDArray, dtype: np.dtype, offset: float) -> tuple[NDArray, int]:
         return _cast_to_float(block, dtype, offset)
     target = np.empty(block.shape, dtype)
     info = np.iinfo(dtype)
-    source = np.ascontiguousarray(block)
-    clipped = _round_and_clip(source.reshape(-1), target.reshape(-1), float(offset), float(info.min), float(info.max))
+    source, bounds = np.ascontiguousarray(block).reshape(-1), (float(info.min), float(info.max))
+    clipped = _round_and_clip(source, target.reshape(-1), float(offset), *bounds)
     return target, int(clipped)
 
 

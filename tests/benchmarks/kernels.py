@@ -1,0 +1,272 @@
+"""Times the kernels against scikit-image, scipy, OpenCV and dask-image, side by side, on one thread.
+
+    pip install '.[bench]'
+    python tests/benchmarks/kernels.py            # the whole table: about half an hour
+    python tests/benchmarks/kernels.py --quick    # the targets only: a few minutes
+
+Each figure is the least of several calls, taken in turns with the peers in one process, so that
+a busy machine slows all of them alike; what counts is the ratio. A peer that would take
+minutes is timed on a crop and scaled by the number of pixels: marked `~`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from skimage import filters, morphology
+
+import pipeline
+
+cv2.setNumThreads(1)
+
+LONGEST = 4.0
+"""Seconds that one call of a peer may take before it is timed on a crop."""
+
+Call = Callable[[np.ndarray], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation and what does it, by name; bgone first."""
+
+    name: str
+    ours: Call
+    peers: dict[str, Call]
+
+
+def kernel(radius: int) -> np.ndarray:
+    return morphology.disk(radius)
+
+
+def tophat(radius: int) -> Case:
+    """White top-hat with a disk."""
+    step = pipeline.WhiteTophat(radius=radius)
+    return Case(
+        f"white_tophat disk {radius}",
+        step,
+        {
+            "scikit-image": lambda image: morphology.white_tophat(image, kernel(radius)),
+            "scipy": lambda image: ndimage.white_tophat(image, footprint=kernel(radius)),
+            "OpenCV": lambda image: cv2.morphologyEx(image, cv2.MORPH_TOPHAT, kernel(radius)),
+        },
+    )
+
+
+def minimum(size: int) -> Case:
+    """Minimum filter subtracted."""
+    return Case(
+        f"subtract_minimum {size}",
+        pipeline.SubtractMinimum(size=size),
+        {
+            "scipy": lambda image: image - ndimage.minimum_filter(image, size),
+            "OpenCV": lambda image: image - cv2.erode(image, np.ones((size, size), np.uint8)),
+        },
+    )
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """OpenCV's Gaussian, cut where scipy cuts."""
+    side = 2 * int(4 * sigma + 0.5) + 1
+    return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
+
+
+def gaussian(sigma: float) -> Case:
+    """Gaussian."""
+    return Case(
+        f"gaussian {sigma:g}",
+        pipeline.Gaussian(sigma=sigma),
+        {
+            "scikit-image": lambda image: filters.gaussian(image, sigma, preserve_range=True),
+            "scipy": lambda image: ndimage.gaussian_filter(image, sigma, output=np.float32, mode="nearest"),
+            "OpenCV": lambda image: blur(image.astype(np.float32), sigma),
+            "OpenCV, own dtype": lambda image: blur(image, sigma),
+        },
+    )
+
+
+def dog(low: float, high: float) -> Case:
+    """Difference of Gaussians."""
+
+    def by_opencv(image: np.ndarray) -> np.ndarray:
+        wide = image.astype(np.float32)
+        return blur(wide, low) - blur(wide, high)
+
+    return Case(
+        f"DoG {low:g}/{high:g}",
+        pipeline.DifferenceOfGaussians(low_sigma=low, high_sigma=high),
+        {
+            "scikit-image": lambda image: filters.difference_of_gaussians(image, low, high),
+            "OpenCV": by_opencv,
+        },
+    )
+
+
+def dask_image(radius: int) -> Case:
+    """Minimum filter of dask-image, on one chunk and one thread."""
+    import dask.array as da
+    from dask_image import ndfilters
+
+    size = 2 * radius + 1
+
+    def by_dask(image: np.ndarray) -> np.ndarray:
+        lazy = ndfilters.minimum_filter(da.from_array(image, chunks=image.shape), size=size)
+        return image - lazy.compute(scheduler="sync")
+
+    case = minimum(size)
+    return Case(case.name, case.ours, {**case.peers, "dask-image": by_dask})
+
+
+def ball(radius: int) -> Case:
+    """White top-hat with a ball on a stack."""
+    step = pipeline.WhiteTophat(radius=radius, along="zyx")
+    return Case(
+        f"white_tophat ball {radius}",
+        lambda stack: step(stack, axes="zyx"),
+        {"scipy": lambda stack: ndimage.white_tophat(stack, footprint=morphology.ball(radius))},
+    )
+
+
+def stack_dog(low: float, high: float) -> Case:
+    """Difference of Gaussians on a stack."""
+    step = pipeline.DifferenceOfGaussians(low_sigma=low, high_sigma=high, along="zyx")
+    return Case(
+        f"DoG {low:g}/{high:g}, zyx",
+        lambda stack: step(stack, axes="zyx"),
+        {"scikit-image": lambda stack: filters.difference_of_gaussians(stack, low, high)},
+    )
+
+
+def made(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An image with structure at all sizes: what a min filter finds there is not all the same."""
+    rng = np.random.default_rng(0)
+    smooth = ndimage.zoom(
+        rng.random([max(2, size // 64) for size in shape]),
+        [size / max(2, size // 64) for size in shape],
+        order=1,
+    )
+    image = 0.6 * smooth + 0.4 * rng.random(shape)
+    top = 1.0 if dtype.startswith("float") else np.iinfo(dtype).max * 0.9
+    return (image * top).astype(dtype)
+
+
+def once(call: Call, image: np.ndarray) -> float:
+    began = time.perf_counter()
+    call(image)
+    return time.perf_counter() - began
+
+
+def crop_for(call: Call, image: np.ndarray) -> np.ndarray | None:
+    """Return the whole image, or a crop where a peer would take too long, or None where it refuses the dtype."""
+    probe = np.ascontiguousarray(image[tuple(slice(0, min(size, 160)) for size in image.shape)])
+    try:
+        expected = once(call, probe) * image.size / probe.size
+    except (cv2.error, ValueError, TypeError):
+        return None
+    if expected <= LONGEST:
+        return image
+    share = (LONGEST / expected) ** 0.5
+    sides = [max(min(size, 200), int(size * share)) for size in image.shape[-2:]]
+    return np.ascontiguousarray(image[..., : sides[0], : sides[1]])
+
+
+def measure(case: Case, image: np.ndarray, rounds: int) -> dict[str, tuple[float, bool]]:
+    """Return the least seconds of each, scaled to the image, and whether it was scaled."""
+    calls = {"bgone": case.ours, **case.peers}
+    inputs = {name: image if name == "bgone" else crop_for(call, image) for name, call in calls.items()}
+    case.ours(image)  # compile before the clock starts
+    best: dict[str, float] = {}
+    for number in range(rounds):
+        for name, call in calls.items():
+            given = inputs[name]
+            # One round is enough of what takes seconds: its noise is small.
+            if given is None or (number and best[name] > 1):
+                continue
+            seconds = once(call, given) * image.size / given.size
+            best[name] = min(best.get(name, np.inf), seconds)
+    return {name: (seconds, inputs[name].size < image.size) for name, seconds in best.items()}
+
+
+def copy_seconds(image: np.ndarray) -> float:
+    """Return the time of one copy of the image: what memory alone would take."""
+    target = np.empty_like(image)
+    np.copyto(target, image)
+    return min(once(lambda source: np.copyto(target, source), image) for _ in range(20))
+
+
+def cases(quick: bool) -> list[tuple[tuple[int, ...], str, list[Case]]]:
+    """Return what is measured: shape, dtype, operations."""
+    plane, stack = (2048, 2048), (64, 512, 512)
+    if quick:
+        targets = [tophat(5), tophat(25), tophat(50), gaussian(3), gaussian(10), dog(1, 100)]
+        return [(plane, "uint16", targets), (plane, "uint8", targets[:3]), (stack, "uint16", [ball(10)])]
+    flat = [
+        *(tophat(radius) for radius in (3, 5, 10, 25, 50, 100)),
+        *(dask_image(radius) for radius in (3, 12, 50)),
+    ]
+    linear = [*(gaussian(sigma) for sigma in (1, 3, 10, 30, 100)), dog(1, 10), dog(1, 100)]
+    table = [(plane, dtype, flat + linear) for dtype in ("uint16", "uint8", "float32")]
+    table += [
+        (shape, "uint16", [tophat(5), tophat(25), tophat(50), gaussian(10), dog(1, 100)])
+        for shape in ((512, 512), (4096, 4096))
+    ]
+    table += [(stack, "uint16", [ball(3), ball(5), ball(10), stack_dog(1, 10)])]
+    return table
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def row(case: Case, image: np.ndarray, found: dict[str, tuple[float, bool]]) -> str:
+    ours = found["bgone"][0]
+    peers = ("scikit-image", "scipy", "OpenCV", "OpenCV, own dtype", "dask-image")
+    cells = [
+        f"{'~' * found[name][1]}{found[name][0] / ours:.3g} ×" if name in found else "" for name in peers
+    ]
+    shape = " × ".join(map(str, image.shape))
+    return f"| {case.name} | {shape} | {image.dtype} | {1000 * ours:.3g} ms | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the targets only")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(f"{processor()}, one thread, {date.today()}; how many times as long each takes as bgone\n")
+    print(
+        "| operation | image | dtype | bgone | scikit-image | scipy | OpenCV | OpenCV, own dtype | dask-image |"
+    )
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for shape, dtype, operations in cases(options.quick):
+        image = made(shape, dtype)
+        for case in operations:
+            print(row(case, image, measure(case, image, options.rounds)), flush=True)
+    frame = made((2048, 2048), "uint16")
+    step = pipeline.WhiteTophat(radius=25)
+    best = min(once(step, frame) for _ in range(2 * options.rounds))
+    copy = copy_seconds(frame)
+    print(
+        f"\nwhite_tophat disk 25 on 2048 × 2048 uint16: {1000 * best:.3g} ms, a copy of the frame {1000 * copy:.3g} ms: {best / copy:.3g} ×"
+    )
+
+
+if __name__ == "__main__":
+    main()
