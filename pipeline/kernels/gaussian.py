@@ -5,6 +5,7 @@ the image is taken off before summing, so that a small range on a large offset k
 """
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.kernels.borders import Mode
 from pipeline.kernels.dtypes import float_dtype
 from pipeline.kernels.gaussian_lead import filter_lead
-from pipeline.kernels.gaussian_plane import Settings, Source, Term, filter_plane
+from pipeline.kernels.gaussian_plane import Settings, Term, filter_plane
+from pipeline.kernels.gaussian_source import Source
 from pipeline.kernels.taps import reach
 
 __all__ = ["Mode", "difference_of_gaussians", "gaussian", "reach", "subtract_gaussian", "working_bytes"]
@@ -29,10 +31,10 @@ def gaussian(
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
     """Return the image smoothed by a Gaussian."""
-    settings, offset = _settings(image, mode, truncate, origin)
+    settings, source = _prepare(image, mode, truncate, origin)
     target = np.empty(image.shape, settings.dtype)
     if image.size:
-        _smooth(image, sigmas, 1, offset, offset, target, settings)
+        _smooth(source, sigmas, 1, source.offset, target, settings)
     return target
 
 
@@ -60,80 +62,77 @@ def difference_of_gaussians(
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
     """Return the Gaussian of sigma `low` minus that of sigma `high`."""
-    settings, offset = _settings(image, mode, truncate, origin)
+    settings, source = _prepare(image, mode, truncate, origin)
     target = np.empty(image.shape, settings.dtype)
     if not image.size:
         return target
-    zero = settings.dtype.type(0)
-    if any(low[:-2]) or any(high[:-2]):
-        _smooth(image, high, -1, offset, zero, target, settings)
-        if any(low[:-2]):
-            other = np.empty(image.shape, settings.dtype)
-            _smooth(image, low, 1, offset, zero, other, settings)
-            target += other
-            return target
-        for plane, out in _planes(image, target):
-            filter_plane(out, [_term(plane, offset, low, 1, settings)], zero, False, settings)
+    if not (any(low[:-2]) or any(high[:-2])):
+        for plane, out in _planes(source, target):
+            terms = [_term(plane, low, 1, settings), _term(plane, high, -1, settings)]
+            filter_plane(out, terms, settings.zero, True, settings)
         return target
-    for plane, out in _planes(image, target):
-        terms = [_term(plane, offset, low, 1, settings), _term(plane, offset, high, -1, settings)]
-        filter_plane(out, terms, zero, True, settings)
+    _smooth(source, high, -1, settings.zero, target, settings)
+    if any(low[:-2]):
+        other = np.empty(image.shape, settings.dtype)
+        _smooth(source, low, 1, settings.zero, other, settings)
+        target += other
+        return target
+    for plane, out in _planes(source, target):
+        filter_plane(out, [_term(plane, low, 1, settings)], settings.zero, False, settings)
     return target
 
 
-def _smooth(image, sigmas, sign, offset, start, target, settings):
+def _smooth(
+    source: Source, sigmas: Sigmas, sign: int, start: np.floating, target: NDArray, settings: Settings
+) -> None:
+    """Write `start` plus the source's Gaussian, with its sign, into the target."""
     if not any(sigmas[:-2]):
-        for plane, out in _planes(image, target):
-            filter_plane(out, [_term(plane, offset, sigmas, sign, settings)], start, True, settings)
+        for plane, out in _planes(source, target):
+            filter_plane(out, [_term(plane, sigmas, sign, settings)], start, True, settings)
         return
-    zero = settings.dtype.type(0)
-    source = image
     for axis, sigma in enumerate(sigmas[:-2]):
         if sigma > 0:
-            filter_lead(source, axis, sigma, offset if source is image else zero, target, settings)
-            source = target
+            filter_lead(source, axis, sigma, target, settings)
+            source = Source.of(target, settings.zero)
     copy = None
-    for _, out in _planes(target, target):
-        term = _term(out, zero, sigmas, sign, settings)
-        if term.direct:
+    for plane, out in _planes(source, target):
+        term = _term(plane, sigmas, sign, settings)
+        if term.direct:  # it writes while it reads
             copy = np.empty_like(out) if copy is None else copy
             copy[...] = out
-            term = _term(copy, zero, sigmas, sign, settings)
+            term = _term(Source.of(copy, settings.zero), sigmas, sign, settings)
         filter_plane(out, [term], start, True, settings)
 
 
-def _settings(image: NDArray, mode: Mode, truncate: float, origin: tuple[int, ...] | None):
+def _prepare(
+    image: NDArray, mode: Mode, truncate: float, origin: tuple[int, ...] | None
+) -> tuple[Settings, Source]:
     dtype = float_dtype(image.dtype)
     offset = _offset(image, dtype)
-    origin = (0,) * image.ndim if origin is None else origin
-    if image.ndim == 1:
-        origin = (0, *origin)
-    return Settings(mode, truncate, dtype, -float(offset), origin), offset
+    origin = (0,) * image.ndim if origin is None else tuple(origin)
+    flat = image if image.ndim > 1 else image.reshape(1, -1)
+    settings = Settings(mode, truncate, dtype, -offset, (0,) * (2 - image.ndim) + origin)
+    return settings, Source.of(flat, offset) if image.size else Source(flat, 0, (), (), offset)
 
 
 def _offset(image: NDArray, dtype: np.dtype) -> np.floating:
-    """Return a value amid those of the image."""
-    if not image.size:
-        return dtype.type(0)
-    steps = tuple(slice(n // 10, None, max(1, n // 5)) for n in image.shape)
-    sample = image[steps].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    return dtype.type(np.rint(np.median(sample)) if sample.size else 0)
+    """Return a value amid those of the image: the median of a few."""
+    few = image[tuple(slice(n // 10, None, max(1, n // 5)) for n in image.shape)].astype(np.float64)
+    few = few[np.isfinite(few)]
+    return dtype.type(np.rint(np.median(few)) if few.size else 0)
 
 
-def _planes(image: NDArray, target: NDArray):
-    if image.ndim < 2:
-        yield image[None], target[None]
-        return
-    for index in itertools.product(*map(range, image.shape[:-2])):
-        yield image[index], target[index]
+def _planes(source: Source, target: NDArray) -> Iterator[tuple[Source, NDArray]]:
+    """Yield the planes of the last two axes, read and written."""
+    target = target.reshape(source.shape)
+    for index in itertools.product(*map(range, source.shape[:-2])):
+        yield source.at(index), target[index]
 
 
-def _term(plane: NDArray, offset, sigmas: Sigmas, sign: int, settings: Settings) -> Term:
+def _term(plane: Source, sigmas: Sigmas, sign: int, settings: Settings) -> Term:
     sigma_y, sigma_x = (0.0, *sigmas)[-2:]
     y = settings.axis(plane.shape[0], -2, sigma_y)
-    x = settings.axis(plane.shape[1], -1, sigma_x)
-    return Term(Source(plane, offset), sign, y, x)
+    return Term(plane, sign, y, settings.axis(plane.shape[1], -1, sigma_x))
 
 
 def working_bytes(

@@ -57,9 +57,32 @@ class Axis:
         """Nodes that are left after smoothing."""
         return self.nodes - 2 * self.radius
 
+    @property
+    def rim(self) -> int:
+        """How many pixels a direct sum looks to each side."""
+        return self.gather.shape[1] // 2
+
+    @functools.cached_property
+    def half(self) -> NDArray:
+        """Weights of a direct sum from the centre out."""
+        return self.gather[0, self.rim :].copy()
+
+    @functools.cached_property
+    def gather_all(self) -> NDArray:
+        """Weights of the pixels of a node with the 0 that comes before the first."""
+        return np.concatenate([np.zeros(1, self.gather.dtype), self.gather[0]])
+
+    @functools.cached_property
+    def smooth_all(self) -> NDArray:
+        """Weights of a node's neighbours from the first to the last, shape (1, 2 × radius + 1)."""
+        assert self.smooth is not None
+        return np.concatenate([self.smooth[:0:-1], self.smooth])[None]
+
     @functools.cached_property
     def spread_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which four nodes each pixel is the sum of, and its place between two nodes."""
+        """Which nodes each pixel is the sum of, four on a grid, and its place between two nodes."""
+        if self.smooth is None:
+            return np.arange(self.n)[:, None], np.zeros(self.n, np.int64)
         at = np.arange(self.n) + self.phase
         rows = at[:, None] // self.step + np.arange(4)
         places = at % self.step

@@ -6,61 +6,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian_axis import Axis
-from pipeline.kernels.gaussian_loops import mix_rows
-from pipeline.kernels.gaussian_plane import Settings, pieces, shaped
+from pipeline.kernels.gaussian_loops import mix_rows, read_rows
+from pipeline.kernels.gaussian_plane import Settings
+from pipeline.kernels.gaussian_source import Source, pieces
 
 # Elements of one panel: 512 KB in float32.
 PANEL = 131_072
 
 
-def filter_lead(
-    image: NDArray, axis: int, sigma: float, offset: np.floating, target: NDArray, settings: Settings
-) -> None:
-    """Write the image minus `offset`, filtered along one axis, into the target, which may be the image.
+def filter_lead(source: Source, axis: int, sigma: float, target: NDArray, settings: Settings) -> None:
+    """Write a source, filtered along one axis, into the target, which may be the source.
 
     Parameters
     ----------
-    image : ndarray
-        Any dtype and strides, at least 3-D.
+    source : Source
+        At least 3-D.
     axis : int
         Not one of the last two.
     sigma : float
-    offset : floating
     target : ndarray of float, C-contiguous
     settings : Settings
     """
-    plan = settings.axis(image.shape[axis], axis, sigma)
-    source, out = np.moveaxis(image, axis, -3), np.moveaxis(target, axis, -3)
+    plan = settings.axis(source.shape[axis], axis, sigma)
+    out = np.moveaxis(target, axis, -3)
+    height, width = source.shape[-2:]
     size = max(64, PANEL // max(plan.n, plan.nodes))
-    columns = min(image.shape[-1], size)
-    rows = max(1, min(image.shape[-2], size // columns))
+    columns = min(width, size)
+    rows = max(1, min(height, size // columns))
     buffers = [np.empty((max(plan.n, plan.nodes) + 1) * rows * columns, settings.dtype) for _ in range(2)]
-    for index in itertools.product(*map(range, source.shape[:-3])):
-        for top, bottom in pieces(image.shape[-2], rows):
-            for left, right in pieces(image.shape[-1], columns):
-                at = (*index, slice(None), slice(top, bottom), slice(left, right))
-                panel = shaped(buffers[0], plan.n + 1, (bottom - top) * (right - left))
-                part = source[at]
-                np.subtract(part, offset, out=panel[:-1].reshape(part.shape))
-                panel[-1] = settings.outside
-                out[at] = _filter_panel(panel, plan, buffers).reshape(part.shape)
+    others = [range(n) for i, n in enumerate(source.shape[:-2]) if i != axis]
+    steps = np.arange(plan.n) * source.strides[axis]
+    for index in itertools.product(*others):
+        plane = source.at((*index[:axis], 0, *index[axis:]))
+        for top, bottom in pieces(height, rows):
+            starts = plane.starts(np.arange(top, bottom))
+            for left, right in pieces(width, columns):
+                starts_all = np.append((steps[:, None] + starts).ravel(), np.full(bottom - top, -1))
+                panel = _shaped(buffers[0], len(starts_all), right - left)
+                run = right - left if plane.adjacent else 0
+                read_rows(
+                    plane.flat, starts_all, plane.columns(np.arange(left, right)), 0, run, plane.offset,
+                    settings.outside, panel,
+                )  # fmt: skip
+                panel = panel.reshape(plan.n + 1, -1)
+                done = _filter_panel(panel, plan, buffers, settings)
+                out[(*index, slice(None), slice(top, bottom), slice(left, right))] = done.reshape(
+                    plan.n, bottom - top, right - left
+                )
 
 
-def _filter_panel(panel: NDArray, plan: Axis, buffers: list[NDArray]) -> NDArray:
-    """Return a panel filtered along its first axis, in one of the buffers."""
-    width = panel.shape[1]
-    zero = panel.dtype.type(0)
+def _shaped(buffer: NDArray, rows: int, columns: int) -> NDArray:
+    """Return the beginning of a flat buffer as rows."""
+    return buffer[: rows * columns].reshape(rows, columns)
+
+
+def _filter_panel(panel: NDArray, plan: Axis, buffers: list[NDArray], settings: Settings) -> NDArray:
+    """Return a panel filtered along its first axis, in one of the buffers; the panel's last row is outside."""
+    width, zero = panel.shape[1], settings.zero
     zeros = np.zeros(max(plan.n, plan.nodes), np.int64)
-    result = shaped(buffers[1], plan.nodes, width)
+    result = _shaped(buffers[1], plan.nodes, width)
     bases = np.arange(plan.nodes) * plan.step
-    mix_rows(panel, plan.sources, bases, zeros, plan.gather, result, 0, 0, zero, True)
+    mix_rows(panel, plan.sources, bases, zeros, plan.gather, result, 0, 0, width, zero, True)
     if plan.smooth is None:
         return result
-    smoothed = shaped(buffers[0], plan.kept, width)
-    full = np.concatenate([plan.smooth[:0:-1], plan.smooth])[None]
+    smoothed = _shaped(buffers[0], plan.kept, width)
     rows = np.arange(plan.nodes)
-    mix_rows(result, rows, rows[: plan.kept], zeros, full, smoothed, 0, 0, zero, True)
-    result = shaped(buffers[1], plan.n, width)
+    mix_rows(result, rows, rows[: plan.kept], zeros, plan.smooth_all, smoothed, 0, 0, width, zero, True)
+    result = _shaped(buffers[1], plan.n, width)
     four, places = plan.spread_rows
-    mix_rows(smoothed, four.ravel(), np.arange(plan.n) * 4, places, plan.spread, result, 0, 0, zero, True)
+    bases = np.arange(plan.n) * 4
+    mix_rows(smoothed, four.ravel(), bases, places, plan.spread, result, 0, 0, width, zero, True)
     return result

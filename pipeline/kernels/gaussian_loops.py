@@ -1,15 +1,52 @@
-"""The inner loops of the Gaussian, compiled: weighted sums of rows, and along rows.
+"""The inner loops of the Gaussian, compiled: reading rows as floats, weighted sums of rows and along rows.
 
-All arrays are C-contiguous and of one floating dtype, so each loop is compiled once for float32 and once
-for float64. Loops run over whole rows in pieces that stay in the first-level cache.
+All arrays but the image are C-contiguous and of one floating dtype, so each loop but `read_rows` is
+compiled once for float32 and once for float64.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.gaussian_lanes import BAND, ROWS, fold_along, fold_down, weigh_rows
 from pipeline.kernels.jit import jit
 
-PIECE = 512
+# Columns that stay in the first-level cache while the sums of many rows go over them.
+PIECE = 128
+
+
+@jit(fastmath=True)
+def read_rows(
+    flat: NDArray,
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    first: int,
+    last: int,
+    offset: float,
+    outside: float,
+    target: NDArray,
+) -> None:
+    """Write rows of an image, minus `offset`, as floats.
+
+    Row i, column x is flat[starts[i] + columns[x]], or `outside` where either is negative. From column
+    `first` to `last` the columns lie side by side.
+    """
+    kind = target.dtype.type
+    for i in range(starts.size):
+        out = target[i]
+        start = starts[i]
+        if start < 0:
+            out[: columns.size] = outside
+            continue
+        for x in range(first):
+            out[x] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
+        if first < last:
+            begin = start + columns[first]
+            row = flat[begin : begin + last - first]
+            inner = out[first:last]
+            for x in range(row.size):
+                inner[x] = kind(row[x]) - offset
+        for x in range(last, columns.size):
+            out[x] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
 
 
 @jit(fastmath=True)
@@ -22,45 +59,47 @@ def mix_rows(
     target: NDArray,
     top: int,
     left: int,
+    width: int,
     start: float,
     fresh: bool,
 ) -> None:
-    """Write weighted sums of the source's rows into target[top:, left:].
+    """Write weighted sums of the source's rows into target[top:, left : left + width].
 
     Row i is `start` (or what stands there, unless `fresh`) plus the sum over k of
     weights[places[i], k] × source[rows[bases[i] + k]].
     """
     count = weights.shape[1]
-    width = source.shape[1]
-    for begin in range(0, width, PIECE):
-        end = min(begin + PIECE, width)
+    flat, out, taps = source.reshape(-1), target.reshape(-1), weights.reshape(-1)
+    stride, pitch = source.shape[1], target.shape[1]
+    for x in range(0, width, PIECE):
+        size = min(PIECE, width - x)
         for i in range(bases.size):
-            out = target[top + i, left + begin : left + end]
-            size = out.size
-            if fresh:
-                for x in range(size):
-                    out[x] = start
-            base = bases[i]
-            taps = weights[places[i]]
-            # Four rows at a time, so that the sum is loaded and stored once in four.
-            for k in range(0, count - 3, 4):
-                row0 = source[rows[base + k], begin:end]
-                row1 = source[rows[base + k + 1], begin:end]
-                row2 = source[rows[base + k + 2], begin:end]
-                row3 = source[rows[base + k + 3], begin:end]
-                w0, w1, w2, w3 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
-                for x in range(size):
-                    out[x] += w0 * row0[x] + w1 * row1[x] + w2 * row2[x] + w3 * row3[x]
-            for k in range(count - count % 4, count):
-                row0 = source[rows[base + k], begin:end]
-                w0 = taps[k]
-                for x in range(size):
-                    out[x] += w0 * row0[x]
+            at = (top + i) * pitch + left + x
+            weigh_rows(
+                out, at, flat, x, stride, rows, bases[i], taps, places[i] * count, count, size, start, fresh
+            )
 
 
 @jit(fastmath=True)
-def smooth_rows(
+def sum_down(source: NDArray, first: int, half: NDArray, target: NDArray, count: int) -> None:
+    """Write symmetric sums down the source's columns into rows 0 … count − 1 of the target.
+
+    Row i looks at source row first + i in its middle; `half` holds the weights from the centre out.
+    Both arrays have the same width, whole bands, and rows are written ROWS at a time.
+    """
+    flat, out = source.reshape(-1), target.reshape(-1)
+    pitch = source.shape[1]
+    radius = half.size - 1
+    for x in range(0, pitch, BAND // source.itemsize):
+        for i in range(0, count, ROWS):
+            fold_down(out, i * pitch + x, flat, (first + i) * pitch + x, pitch, half, radius)
+
+
+@jit(fastmath=True)
+def sum_along(
     source: NDArray,
+    row: int,
+    count: int,
     first: int,
     half: NDArray,
     target: NDArray,
@@ -70,45 +109,23 @@ def smooth_rows(
     start: float,
     fresh: bool,
 ) -> None:
-    """Write sums along the source's rows with symmetric weights into target[top:, left : left + width].
+    """Write symmetric sums along `count` rows of the source into target[top:, left : left + width].
 
     Column x is `start` (or what stands there, unless `fresh`) plus the weights, `half` from the
     centre out, around source column first + x.
     """
-    radius = half.size - 1
-    for y in range(source.shape[0]):
-        for begin in range(0, width, PIECE):
-            end = min(begin + PIECE, width)
-            out = target[top + y, left + begin : left + end]
-            size = out.size
-            centre = first + begin
-            middle = source[y, centre : centre + size]
-            w0 = half[0]
-            if fresh:
-                for x in range(size):
-                    out[x] = start + w0 * middle[x]
-            else:
-                for x in range(size):
-                    out[x] += w0 * middle[x]
-            for k in range(1, radius, 2):
-                w0, w1 = half[k], half[k + 1]
-                low0 = source[y, centre - k : centre - k + size]
-                high0 = source[y, centre + k : centre + k + size]
-                low1 = source[y, centre - k - 1 : centre - k - 1 + size]
-                high1 = source[y, centre + k + 1 : centre + k + 1 + size]
-                for x in range(size):
-                    out[x] += w0 * (low0[x] + high0[x]) + w1 * (low1[x] + high1[x])
-            if radius % 2:
-                w0 = half[radius]
-                low0 = source[y, centre - radius : centre - radius + size]
-                high0 = source[y, centre + radius : centre + radius + size]
-                for x in range(size):
-                    out[x] += w0 * (low0[x] + high0[x])
+    flat, out = source.reshape(-1), target.reshape(-1)
+    for i in range(count):
+        at = (top + i) * target.shape[1] + left
+        fold_along(
+            out, at, flat, (row + i) * source.shape[1] + first, half, half.size - 1, width, start, fresh
+        )
 
 
 @jit(fastmath=True)
-def gather_rows(
+def gather_along(
     source: NDArray,
+    count: int,
     columns: NDArray[np.int64],
     weights: NDArray,
     outside: float,
@@ -116,14 +133,14 @@ def gather_rows(
     target: NDArray,
     top: int,
 ) -> None:
-    """Gather each row into the nodes of a grid, into target[top:].
+    """Gather `count` rows into the nodes of a grid, into target[top:].
 
     `columns` says which column of the source stands at each pixel the first node looks at and on, the
     width of the source meaning `outside`. `phases` is scratch of shape (step, nodes + 3).
     """
     step, segments = phases.shape
     width = source.shape[1]
-    for y in range(source.shape[0]):
+    for y in range(count):
         row = source[y]
         for p in range(step):
             phase = phases[p]
@@ -145,23 +162,25 @@ def gather_rows(
 
 
 @jit(fastmath=True)
-def spread_rows(source: NDArray, weights: NDArray, origin: int, target: NDArray) -> None:
-    """Spread the nodes of each row over the pixels between them.
+def spread_along(
+    source: NDArray, top: int, count: int, weights: NDArray, phase: int, target: NDArray
+) -> None:
+    """Spread the nodes of `count` rows, from source row `top` on, over the pixels between them.
 
-    Column 0 of the target stands `origin` pixels (0 … step − 1) beyond node 1.
+    Column 0 of the target stands `phase` pixels (0 … step − 1) beyond node 1.
     """
     step = weights.shape[0]
     width = target.shape[1]
-    for y in range(target.shape[0]):
+    for y in range(count):
+        row = source[top + y]
         for p in range(step):
             w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
-            first = 0 if p >= origin else 1
-            left = first * step + p - origin
-            part0 = source[y, first:]
-            part1 = source[y, first + 1 :]
-            part2 = source[y, first + 2 :]
-            part3 = source[y, first + (3 if p > 0 else 2) :]  # its weight is 0 there
-            count = (width - left + step - 1) // step
+            first = 0 if p >= phase else 1
+            left = first * step + p - phase
+            part0 = row[first:]
+            part1 = row[first + 1 :]
+            part2 = row[first + 2 :]
+            part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 there
             out = target[y, left:]
-            for s in range(count):
+            for s in range((width - left + step - 1) // step):
                 out[s * step] = w0 * part0[s] + w1 * part1[s] + w2 * part2[s] + w3 * part3[s]

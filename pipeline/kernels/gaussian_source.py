@@ -1,0 +1,83 @@
+"""An image of any dtype and strides, read in parts as floats with a constant taken off."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Source:
+    """The elements of an array in memory order, and where each pixel stands among them.
+
+    Attributes
+    ----------
+    flat : ndarray, shape (n,)
+        Everything between the array's first and last element in memory, read-only.
+    base : int
+        Where pixel (0, 0, …) stands.
+    shape, strides : tuple of int
+        Strides count elements.
+    offset : floating
+        Taken off every value; its dtype is that of the result.
+    """
+
+    flat: NDArray
+    base: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: np.floating
+
+    @classmethod
+    def of(cls, image: NDArray, offset: np.floating) -> "Source":
+        """Return the source for an array that is not empty."""
+        size = image.itemsize
+        if (
+            not image.dtype.isnative
+            or not image.flags.aligned
+            or any(stride % size for stride in image.strides)
+        ):
+            image = image.astype(image.dtype.newbyteorder("="))
+        strides = tuple(stride // size for stride in image.strides)
+        ends = [(n - 1) * stride for n, stride in zip(image.shape, strides, strict=True)]
+        lowest = tuple(slice(-1, None) if end < 0 else slice(1) for end in ends)
+        span = sum(map(abs, ends)) + 1
+        flat = np.lib.stride_tricks.as_strided(image[lowest], (span,), (size,), writeable=False)
+        return cls(flat, -sum(end for end in ends if end < 0), image.shape, strides, offset)
+
+    def at(self, index: tuple[int, ...]) -> "Source":
+        """Return the part at an index of the leading axes."""
+        moved = sum(i * stride for i, stride in zip(index, self.strides, strict=False))
+        rest = len(index)
+        return Source(self.flat, self.base + moved, self.shape[rest:], self.strides[rest:], self.offset)
+
+    @property
+    def adjacent(self) -> bool:
+        """Whether the pixels of a row lie side by side."""
+        return self.strides[-1] == 1
+
+    @property
+    def _backwards(self) -> int:
+        return min(0, self.strides[-1] * (self.shape[-1] - 1))
+
+    def starts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where in `flat` rows of a plane have their lowest element, −1 for a row that is outside.
+
+        A row that is outside is given as the height of the plane.
+        """
+        found = rows * self.strides[-2] + (self.base + self._backwards)
+        return np.where(rows < self.shape[-2], found, -1)
+
+    def columns(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how far columns lie behind a row's lowest element, −1 for one that is outside.
+
+        A column that is outside is given as the width of the plane.
+        """
+        return np.where(columns < self.shape[-1], columns * self.strides[-1] - self._backwards, -1)
+
+
+def pieces(length: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of pieces of `size` that cover `length`."""
+    for begin in range(0, length, size):
+        yield begin, min(begin + size, length)
