@@ -36,6 +36,10 @@ class Axis:
         On a grid, weights of the four nodes around a pixel.
     phase : int
         How far pixel 0 stands beyond the node before it.
+    before : int
+        At which position of `sources` pixel 0 stands.
+    distinct : tuple of int
+        The range of nodes that differ: those before equal its first, those after its last.
     """
 
     n: int
@@ -46,6 +50,8 @@ class Axis:
     smooth: NDArray | None
     spread: NDArray
     phase: int
+    before: int
+    distinct: tuple[int, int]
 
     @property
     def radius(self) -> int:
@@ -102,16 +108,22 @@ def axis_of(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype
         radius = len(half) - 1
         full = np.concatenate([half[:0:-1], half]).astype(dtype)
         sources = index_map(n, -radius, n + radius, mode)
-        return Axis(n, n, 1, sources, full[None], None, np.ones((1, 1), dtype), 0)
+        return Axis(n, n, 1, sources, full[None], None, np.ones((1, 1), dtype), 0, radius, (0, n))
     step = grid.step
     phase = begin % step
     kept = (phase + n - 1) // step + 4
     nodes = kept + 2 * grid.radius
     first = (-1 - grid.radius - 2) * step - phase
+    distinct = (0, nodes)
+    if mode in ("nearest", "constant"):
+        # A node all of whose pixels stand beyond the border equals its neighbours farther out.
+        below = (-first - 4 * step) // step
+        above = -((first + 1 - n) // step)
+        distinct = (max(0, below), min(nodes, above + 1))
     sources = index_map(n, first + 1, first + (nodes + 3) * step, mode)
     return Axis(
         n, nodes, step, sources, grid.gather[None, 1:].astype(dtype), grid.weights.astype(dtype),
-        grid.spread.astype(dtype), phase,
+        grid.spread.astype(dtype), phase, -first - 1, distinct,
     )  # fmt: skip
 
 

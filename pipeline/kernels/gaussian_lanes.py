@@ -82,7 +82,7 @@ def _begin(
     """Set the sums to `start`, or to what stands in the target where they are added to it."""
     fresh = cgutils.is_true(builder, begin[1]) if begin[1].type != ir.IntType(1) else begin[1]
     value = lanes.splat(begin[0])
-    for unit, total in enumerate(totals):
+    for total in totals:
         builder.store(value, total)
     with builder.if_then(builder.not_(fresh)):
         for unit, total in enumerate(totals):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.kernels.gaussian_axis import Axis
 from pipeline.kernels.gaussian_loops import mix_rows, read_rows
 from pipeline.kernels.gaussian_plane import Settings
-from pipeline.kernels.gaussian_source import Source, pieces
+from pipeline.kernels.gaussian_source import Source, pieces, scratch
 
 # Elements of one panel: 512 KB in float32.
 PANEL = 131_072
@@ -30,10 +30,8 @@ def filter_lead(source: Source, axis: int, sigma: float, target: NDArray, settin
     plan = settings.axis(source.shape[axis], axis, sigma)
     out = np.moveaxis(target, axis, -3)
     height, width = source.shape[-2:]
-    size = max(64, PANEL // max(plan.n, plan.nodes))
-    columns = min(width, size)
-    rows = max(1, min(height, size // columns))
-    buffers = [np.empty((max(plan.n, plan.nodes) + 1) * rows * columns, settings.dtype) for _ in range(2)]
+    rows, columns = _panel(plan, height, width)
+    buffers = [scratch(1, _length(plan) * rows * columns, settings.dtype)[0] for _ in range(2)]
     others = [range(n) for i, n in enumerate(source.shape[:-2]) if i != axis]
     steps = np.arange(plan.n) * source.strides[axis]
     for index in itertools.product(*others):
@@ -50,9 +48,25 @@ def filter_lead(source: Source, axis: int, sigma: float, target: NDArray, settin
                 )  # fmt: skip
                 panel = panel.reshape(plan.n + 1, -1)
                 done = _filter_panel(panel, plan, buffers, settings)
-                out[(*index, slice(None), slice(top, bottom), slice(left, right))] = done.reshape(
-                    plan.n, bottom - top, right - left
-                )
+                out[index][:, top:bottom, left:right] = done.reshape(plan.n, bottom - top, right - left)
+
+
+def _length(plan: Axis) -> int:
+    return max(plan.n, plan.nodes) + 1
+
+
+def _panel(plan: Axis, height: int, width: int) -> tuple[int, int]:
+    """Return how many rows and columns of each plane make a panel."""
+    size = max(64, PANEL // _length(plan))
+    columns = min(width, size)
+    return max(1, min(height, size // columns)), columns
+
+
+def lead_bytes(plan: Axis, height: int, width: int) -> int:
+    """Return about what `filter_lead` allocates."""
+    rows, columns = _panel(plan, height, width)
+    maps = 8 * (2 * len(plan.sources) + 8 * plan.spread_rows[0].size + 4 * _length(plan) * rows)
+    return maps + 2 * _length(plan) * rows * columns * plan.gather.itemsize
 
 
 def _shaped(buffer: NDArray, rows: int, columns: int) -> NDArray:
@@ -61,7 +75,10 @@ def _shaped(buffer: NDArray, rows: int, columns: int) -> NDArray:
 
 
 def _filter_panel(panel: NDArray, plan: Axis, buffers: list[NDArray], settings: Settings) -> NDArray:
-    """Return a panel filtered along its first axis, in one of the buffers; the panel's last row is outside."""
+    """Return a panel filtered along its first axis, in one of the buffers.
+
+    The last row of the panel stands for all that is outside.
+    """
     width, zero = panel.shape[1], settings.zero
     zeros = np.zeros(max(plan.n, plan.nodes), np.int64)
     result = _shaped(buffers[1], plan.nodes, width)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from pipeline.kernels.gaussian_lanes import BAND, ROWS, fold_along, fold_down, weigh_rows
 from pipeline.kernels.jit import jit
 
+# A scalar of the arrays' dtype.
+Real = np.floating
+
 # Columns that stay in the first-level cache while the sums of many rows go over them.
 PIECE = 128
 
@@ -21,8 +24,8 @@ def read_rows(
     columns: NDArray[np.int64],
     first: int,
     last: int,
-    offset: float,
-    outside: float,
+    offset: Real,
+    outside: Real,
     target: NDArray,
 ) -> None:
     """Write rows of an image, minus `offset`, as floats.
@@ -60,7 +63,7 @@ def mix_rows(
     top: int,
     left: int,
     width: int,
-    start: float,
+    start: Real,
     fresh: bool,
 ) -> None:
     """Write weighted sums of the source's rows into target[top:, left : left + width].
@@ -106,7 +109,7 @@ def sum_along(
     top: int,
     left: int,
     width: int,
-    start: float,
+    start: Real,
     fresh: bool,
 ) -> None:
     """Write symmetric sums along `count` rows of the source into target[top:, left : left + width].
@@ -123,36 +126,86 @@ def sum_along(
 
 
 @jit(fastmath=True)
+def sum_tiles(
+    flat: NDArray,
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    adjacent: bool,
+    offset: Real,
+    outside: Real,
+    down: NDArray,
+    along: NDArray,
+    window: NDArray,
+    summed: NDArray,
+    size: int,
+    target: NDArray,
+    top: int,
+    bottom: int,
+    start: Real,
+    fresh: bool,
+) -> None:
+    """Add direct sums over rows top … bottom − 1 to the target, in tiles of `size` columns.
+
+    `starts` and `columns` are those of `read_rows` for all rows and columns of the plane with a rim as
+    wide as the kernels; `down` and `along` hold the weights from the centre out.
+    """
+    rim_y, rim_x = down.size - 1, along.size - 1
+    width = target.shape[1]
+    for left in range(0, width, size):
+        right = min(left + size, width)
+        first = max(0, rim_x - left) if adjacent else 0
+        last = min(right + 2 * rim_x, width + rim_x) - left if adjacent else 0
+        read_rows(
+            flat, starts[top : bottom + 2 * rim_y], columns[left : right + 2 * rim_x], first, last, offset,
+            outside, window,
+        )  # fmt: skip
+        rows = window
+        if rim_y:
+            sum_down(window, rim_y, down, summed, bottom - top)
+            rows = summed
+        sum_along(rows, 0, bottom - top, rim_x, along, target, top, left, right - left, start, fresh)
+
+
+@jit(fastmath=True)
 def gather_along(
     source: NDArray,
     count: int,
     columns: NDArray[np.int64],
+    before: int,
     weights: NDArray,
-    outside: float,
+    outside: Real,
+    padded: NDArray,
     phases: NDArray,
     target: NDArray,
     top: int,
+    width: int,
 ) -> None:
-    """Gather `count` rows into the nodes of a grid, into target[top:].
+    """Gather `count` rows of `width` pixels into the nodes of a grid, into target[top:].
 
-    `columns` says which column of the source stands at each pixel the first node looks at and on, the
-    width of the source meaning `outside`. `phases` is scratch of shape (step, nodes + 3).
+    `columns` says which pixel stands at each place that the first node looks at and on, the width
+    meaning `outside`; from place `before` on the row itself stands there. `padded`, of step × (nodes + 3)
+    elements, and `phases`, as rows of every step-th of them, are scratch.
     """
     step, segments = phases.shape
-    width = source.shape[1]
     for y in range(count):
-        row = source[y]
+        row = source[y, :width]
+        padded[0] = 0  # the first weight is 0
+        for x in range(before):
+            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
+        padded[before + 1 : before + 1 + width] = row
+        for x in range(before + width, columns.size):
+            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
         for p in range(step):
             phase = phases[p]
+            places = padded[p:]
             for s in range(segments):
-                column = columns[max(s * step + p - 1, 0)]
-                phase[s] = row[column] if column < width else outside
-        out = target[top + y]
+                phase[s] = places[s * step]
+        out = target[top + y, : segments - 3]
         size = out.size
         for x in range(size):
             out[x] = 0
         for p in range(step):
-            part0 = phases[p, 0 if p > 0 else 1 :]  # the first weight is 0, and 0 × NaN is not
+            part0 = phases[p, 0 if p > 0 else 1 :]  # 0 × NaN is not 0
             part1 = phases[p, 1:]
             part2 = phases[p, 2:]
             part3 = phases[p, 3:]
@@ -163,14 +216,13 @@ def gather_along(
 
 @jit(fastmath=True)
 def spread_along(
-    source: NDArray, top: int, count: int, weights: NDArray, phase: int, target: NDArray
+    source: NDArray, top: int, count: int, weights: NDArray, phase: int, target: NDArray, width: int
 ) -> None:
     """Spread the nodes of `count` rows, from source row `top` on, over the pixels between them.
 
     Column 0 of the target stands `phase` pixels (0 … step − 1) beyond node 1.
     """
     step = weights.shape[0]
-    width = target.shape[1]
     for y in range(count):
         row = source[top + y]
         for p in range(step):
@@ -181,6 +233,6 @@ def spread_along(
             part1 = row[first + 1 :]
             part2 = row[first + 2 :]
             part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 there
-            out = target[y, left:]
+            out = target[y, left:width]
             for s in range((width - left + step - 1) // step):
                 out[s * step] = w0 * part0[s] + w1 * part1[s] + w2 * part2[s] + w3 * part3[s]

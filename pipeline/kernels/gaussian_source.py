@@ -31,7 +31,9 @@ class Source:
 
     @classmethod
     def of(cls, image: NDArray, offset: np.floating) -> "Source":
-        """Return the source for an array that is not empty."""
+        """Return the source for an array of at least two axes."""
+        if image.size == 0:
+            return cls(image.reshape(-1), 0, image.shape, (0,) * image.ndim, offset)
         size = image.itemsize
         if (
             not image.dtype.isnative
@@ -51,6 +53,11 @@ class Source:
         moved = sum(i * stride for i, stride in zip(index, self.strides, strict=False))
         rest = len(index)
         return Source(self.flat, self.base + moved, self.shape[rest:], self.strides[rest:], self.offset)
+
+    def cut(self, axis: int, begin: int, end: int) -> "Source":
+        """Return a range of one axis."""
+        shape = (*self.shape[:axis], end - begin, *self.shape[axis + 1 :])
+        return Source(self.flat, self.base + begin * self.strides[axis], shape, self.strides, self.offset)
 
     @property
     def adjacent(self) -> bool:
@@ -81,3 +88,11 @@ def pieces(length: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the bounds of pieces of `size` that cover `length`."""
     for begin in range(0, length, size):
         yield begin, min(begin + size, length)
+
+
+def scratch(rows: int, columns: int, dtype: np.dtype) -> NDArray:
+    """Return an uninitialised array that begins at a cache line."""
+    size = rows * columns * dtype.itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(rows, columns)

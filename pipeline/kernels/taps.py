@@ -173,6 +173,17 @@ def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.fl
     return np.linalg.solve(system, np.append(right, 1.0))[:-1]
 
 
+def fit_bytes(sigma: float, truncate: float) -> int:
+    """Return about what fitting the grid's weights takes, once for a sigma."""
+    step = grid_step(sigma, truncate) if sigma > 0 else 1
+    if step == 1:
+        return 0
+    radius, fitted = grid_radius(sigma, truncate), min(step, 8)
+    half = (radius + 4) * fitted
+    end = max(half, LIMIT * sigma * fitted / step)
+    return int(8 * (2.5 * (2 * half + 1) * (radius + 1) + 24 * 3 * (2 * end + 1) + 3 * (radius + 2) ** 2))
+
+
 def _responses(at: NDArray[np.int64], step: int, radius: int, place: int) -> NDArray[np.float64]:
     """Return the kernel seen by pixel `place` for each node weight set to 1 alone, shape (at, radius + 1)."""
     columns = np.zeros((len(at), radius + 1))
