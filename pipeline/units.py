@@ -144,12 +144,15 @@ class Quantity:
         return round(self.value * ratio(self.unit, unit) / scale, SNAP_DIGITS)
 
     def plain(self) -> float | str:
-        """Return it as the YAML has it.
+        """Return it as the YAML has it, with every digit.
 
-        >>> Quantity.parse("8.50 µm").plain(), Quantity.parse(3).plain()
-        ('8.5 um', 3)
+        >>> Quantity.parse("8.50 µm").plain(), Quantity.parse("8 um").plain(), Quantity.parse(3).plain()
+        ('8.5 um', '8 um', 3)
         """
-        return self.value if self.unit == PX else str(self).replace("µ", "u")
+        if self.unit == PX:
+            return self.value
+        number = str(self.value).removesuffix(".0")
+        return f"{number} {short_unit(self.unit).replace('µ', 'u')}"
 
     def __str__(self) -> str:
         return f"{self.value:g} {PX if self.unit == PX else short_unit(self.unit)}"
