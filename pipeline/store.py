@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.image import Region
 from pipeline.kernels.cast import cast, first_outside
-from pipeline.write import ChunkRecord, Layout, write_region
+from pipeline.write.layout import Layout
+from pipeline.write.region import ChunkRecord, write_region
 
 
 @dataclass(frozen=True)
