@@ -5,14 +5,12 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pipeline
-
-ROOT = Path(pipeline.__file__).parent
+ROOT = Path(__file__).parents[1] / "pipeline"
 FLOORS = (
     "errors axes units kernels machine tiling",
     "image step",
     "steps read write",
-    "config yaml_lines",
+    "config settings overrides paths complaints yaml_lines",
     "plan blocks budget",
     "graph store",
     "journal cluster run peak progress stopping summary",
