@@ -17,6 +17,8 @@ FAST = ("contract", "reassoc", "nsz")
 # Output rows that `fold_down` sums at once, and the bytes of a row that it takes at once.
 ROWS = 4
 BAND = 128
+# Likewise for `fold_line`, on bands of one cache line.
+LINES = 8
 
 
 class _Lanes:
@@ -177,48 +179,141 @@ def fold_along(
     return signature, generate
 
 
-@intrinsic
-def fold_down(
-    typing: Any, target: Any, at: Any, source: Any, centre: Any, stride: Any, half: Any, radius: Any
-) -> tuple[Any, Callable]:
-    """Write a band of BAND bytes × ROWS rows: sums down the source with symmetric weights (flat arrays).
+def _folder(count: int, units: int) -> Any:
+    """Return `fold_down` for so many rows at once, in bands of so many cache lines."""
 
-    Row r goes to target[at + r × stride :] and lies around source[centre + r × stride :]. From one
-    weight to the next the rows move on by one, so that each is loaded once for all sums.
+    @intrinsic
+    def fold(
+        typing: Any, target: Any, at: Any, source: Any, centre: Any, stride: Any, half: Any, radius: Any
+    ) -> tuple[Any, Callable]:
+        """Write `count` rows of a band: sums down the source with symmetric weights (flat arrays).
+
+        Row r goes to target[at + r × stride :] and lies around source[centre + r × stride :]. From
+        one weight to the next the rows move on by one, so that each is loaded once for all sums.
+        """
+        signature = types.void(target, types.int64, source, types.int64, types.int64, half, types.int64)
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            target_, at_, source_, centre_, stride_, half_, radius_ = values
+            out = builder.gep(_pointer(context, builder, target, target_), [at_])
+            data = builder.gep(_pointer(context, builder, source, source_), [centre_])
+            taps = _pointer(context, builder, half, half_)
+            lanes = _Lanes(context, builder, target.dtype, 64 * 8 // target.dtype.bitwidth)
+            _fold(builder, lanes, (count, units), (out, data, stride_), (taps, radius_))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return fold
+
+
+def _fold(
+    builder: Any, lanes: _Lanes, size: tuple[int, int], where: tuple[Any, Any, Any], weights: tuple[Any, Any]
+) -> None:
+    """Emit the body of `fold_down`."""
+    count, units = size
+    out, data, stride = where
+    taps, radius = weights
+    totals, low, high = ([lanes.variables(units) for _ in range(count)] for _ in range(3))
+    weight = lanes.splat(builder.load(taps))
+    for r in range(count):
+        for u in range(units):
+            block = lanes.load(data, builder.mul(stride, INDEX(r)), u)
+            builder.store(builder.fmul(weight, block, flags=FAST), totals[r][u])
+            builder.store(block, low[r][u])
+            builder.store(block, high[r][u])
+    end = builder.add(radius, INDEX(1))
+    with cgutils.for_range_slice(builder, INDEX(1), end, INDEX(1)) as (k, _):
+        weight = lanes.splat(builder.load(builder.gep(taps, [k])))
+        above = builder.neg(builder.mul(k, stride))
+        below = builder.mul(builder.add(k, INDEX(count - 1)), stride)
+        for u in range(units):
+            lows = [lanes.load(data, above, u), *(builder.load(low[r][u]) for r in range(count - 1))]
+            highs = [*(builder.load(high[r][u]) for r in range(1, count)), lanes.load(data, below, u)]
+            for r in range(count):
+                pair = lanes.add(lows[r], highs[r])
+                builder.store(lanes.weigh(builder.load(totals[r][u]), weight, pair), totals[r][u])
+                builder.store(lows[r], low[r][u])
+                builder.store(highs[r], high[r][u])
+    for r in range(count):
+        for u in range(units):
+            lanes.store(builder.load(totals[r][u]), out, builder.mul(stride, INDEX(r)), u)
+
+
+fold_down = _folder(ROWS, BAND // 64)
+fold_line = _folder(LINES, 1)
+
+
+def _turned(builder: Any, rows: list[Any], lanes: _Lanes) -> list[Any]:
+    """Return a square of vectors with rows and columns exchanged, by exchanging ever smaller blocks."""
+    count = lanes.count
+    kind = ir.VectorType(ir.IntType(32), count)
+    distance = count // 2
+    while distance:
+        keep = ir.Constant(kind, [j if not j & distance else count + j - distance for j in range(count)])
+        swap = ir.Constant(kind, [j + distance if not j & distance else count + j for j in range(count)])
+        turned = list(rows)
+        for i in range(count):
+            if not i & distance:
+                pair = rows[i], rows[i + distance]
+                turned[i] = builder.shuffle_vector(*pair, keep)
+                turned[i + distance] = builder.shuffle_vector(*pair, swap)
+        rows = turned
+        distance //= 2
+    return rows
+
+
+@intrinsic
+def turn(
+    typing: Any, target: Any, at: Any, stride: Any, source: Any, origin: Any, pitch: Any
+) -> tuple[Any, Callable]:
+    """Write a square of 64 bytes a side, rows and columns exchanged (flat arrays).
+
+    It is read from source[origin + i × pitch :] and written to target[at + i × stride :].
     """
-    signature = types.void(target, types.int64, source, types.int64, types.int64, half, types.int64)
+    signature = types.void(target, types.int64, types.int64, source, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        target_, at_, source_, centre_, stride_, half_, radius_ = values
+        target_, at_, stride_, source_, origin_, pitch_ = values
         out = builder.gep(_pointer(context, builder, target, target_), [at_])
-        data = builder.gep(_pointer(context, builder, source, source_), [centre_])
-        taps = _pointer(context, builder, half, half_)
+        data = builder.gep(_pointer(context, builder, source, source_), [origin_])
         lanes = _Lanes(context, builder, target.dtype, 64 * 8 // target.dtype.bitwidth)
-        units = range(BAND // 64)
-        totals, low, high = ([lanes.variables(len(units)) for _ in range(ROWS)] for _ in range(3))
-        weight = lanes.splat(builder.load(taps))
-        for r in range(ROWS):
-            for u in units:
-                block = lanes.load(data, builder.mul(stride_, INDEX(r)), u)
-                builder.store(builder.fmul(weight, block, flags=FAST), totals[r][u])
-                builder.store(block, low[r][u])
-                builder.store(block, high[r][u])
-        end = builder.add(radius_, INDEX(1))
-        with cgutils.for_range_slice(builder, INDEX(1), end, INDEX(1)) as (k, _):
-            weight = lanes.splat(builder.load(builder.gep(taps, [k])))
-            above = builder.neg(builder.mul(k, stride_))
-            below = builder.mul(builder.add(k, INDEX(ROWS - 1)), stride_)
-            for u in units:
-                lows = [lanes.load(data, above, u), *(builder.load(low[r][u]) for r in range(ROWS - 1))]
-                highs = [*(builder.load(high[r][u]) for r in range(1, ROWS)), lanes.load(data, below, u)]
-                for r in range(ROWS):
-                    pair = lanes.add(lows[r], highs[r])
-                    builder.store(lanes.weigh(builder.load(totals[r][u]), weight, pair), totals[r][u])
-                    builder.store(lows[r], low[r][u])
-                    builder.store(highs[r], high[r][u])
-        for r in range(ROWS):
-            for u in units:
-                lanes.store(builder.load(totals[r][u]), out, builder.mul(stride_, INDEX(r)), u)
+        rows = [lanes.load(data, builder.mul(pitch_, INDEX(i))) for i in range(lanes.count)]
+        for i, row in enumerate(_turned(builder, rows, lanes)):
+            lanes.store(row, out, builder.mul(stride_, INDEX(i)))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def turn_onto(
+    typing: Any,
+    target: Any,
+    at: Any,
+    stride: Any,
+    source: Any,
+    origin: Any,
+    pitch: Any,
+    start: Any,
+    fresh: Any,
+) -> tuple[Any, Callable]:
+    """Do as `turn`, but add `start`, or what stands in the target unless `fresh`."""
+    signature = types.void(
+        target, types.int64, types.int64, source, types.int64, types.int64, target.dtype, types.boolean
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        target_, at_, stride_, source_, origin_, pitch_, *begin = values
+        out = builder.gep(_pointer(context, builder, target, target_), [at_])
+        data = builder.gep(_pointer(context, builder, source, source_), [origin_])
+        lanes = _Lanes(context, builder, target.dtype, 64 * 8 // target.dtype.bitwidth)
+        rows = [lanes.load(data, builder.mul(pitch_, INDEX(i))) for i in range(lanes.count)]
+        total = lanes.variables(1)
+        for i, row in enumerate(_turned(builder, rows, lanes)):
+            place = builder.mul(stride_, INDEX(i))
+            _begin(builder, lanes, total, (out, place), begin)
+            lanes.store(lanes.add(builder.load(total[0]), row), out, place)
         return context.get_dummy_value()
 
     return signature, generate

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian_axis import Axis
 from pipeline.kernels.gaussian_loops import mix_rows, read_rows
-from pipeline.kernels.gaussian_plane import Settings
+from pipeline.kernels.gaussian_plane import Settings, padded_width
 from pipeline.kernels.gaussian_source import Source, pieces, scratch
 
 # Elements of one panel: 512 KB in float32.
@@ -24,31 +24,33 @@ def filter_lead(source: Source, axis: int, sigma: float, target: NDArray, settin
     axis : int
         Not one of the last two.
     sigma : float
-    target : ndarray of float, C-contiguous
+    target : ndarray of float
+        C-contiguous from `axis` on.
     settings : Settings
     """
     plan = settings.axis(source.shape[axis], axis, sigma)
-    out = np.moveaxis(target, axis, -3)
     height, width = source.shape[-2:]
     rows, columns = _panel(plan, height, width)
-    buffers = [scratch(1, _length(plan) * rows * columns, settings.dtype)[0] for _ in range(2)]
-    others = [range(n) for i, n in enumerate(source.shape[:-2]) if i != axis]
+    pitch = padded_width(rows * columns)
+    buffers = [scratch(_length(plan), pitch, settings.dtype) for _ in range(2)]
     steps = np.arange(plan.n) * source.strides[axis]
-    for index in itertools.product(*others):
-        plane = source.at((*index[:axis], 0, *index[axis:]))
-        for top, bottom in pieces(height, rows):
-            starts = plane.starts(np.arange(top, bottom))
-            for left, right in pieces(width, columns):
-                starts_all = np.append((steps[:, None] + starts).ravel(), np.full(bottom - top, -1))
-                panel = _shaped(buffers[0], len(starts_all), right - left)
-                run = right - left if plane.adjacent else 0
-                read_rows(
-                    plane.flat, starts_all, plane.columns(np.arange(left, right)), 0, run, plane.offset,
-                    settings.outside, panel,
-                )  # fmt: skip
-                panel = panel.reshape(plan.n + 1, -1)
-                done = _filter_panel(panel, plan, buffers, settings)
-                out[index][:, top:bottom, left:right] = done.reshape(plan.n, bottom - top, right - left)
+    before, between = source.shape[:axis], source.shape[axis + 1 : -2]
+    for index in itertools.product(*map(range, before)):
+        flat = target[index].reshape(plan.n, -1)
+        for number, inner in enumerate(itertools.product(*map(range, between))):
+            plane = source.at((*index, 0, *inner))
+            starts, across = plane.starts(np.arange(height)), plane.columns(np.arange(width))
+            for top, bottom in pieces(height, rows):
+                for left, right in pieces(width, columns):
+                    for row in range(top, bottom):
+                        read_rows(
+                            plane.flat, np.append(starts[row] + steps, -1), across[left:right], 0,
+                            right - left if plane.adjacent else 0, plane.offset, settings.outside, buffers[0],
+                            (row - top) * (right - left),
+                        )  # fmt: skip
+                    # Either whole rows, which follow each other in the target, or a part of one.
+                    at = (number * height + top) * width + left
+                    _filter_panel(buffers, plan, flat, at, (bottom - top) * (right - left), settings)
 
 
 def _length(plan: Axis) -> int:
@@ -65,32 +67,28 @@ def _panel(plan: Axis, height: int, width: int) -> tuple[int, int]:
 def lead_bytes(plan: Axis, height: int, width: int) -> int:
     """Return about what `filter_lead` allocates."""
     rows, columns = _panel(plan, height, width)
-    maps = 8 * (2 * len(plan.sources) + 8 * plan.spread_rows[0].size + 4 * _length(plan) * rows)
-    return maps + 2 * _length(plan) * rows * columns * plan.gather.itemsize
+    maps = 8 * (
+        2 * len(plan.sources) + 8 * plan.spread_rows[0].size + 4 * _length(plan) + 2 * (height + width)
+    )
+    return maps + 2 * _length(plan) * padded_width(rows * columns) * plan.gather.itemsize
 
 
-def _shaped(buffer: NDArray, rows: int, columns: int) -> NDArray:
-    """Return the beginning of a flat buffer as rows."""
-    return buffer[: rows * columns].reshape(rows, columns)
-
-
-def _filter_panel(panel: NDArray, plan: Axis, buffers: list[NDArray], settings: Settings) -> NDArray:
-    """Return a panel filtered along its first axis, in one of the buffers.
+def _filter_panel(
+    buffers: list[NDArray], plan: Axis, target: NDArray, left: int, width: int, settings: Settings
+) -> None:
+    """Write the panel in the first buffer, filtered along its first axis, into target[:, left:].
 
     The last row of the panel stands for all that is outside.
     """
-    width, zero = panel.shape[1], settings.zero
+    panel, other, zero = *buffers, settings.zero
     zeros = np.zeros(max(plan.n, plan.nodes), np.int64)
-    result = _shaped(buffers[1], plan.nodes, width)
     bases = np.arange(plan.nodes) * plan.step
-    mix_rows(panel, plan.sources, bases, zeros, plan.gather, result, 0, 0, width, zero, True)
     if plan.smooth is None:
-        return result
-    smoothed = _shaped(buffers[0], plan.kept, width)
+        mix_rows(panel, plan.sources, bases, zeros, plan.gather, target, 0, left, width, zero, True)
+        return
+    mix_rows(panel, plan.sources, bases, zeros, plan.gather, other, 0, 0, width, zero, True)
     rows = np.arange(plan.nodes)
-    mix_rows(result, rows, rows[: plan.kept], zeros, plan.smooth_all, smoothed, 0, 0, width, zero, True)
-    result = _shaped(buffers[1], plan.n, width)
+    mix_rows(other, rows, rows[: plan.kept], zeros, plan.smooth_all, panel, 0, 0, width, zero, True)
     four, places = plan.spread_rows
     bases = np.arange(plan.n) * 4
-    mix_rows(smoothed, four.ravel(), bases, places, plan.spread, result, 0, 0, width, zero, True)
-    return result
+    mix_rows(panel, four.ravel(), bases, places, plan.spread, target, 0, left, width, zero, True)

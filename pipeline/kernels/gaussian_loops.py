@@ -7,7 +7,17 @@ compiled once for float32 and once for float64.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.gaussian_lanes import BAND, ROWS, fold_along, fold_down, weigh_rows
+from pipeline.kernels.gaussian_lanes import (
+    BAND,
+    LINES,
+    ROWS,
+    fold_along,
+    fold_down,
+    fold_line,
+    turn,
+    turn_onto,
+    weigh_rows,
+)
 from pipeline.kernels.jit import jit
 
 # A scalar of the arrays' dtype.
@@ -15,6 +25,9 @@ Real = np.floating
 
 # Columns that stay in the first-level cache while the sums of many rows go over them.
 PIECE = 128
+# Kernels that look this far along rows are summed down columns, on a turned copy.
+TURN_FROM = 10
+TURNED = 192
 
 
 @jit(fastmath=True)
@@ -27,18 +40,19 @@ def read_rows(
     offset: Real,
     outside: Real,
     target: NDArray,
+    left: int,
 ) -> None:
-    """Write rows of an image, minus `offset`, as floats.
+    """Write rows of an image, minus `offset`, as floats into target[:, left:].
 
     Row i, column x is flat[starts[i] + columns[x]], or `outside` where either is negative. From column
     `first` to `last` the columns lie side by side.
     """
     kind = target.dtype.type
     for i in range(starts.size):
-        out = target[i]
+        out = target[i, left : left + columns.size]
         start = starts[i]
         if start < 0:
-            out[: columns.size] = outside
+            out[:] = outside
             continue
         for x in range(first):
             out[x] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
@@ -115,14 +129,36 @@ def sum_along(
     """Write symmetric sums along `count` rows of the source into target[top:, left : left + width].
 
     Column x is `start` (or what stands there, unless `fresh`) plus the weights, `half` from the
-    centre out, around source column first + x.
+    centre out, around source column first + x. The source is `scratch`, or a single row.
     """
     flat, out = source.reshape(-1), target.reshape(-1)
+    pitch, stride, radius = source.shape[1], target.shape[1], half.size - 1
+    lanes = 64 // source.itemsize
+    done = 0
+    turned = width - width % lanes
+    if radius >= TURN_FROM and count >= lanes and turned > 0:
+        done = count - count % lanes
+        lines = np.empty((TURNED + 2 * radius + 2 * lanes) * lanes, source.dtype)
+        sums = np.empty((TURNED + lanes) * lanes, source.dtype)
+        begin = (-lines.ctypes.data % 64) // source.itemsize
+        base = (-sums.ctypes.data % 64) // source.itemsize
+        for i in range(0, done, lanes):
+            for x in range(0, turned, TURNED):
+                size = min(TURNED, turned - x)
+                origin = (row + i) * pitch + first + x - radius
+                for k in range(0, size + 2 * radius, lanes):
+                    turn(lines, begin + k * lanes, lanes, flat, origin + k, pitch)
+                for k in range(0, size, LINES):
+                    fold_line(
+                        sums, base + k * lanes, lines, begin + (radius + k) * lanes, lanes, half, radius
+                    )
+                at = (top + i) * stride + left + x
+                for k in range(0, size, lanes):
+                    turn_onto(out, at + k, stride, sums, base + k * lanes, lanes, start, fresh)
     for i in range(count):
-        at = (top + i) * target.shape[1] + left
-        fold_along(
-            out, at, flat, (row + i) * source.shape[1] + first, half, half.size - 1, width, start, fresh
-        )
+        x = turned if i < done else 0
+        at = (top + i) * stride + left + x
+        fold_along(out, at, flat, (row + i) * pitch + first + x, half, radius, width - x, start, fresh)
 
 
 @jit(fastmath=True)
@@ -157,7 +193,7 @@ def sum_tiles(
         last = min(right + 2 * rim_x, width + rim_x) - left if adjacent else 0
         read_rows(
             flat, starts[top : bottom + 2 * rim_y], columns[left : right + 2 * rim_x], first, last, offset,
-            outside, window,
+            outside, window, 0,
         )  # fmt: skip
         rows = window
         if rim_y:

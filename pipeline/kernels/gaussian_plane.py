@@ -173,7 +173,7 @@ class _Wide:
     def _gather(self) -> NDArray:
         """Return the nodes of the plane before they are smoothed."""
         y, x, settings = self.term.y, self.term.x, self.settings
-        nodes = scratch(-(-y.nodes // ROWS) * ROWS, padded_width(x.nodes), settings.dtype)
+        nodes = scratch(y.nodes + ROWS, padded_width(x.nodes), settings.dtype)
         low, high = y.distinct
         size = max(1, 64 // y.step)
         rows = scratch(min(size, high - low), padded_width(x.n), settings.dtype)
@@ -194,7 +194,7 @@ class _Wide:
                 row.flags.writeable = False  # so that it is of the type that `read_rows` is compiled for
                 read_rows(
                     row, np.zeros(1, np.int64), columns, x.before, x.before + x.n, settings.zero,
-                    settings.outside, padded,
+                    settings.outside, padded, 0,
                 )  # fmt: skip
                 sum_along(padded, 0, 1, x.rim, x.half, nodes, begin + i, 0, x.n, settings.zero, True)
         nodes[:low] = nodes[low]
@@ -217,7 +217,7 @@ class _Wide:
         for left, right in pieces(x.n, size):
             last = right - left if source.adjacent else 0
             read_rows(
-                source.flat, starts, columns[left:right], 0, last, source.offset, settings.outside, window
+                source.flat, starts, columns[left:right], 0, last, source.offset, settings.outside, window, 0
             )
             mix_rows(window, at, bases, places, y.gather, rows, 0, left, right - left, settings.zero, True)
 

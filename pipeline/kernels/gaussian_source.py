@@ -91,8 +91,11 @@ def pieces(length: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def scratch(rows: int, columns: int, dtype: np.dtype) -> NDArray:
-    """Return an uninitialised array that begins at a cache line."""
+    """Return an uninitialised array that begins at a cache line, with one more behind it.
+
+    Loops that read whole cache lines may read, but not use, what stands behind the last row.
+    """
     size = rows * columns * dtype.itemsize
-    raw = np.empty(size + 64, np.uint8)
+    raw = np.empty(size + 192, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(rows, columns)
