@@ -1,0 +1,53 @@
+"""OME-Zarr out, built so that a run may be killed at any moment.
+
+The order of a run: `create`, `write_region` for every region, `sync`, journal; `build_level` for
+every coarser level, `sync`, journal; `seal`; `publish`. A finished output is checked by `verify`.
+"""
+
+from pipeline.write.create import create
+from pipeline.write.layout import Layout, Level, choose_chunks, make_layout, work_path
+from pipeline.write.lock import Lock
+from pipeline.write.manifest import Damage, check_files, read_manifest, verify
+from pipeline.write.metadata import Window
+from pipeline.write.publish import (
+    check_target,
+    discard,
+    discard_work,
+    provenance_of,
+    publish,
+    seal,
+    state,
+    stored_fingerprint,
+)
+from pipeline.write.pyramid import build_level, level_windows
+from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, sync, write_region
+
+__all__ = [
+    "ChunkRecord",
+    "Damage",
+    "DamagedChunksError",
+    "Layout",
+    "Level",
+    "Lock",
+    "Window",
+    "build_level",
+    "check_files",
+    "check_target",
+    "choose_chunks",
+    "create",
+    "discard",
+    "discard_work",
+    "level_windows",
+    "make_layout",
+    "provenance_of",
+    "publish",
+    "read_manifest",
+    "read_region",
+    "seal",
+    "state",
+    "stored_fingerprint",
+    "sync",
+    "verify",
+    "work_path",
+    "write_region",
+]

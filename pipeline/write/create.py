@@ -1,0 +1,88 @@
+"""The work folder, and the empty arrays in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numcodecs.blosc import Blosc
+from numcodecs.zstd import Zstd
+
+from pipeline.write import durable
+from pipeline.write.codec import BLOSC_LEVEL, ZSTD_LEVEL
+from pipeline.write.layout import Layout
+from pipeline.write.region import read_file
+
+
+def create(layout: Layout) -> None:
+    """Make the work folder with an empty array for each level; on resume it changes nothing.
+
+    Raises
+    ------
+    RequestError
+        The folder cannot be made.
+    """
+    with durable.before_start():
+        for folder in (layout.work, f"{layout.work}/drafts", layout.image):
+            durable.make_folder(folder)
+        for level in range(len(layout.levels)):
+            durable.make_folder(layout.array_path(level))
+            for name, data in array_metadata(layout, level).items():
+                path = f"{layout.array_path(level)}/{name}"
+                if read_file(path) != data:
+                    durable.write_file(path, data, f"{layout.work}/drafts")
+                    durable.sync_all([path], layout.image)
+
+
+def array_metadata(layout: Layout, level: int) -> dict[str, bytes]:
+    """Return the metadata files of a level's array, as zarr itself writes them."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    array = layout.levels[level]
+    files: dict[str, Any] = {}
+    common: dict[str, Any] = {
+        "store": MemoryStore(files),
+        "shape": array.shape,
+        "chunks": array.chunks,
+        "dtype": layout.spec.dtype.newbyteorder("<"),
+        "fill_value": 0,
+    }
+    if layout.version == "0.5":
+        zarr.create_array(
+            **common,
+            shards=array.shards,
+            compressors=_codecs(layout),
+            dimension_names=list(layout.spec.axes),
+            zarr_format=3,
+        )
+    else:
+        common["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
+        zarr.create_array(**common, compressors=_numcodec(layout), zarr_format=2)
+    return {name: buffer.to_bytes() for name, buffer in files.items() if name != ".zattrs"}
+
+
+def _codecs(layout: Layout) -> list[dict[str, Any]]:
+    """Return the compressor and the checksum in the words of Zarr 3."""
+    codecs: list[dict[str, Any]] = []
+    if layout.compressor == "zstd":
+        codecs.append({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}})
+    elif layout.compressor != "none":
+        name = layout.compressor.removeprefix("blosc-")
+        blosc = {
+            "cname": name, "clevel": BLOSC_LEVEL[name], "shuffle": "bitshuffle",
+            "typesize": layout.spec.dtype.itemsize, "blocksize": 0,
+        }  # fmt: skip
+        codecs.append({"name": "blosc", "configuration": blosc})
+    if layout.checksum:
+        codecs.append({"name": "crc32c"})
+    return codecs
+
+
+def _numcodec(layout: Layout) -> Blosc | Zstd | None:
+    """Return the compressor of Zarr 2."""
+    if layout.compressor == "none":
+        return None
+    if layout.compressor == "zstd":
+        return Zstd(level=ZSTD_LEVEL)
+    name = layout.compressor.removeprefix("blosc-")
+    return Blosc(name, BLOSC_LEVEL[name], Blosc.BITSHUFFLE)

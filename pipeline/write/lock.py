@@ -1,0 +1,168 @@
+"""One writer for one work folder: a file that says who."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from pipeline.errors import PipelineError, RequestError
+from pipeline.write import durable
+from pipeline.write.region import read_file
+
+NAME = "lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that writes: where, and what tells its process from a later one of the same number.
+
+    `space` is the process-number space of a container: numbers of another one mean nothing here.
+    `token` tells two runs of one process apart.
+    """
+
+    host: str
+    pid: int
+    start: str
+    boot: str
+    space: str
+    token: str
+
+    @classmethod
+    def me(cls) -> Holder:
+        """Return a new run of this process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), pid, _start_of(pid) or "", _boot(), _space(), uuid.uuid4().hex)
+
+    @property
+    def state(self) -> str:
+        """Return alive, dead, or unknown where it cannot be seen from here."""
+        if self.host != socket.gethostname():
+            return "unknown"
+        if self.boot != _boot():
+            return "dead"
+        if self.space != _space():
+            return "unknown"
+        return "alive" if _start_of(self.pid) == self.start else "dead"
+
+
+def _start_of(pid: int) -> str | None:
+    """Return when a process started, in words that no change of the clock changes; None if there is none."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name, in parentheses, may hold spaces; the start is the 22nd field in all.
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except FileNotFoundError:
+        return f"{process.create_time():.0f}"
+    except (psutil.Error, OSError, IndexError):
+        return None
+
+
+def _boot() -> str:
+    return (read_file("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
+
+
+def _space() -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def holder_of(work: str) -> Holder | None:
+    """Return who holds the lock of a work folder, or None where nobody does."""
+    data = read_file(f"{work}/{NAME}")
+    try:
+        return Holder(**json.loads(data)) if data else None
+    except (ValueError, TypeError):
+        # Torn while it was written: its writer died in that moment, before it did anything.
+        return None
+
+
+class Lock:
+    """The right to write in a work folder; use it in a `with` statement.
+
+    Parameters
+    ----------
+    work : str
+        The work folder, which exists.
+
+    Raises
+    ------
+    RequestError
+        On entering: another process, or another run of this one, holds it. A lock whose
+        process is dead is taken over.
+    """
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+        self._path = f"{work}/{NAME}"
+        self._me = Holder.me()
+
+    def __enter__(self) -> Self:
+        with durable.before_start(), _exclusive(self._path) as descriptor:
+            refuse_held(self.work)
+            durable.rewrite(descriptor, self._path, json.dumps(asdict(self._me)).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A work folder that was removed with its lock is no error, nor a full disk: a lock that
+        # stays is taken over once this process is dead.
+        with contextlib.suppress(PipelineError):
+            if holder_of(self.work) == self._me:
+                with _exclusive(self._path) as descriptor:
+                    durable.rewrite(descriptor, self._path, b"")
+
+
+def refuse_held(work: str) -> None:
+    """Raise RequestError if someone holds the lock of a work folder, or may hold it."""
+    holder = holder_of(work)
+    if holder is None or holder.state == "dead":
+        return
+    who = f"process {holder.pid} on {holder.host}"
+    if holder.state == "alive":
+        raise RequestError(
+            f"{who} is writing this output", "wait for it, or stop it and run again", "output.path"
+        )
+    raise RequestError(
+        f"{who} is writing this output, or was when it died, which cannot be seen from here",
+        f"if it is no longer running, remove {work}/{NAME}",
+        "output.path",
+    )
+
+
+@contextlib.contextmanager
+def _exclusive(path: str) -> Iterator[int]:
+    """Open a file while nobody else has it open in this way.
+
+    The kernel's lock lasts only as long as who holds the file is looked up and changed, so that
+    of two that find a dead one's lock only one takes it over. Where the file system has no such
+    locks, that moment is unguarded.
+    """
+    try:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # The file may have been removed with its folder while this one waited.
+                if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise durable.explain(error, path) from error

@@ -1,0 +1,148 @@
+"""What an output says about itself: NGFF metadata and the provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from pipeline.axes import kind
+from pipeline.errors import StoppedError
+from pipeline.write.layout import Layout
+
+# Seen against black and against each other; a channel's own colour comes first.
+_COLORS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+BGONE = "bgone"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Contrast of a channel: what is shown black and white, and what values there are."""
+
+    start: float
+    end: float
+    low: float
+    high: float
+
+
+def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) -> dict[str, Any]:
+    """Return the NGFF attributes of the image's group, validated.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output.
+    windows : sequence of Window, optional
+        One for each channel (one in all without an axis c); without them there is no `omero` part
+        unless channels are named.
+
+    Raises
+    ------
+    StoppedError
+        The metadata is not valid NGFF.
+    """
+    from yaozarrs import v04, v05
+
+    name = layout.spec.name or layout.path.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
+    multiscale = {
+        "name": name,
+        "axes": [_axis(layout, axis) for axis in layout.spec.axes],
+        "datasets": [_dataset(layout, level) for level in range(len(layout.levels))],
+        "type": "mean",
+        "metadata": {"description": "mean of the level before, integers rounded half to even"},
+    }
+    if len(layout.levels) == 1:
+        del multiscale["type"], multiscale["metadata"]
+    if layout.version == "0.4":
+        multiscale["version"] = "0.4"
+    image: dict[str, Any] = {"multiscales": [multiscale]}
+    omero = _omero(layout, windows, name)
+    if omero is not None:
+        image["omero"] = omero
+    try:
+        if layout.version == "0.4":
+            v04.Image.model_validate(image)
+            return image
+        image["version"] = "0.5"
+        v05.Image.model_validate(image)
+    except ValidationError as error:
+        raise StoppedError(f"the metadata of {layout.path} is not valid NGFF: {error}") from error
+    return {"ome": image}
+
+
+def _axis(layout: Layout, axis: str) -> dict[str, str]:
+    entry = {"name": axis, "type": kind(axis)}
+    if unit := layout.spec.units.get(axis):
+        entry["unit"] = unit
+    return entry
+
+
+def _dataset(layout: Layout, level: int) -> dict[str, Any]:
+    """Return scale and translation of a level.
+
+    A pixel's coordinate is that of its centre, so the first pixel of a level that halves
+    lies half a fine pixel further in: ½ × (factor − 1) pixels of full resolution.
+    """
+    spec, factors = layout.spec, layout.levels[level].factors
+    scale, translation = [], []
+    for axis, factor in zip(spec.axes, factors, strict=True):
+        size = float(spec.scale.get(axis, 1.0))
+        scale.append(size * factor)
+        translation.append(float(spec.translation.get(axis, 0.0)) + size * (factor - 1) / 2)
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if any(translation):
+        transforms.append({"type": "translation", "translation": translation})
+    return {"path": str(level), "coordinateTransformations": transforms}
+
+
+def _omero(layout: Layout, windows: Sequence[Window] | None, name: str) -> dict[str, Any] | None:
+    count = layout.spec.sizes.get("c", 1)
+    channels = layout.spec.channels
+    if windows is None and not channels:
+        return None
+    shown = list(windows or [default_window(layout.spec.dtype)] * count)
+    single = "FFFFFF" if count == 1 else ""
+    entries = []
+    for index in range(count):
+        channel = channels[index] if index < len(channels) else None
+        entry: dict[str, Any] = {
+            "active": True,
+            "color": (channel.color if channel else "") or single or _COLORS[index % len(_COLORS)],
+            "coefficient": 1,
+            "family": "linear",
+            "inverted": False,
+            "label": (channel.name if channel else "") or f"channel {index}",
+            "window": _window(shown[min(index, len(shown) - 1)]),
+        }
+        entries.append(entry)
+    model = "greyscale" if count == 1 else "color"
+    return {"name": name, "channels": entries, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
+
+
+def _window(window: Window) -> dict[str, float]:
+    return {"start": window.start, "end": window.end, "min": window.low, "max": window.high}
+
+
+def default_window(dtype: np.dtype) -> Window:
+    """Return the whole range of an integer type, or 0 to 1."""
+    if dtype.kind == "f":
+        return Window(0.0, 1.0, 0.0, 1.0)
+    info = np.iinfo(dtype)
+    return Window(float(max(info.min, 0)), float(info.max), float(info.min), float(info.max))
+
+
+def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the metadata files of a group: path inside the image → bytes."""
+    prefix = f"{folder}/" if folder else ""
+    if layout.version == "0.5":
+        group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        return {f"{prefix}zarr.json": _json(group)}
+    return {f"{prefix}.zattrs": _json(attributes), f"{prefix}.zgroup": _json({"zarr_format": 2})}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -1,0 +1,228 @@
+"""From whole and written to seen under its name: metadata last, then one rename that replaces nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from pipeline.errors import RequestError, StoppedError
+from pipeline.write import durable
+from pipeline.write.layout import Layout
+from pipeline.write.manifest import MANIFEST, manifest_parts
+from pipeline.write.metadata import BGONE, Window, group_files, image_attributes
+from pipeline.write.region import ChunkRecord, read_file
+
+State = Literal["new", "unfinished", "sealed", "published"]
+_SEALED = "sealed"
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+
+
+def seal(
+    layout: Layout,
+    records: Iterable[ChunkRecord],
+    provenance: Mapping[str, Any],
+    *,
+    windows: Sequence[Window] | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Complete the image in the work folder: manifest, provenance and, last, its NGFF metadata.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output.
+    records : iterable of ChunkRecord
+        One for each file of each level, in any order; read once.
+    provenance : mapping
+        What is kept of the run: anything JSON has. `fingerprint` and `run`, its own id, are added.
+    windows : sequence of Window, optional
+        Contrast of each channel.
+    files : mapping of str to bytes, optional
+        Further files to keep with the output (a report): name → bytes; they lie beside the manifest.
+
+    Raises
+    ------
+    StoppedError
+        Some file was never written; nothing is sealed then.
+    """
+    drafts = f"{layout.work}/drafts"
+    group = f"{layout.image}/{BGONE}"
+    durable.make_folder(group)
+    durable.write_file(f"{layout.image}/{MANIFEST}", manifest_parts(_complete(layout, records)), drafts)
+    kept = {f"{BGONE}/{name}": data for name, data in (files or {}).items()}
+    run = uuid.uuid4().hex
+    attributes = {BGONE: {**provenance, "fingerprint": layout.fingerprint, "run": run}}
+    kept |= group_files(layout, BGONE, attributes)
+    root = group_files(layout, "", image_attributes(layout, windows))
+    for batch in (kept, root):
+        for name, data in batch.items():
+            durable.write_file(f"{layout.image}/{name}", data, drafts)
+        durable.sync_all([f"{layout.image}/{name}" for name in [MANIFEST, *batch]], layout.image)
+    durable.write_file(f"{layout.work}/{_SEALED}", run.encode(), drafts)
+    durable.sync_all([f"{layout.work}/{_SEALED}"], layout.work)
+
+
+def _complete(layout: Layout, records: Iterable[ChunkRecord]) -> Iterator[ChunkRecord]:
+    """Pass the records on, and stop where a file has none or two."""
+    seen = [np.zeros(level.grid, bool) for level in layout.levels]
+    for record in records:
+        parts = record.key.split("/")
+        index = tuple(int(part) for part in parts[-len(layout.spec.axes) :])
+        level = int(parts[0])
+        if seen[level][index]:
+            raise StoppedError(f"{record.key} was journalled twice", "run again with --overwrite")
+        seen[level][index] = True
+        yield record
+    for level, done in enumerate(seen):
+        if not done.all():
+            index = tuple(int(i[0]) for i in np.nonzero(~done))
+            missing, first = int(done.size - done.sum()), layout.chunk_key(level, index)
+            raise StoppedError(
+                f"{missing} of {done.size} files of level {level} were never written, {first} the first",
+                "the same command writes them",
+            )
+
+
+def state(layout: Layout) -> State:
+    """Return how far a run has come, for the next one to go on from.
+
+    Returns
+    -------
+    str
+        "new": it has no work folder. "unfinished". "sealed": only `publish` is left.
+        "published": a process died between the rename and the removal of the work folder, in
+        which what was replaced may still lie in the place of the image; only `publish` is left.
+    """
+    if not os.path.isdir(layout.work):
+        return "new"
+    run = (read_file(f"{layout.work}/{_SEALED}") or b"").decode()
+    if run:
+        for where, answer in ((layout.image, "sealed"), (layout.path, "published")):
+            found = provenance_of(where)
+            if found is not None and found.get("run") == run:
+                return cast(State, answer)
+    return "unfinished"
+
+
+def provenance_of(output: str) -> dict[str, Any] | None:
+    """Return what an output keeps of its run, or None where bgone did not write it whole."""
+    for name, inner in (("zarr.json", "attributes"), (".zattrs", None)):
+        data = read_file(f"{output}/{BGONE}/{name}")
+        if data is None:
+            continue
+        try:
+            attributes = json.loads(data)
+            found = (attributes[inner] if inner else attributes)[BGONE]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return dict(found) if isinstance(found, Mapping) else None
+    return None
+
+
+def stored_fingerprint(output: str) -> str | None:
+    """Return the fingerprint of a complete output of bgone, or None."""
+    found = provenance_of(output)
+    return None if found is None else str(found.get("fingerprint"))
+
+
+def check_target(path: str, *, overwrite: bool = False) -> None:
+    """Refuse an output path at which something lies that must not be replaced.
+
+    Raises
+    ------
+    RequestError
+        Something exists there, without `overwrite`; or it is a folder that is not empty, is no
+        Zarr, and is not called one, so that `overwrite` would delete something else.
+    """
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise RequestError(
+            f"{path} exists already", "choose another output, or replace it with --overwrite", "output.path"
+        )
+    if os.path.isdir(path) and not path.endswith(".zarr") and os.listdir(path) and not _is_zarr(path):
+        raise RequestError(
+            f"{path} is a folder that holds no Zarr, so --overwrite does not delete it",
+            "remove it yourself, or choose another output",
+            "output.path",
+        )
+
+
+def _is_zarr(path: str) -> bool:
+    return any(os.path.lexists(f"{path}/{name}") for name in _ZARR_FILES)
+
+
+def publish(layout: Layout, *, overwrite: bool = False) -> None:
+    """Bring the sealed image under its name in one step, and remove the work folder.
+
+    With `overwrite` the old output is there until this step and gone after it. Called again
+    after a crash at any point, it finishes what it began.
+
+    Raises
+    ------
+    RequestError
+        Something has come to lie at the output's path, without `overwrite`; the work folder stays.
+    StoppedError
+        The rename failed.
+    """
+    now = state(layout)
+    if now in ("new", "unfinished"):
+        raise StoppedError(f"{layout.image} is not whole", "the same command goes on")
+    if now == "sealed":
+        source = _same_disk(layout)
+        aside = f"{os.path.dirname(source)}/replaced"
+        if overwrite and os.path.lexists(layout.path):
+            durable.remove_tree(aside)
+            durable.exchange(source, layout.path, aside)
+        else:
+            try:
+                durable.rename_new(source, layout.path)
+            except FileExistsError:
+                raise RequestError(
+                    f"{layout.path} has come to exist during the run, whose result waits in {layout.work}",
+                    "move it away, or use --overwrite, and run the same command again",
+                    "output.path",
+                ) from None
+        durable.sync_path(os.path.dirname(layout.path) or ".")
+    discard(layout)
+
+
+def _same_disk(layout: Layout) -> str:
+    """Return the image's path on the output's file system, copied there if it lies on another."""
+    parent = os.path.dirname(layout.path) or "."
+    if os.stat(layout.image).st_dev == os.stat(parent).st_dev:
+        return layout.image
+    near = layout.at(layout.fingerprint, parent)
+    durable.remove_tree(near.work)
+    durable.make_folder(near.work)
+    copied: list[str] = []
+
+    def copy(source: str, target: str) -> None:
+        durable.copy_file(source, target)
+        copied.append(target)
+
+    shutil.copytree(layout.image, near.image, copy_function=copy)
+    durable.sync_all(copied, near.work)
+    return near.image
+
+
+def discard(layout: Layout) -> None:
+    """Remove the work folder, the lock in it last."""
+    for folder in {layout.work, layout.at(layout.fingerprint, os.path.dirname(layout.path) or ".").work}:
+        discard_work(folder)
+
+
+def discard_work(folder: str) -> None:
+    """Remove a work folder, the lock in it last, so that nobody starts in a half-removed one."""
+    if not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder), key=lambda name: (name == "lock", name)):
+        durable.remove_tree(f"{folder}/{name}")
+    durable.remove_tree(folder)
+    durable.sync_path(os.path.dirname(folder) or ".")

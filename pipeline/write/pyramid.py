@@ -1,0 +1,143 @@
+"""The coarser levels: each the mean of the one before, read back from the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.image import Region
+from pipeline.write.layout import Layout
+from pipeline.write.region import ChunkRecord, read_region, write_region
+
+
+def build_level(
+    layout: Layout, level: int, region: Region, records: Iterable[ChunkRecord] | None = None
+) -> tuple[ChunkRecord, ...]:
+    """Compute whole files of a coarser level from the level before it, one file after the other.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output; the level before is written where `region` needs it.
+    level : int
+        1 or more.
+    region : tuple of slice
+        Of that level, along the axes as stored; whole files, as `level_windows` gives them.
+    records : iterable of ChunkRecord, optional
+        Of the level before: what it reads is checked by them.
+
+    Returns
+    -------
+    tuple of ChunkRecord
+        One for each file written.
+
+    Raises
+    ------
+    DamagedChunksError
+        Files of the level before are not what was written.
+
+    Notes
+    -----
+    Needs the memory of one file of this level, of its source (4 ×), and some temporaries.
+    """
+    finer, coarser = layout.levels[level - 1].factors, layout.levels[level].factors
+    steps = tuple(c // f for c, f in zip(coarser, finer, strict=True))
+    known = None if records is None else tuple(records)
+    written: list[ChunkRecord] = []
+    for _, unit in layout.units(level, region):
+        source = read_region(layout, level - 1, layout.source_region(level, unit), known)
+        written += write_region(layout, level, unit, mean_blocks(source, steps))
+    return tuple(written)
+
+
+def level_windows(layout: Layout, level: int, max_bytes: int = 256 << 20) -> Iterator[Region]:
+    """Yield the regions in which to build a level: whole files, each of at most about `max_bytes`.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output.
+    level : int
+        1 or more.
+    max_bytes : int
+        Uncompressed bytes of the level before that one region is made of; one file may need more.
+    """
+    array = layout.levels[level]
+    shares = np.prod(array.factors) / np.prod(layout.levels[level - 1].factors)
+    most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.unit)))
+    steps = []
+    for files in reversed(array.grid):
+        steps.append(min(files, most))
+        most = max(1, most // files)
+    px = [count * part for count, part in zip(reversed(steps), array.unit, strict=True)]
+    counts = [range(-(-size // step)) for size, step in zip(array.shape, px, strict=True)]
+    for index in np.ndindex(*[len(count) for count in counts]):
+        yield tuple(
+            slice(i * step, min((i + 1) * step, size))
+            for i, step, size in zip(index, px, array.shape, strict=True)
+        )
+
+
+def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
+    """Return the mean of blocks of `steps` pixels, at the end of an axis of those there are.
+
+    Parameters
+    ----------
+    block : ndarray
+        Integers or floats.
+    steps : tuple of int
+        1 or 2 for each axis.
+
+    Returns
+    -------
+    ndarray
+        Of the same dtype. Integers: the exact mean, rounded half to even. Floats: summed in
+        float64, rounded once.
+
+    Examples
+    --------
+    >>> mean_blocks(np.array([[1, 2, 9], [2, 1, 4]], "uint8"), (2, 2))
+    array([[2, 6]], dtype=uint8)
+    """
+    halved = [axis for axis, step in enumerate(steps) if step == 2]
+    for axis in halved:
+        if block.shape[axis] % 2:
+            # A pixel twice is the mean of that pixel alone.
+            block = np.concatenate([block, np.take(block, [-1], axis)], axis)
+    shape = [size // step for size, step in zip(block.shape, steps, strict=True)]
+    parts = [block[corner] for corner in _corners(steps)]
+    if block.dtype.kind == "f":
+        total = np.zeros(shape, np.float64)
+        for part in parts:
+            total += part
+        return (total / len(parts)).astype(block.dtype)
+    return _integer_mean(parts, shape)
+
+
+def _corners(steps: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    for offsets in np.ndindex(*steps):
+        yield tuple(slice(offset, None, step) for offset, step in zip(offsets, steps, strict=True))
+
+
+def _integer_mean(parts: list[NDArray[Any]], shape: list[int]) -> NDArray[Any]:
+    """Return the mean, half to even, without leaving the dtype.
+
+    What all parts have in whole n-ths is summed apart from the remainders, so nothing overflows.
+    """
+    dtype = parts[0].dtype
+    shift = dtype.type(len(parts).bit_length() - 1)
+    mask = dtype.type(len(parts) - 1)
+    quotient, remainder = np.zeros(shape, dtype), np.zeros(shape, dtype)
+    for part in parts:
+        quotient += part >> shift
+        remainder += part & mask
+    quotient += remainder >> shift
+    remainder &= mask
+    twice = remainder + remainder
+    count = dtype.type(len(parts))
+    up = (twice > count) | ((twice == count) & ((quotient & dtype.type(1)) == 1))
+    quotient += up
+    return quotient
