@@ -14,7 +14,7 @@ FLOORS = (
     "plan blocks budget",
     "graph store",
     "journal cluster run peak progress stopping summary",
-    "preview report sample describe catalogue cli __main__",
+    "preview report sample embryo describe catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

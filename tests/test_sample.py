@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import tifffile
+import yaozarrs
+import zarr
 from skimage.measure import label
 from skimage.morphology import disk, white_tophat
 
+from pipeline.embryo import BAND, Sample
 from pipeline.errors import RequestError
-from pipeline.sample import BAND, Sample, make_sample, sample_truth
+from pipeline.sample import make_sample, sample_truth
 
 
 def test_the_file_holds_the_pixels_and_the_scale_that_the_truth_says(tmp_path):
@@ -23,6 +26,20 @@ def test_the_file_holds_the_pixels_and_the_scale_that_the_truth_says(tmp_path):
         np.testing.assert_array_equal(pixels[t, c, z], truth.image(t, c, z))
     for words in ('PhysicalSizeX="0.325"', 'PhysicalSizeZ="1.0"', 'TimeIncrement="30.0"', 'Name="mCherry"'):
         assert words in xml
+
+
+def test_an_ome_zarr_holds_the_same(tmp_path):
+    path = tmp_path / "new" / "sample.ome.zarr"
+    truth = make_sample(path, frames=2, size=(BAND + 40, 90), channels=2, z=3, object_radius=5)
+    group = zarr.open_group(path, mode="r")
+    np.testing.assert_array_equal(
+        group["0"][:], [[[truth.image(t, c, z) for z in range(3)] for c in range(2)] for t in range(2)]
+    )
+    image = yaozarrs.validate_zarr_store(str(path)).ome_metadata()
+    assert [axis.name for axis in image.multiscales[0].axes] == list("tczyx")
+    assert image.multiscales[0].datasets[0].coordinateTransformations[0].scale == [30, 1, 1, 0.325, 0.325]
+    assert [channel.label for channel in image.omero.channels] == ["GFP", "mCherry"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["sample.ome.zarr"]
 
 
 def test_pixels_are_background_and_signal_and_noise_of_mean_zero():

@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage import filters, morphology
 
 import pipeline.steps  # noqa: F401  (registers them)
-from pipeline.sample import Sample
+from pipeline.embryo import Sample
 from pipeline.step import REGISTRY, Step
 
 EMBRYO = Path(__file__).parents[2] / "shared/data/MAX_Lund_18.0_22.0_Hours Z-projection t1.tif"
