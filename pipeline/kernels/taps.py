@@ -22,7 +22,7 @@ DIRECT_BELOW = 8.0
 LIMIT = 9.0
 GRID_LIMIT = 5.6
 # How much of a jump at the kernel's end (its height × the step) the grid may blur.
-JUMP = 3e-5
+JUMP = 2e-5
 # A cut tail of more than this is something the caller asked for and gets.
 NEGLIGIBLE = 1e-4
 
@@ -78,7 +78,7 @@ def grid_radius(sigma: float, truncate: float) -> int:
     """Return how many nodes the smoothing on the grid looks to each side."""
     step = grid_step(sigma, truncate)
     end = min(truncate, GRID_LIMIT) if truncate < 4 else min(max(truncate, 4.2), GRID_LIMIT)
-    wanted = end * sigma + (1.2 if truncate >= 4 else 2) * step
+    wanted = end * sigma + (1.4 if truncate >= 4 else 2) * step
     return max(1, math.ceil((wanted - 4 * step + 2) / step))
 
 
