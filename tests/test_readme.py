@@ -105,7 +105,8 @@ def test_links_to_files_lead_somewhere():
 def test_blocks_and_commands_are_found():
     page = (
         "text\n```sh\npip install . && bgone sample a.tif \\\n  --frames 3  # few\n\n# nothing\n"
-        "$ bgone info a.tif\n```\n\n<!-- not run: needs a cluster -->\n```yaml\na: 1\n```\n```python\nx = 1\n```\n"
+        "$ bgone info a.tif\n```\n\n<!-- not run: needs a cluster -->\n"
+        "```yaml\na: 1\n```\n```python\nx = 1\n```\n"
     )
     found = blocks_of(page)
     assert [(block.language, block.line, block.run) for block in found] == [
