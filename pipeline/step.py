@@ -11,30 +11,67 @@ of the whole image first, so it ends a stage of the plan.
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.axes import ORDER
-from pipeline.errors import PipelineError, RequestError
+from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import Image, ImageSpec
 from pipeline.kernels.dtypes import SUPPORTED
-from pipeline.units import Extent, Quantity, parse_extent, plain_extent
+from pipeline.units import PX, Extent, Quantity, convertible, parse_extent, plain_extent
 
 _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[-+]?[\d.eE+-]+\s*\S+\s*$"}]}
 
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def collected(check: Callable[[T], R]) -> Callable[[T], R]:
+    """Return a check whose PipelineError pydantic collects with the other mistakes of a model.
+
+    pydantic takes ValueErrors alone; the PipelineError is its cause, fields included.
+    """
+
+    @functools.wraps(check)
+    def checking(raw: T) -> R:
+        try:
+            return check(raw)
+        except PipelineError as error:
+            raise ValueError(str(error)) from error
+
+    return checking
+
+
+@collected
 def _parse(raw: object) -> Extent:
-    try:
+    if not isinstance(raw, Mapping):
         return parse_extent(raw)
-    except RequestError as error:
-        # pydantic collects ValueErrors; the text of the first problem is the message.
-        raise ValueError(str(error)) from None
+    found: dict[str, Quantity] = {}
+    problems: list[Problem] = []
+    for axis, value in raw.items():
+        try:
+            found[axis] = Quantity.parse(value)
+        except PipelineError as error:
+            problems.extend(error.under(str(axis)).problems)
+    if problems:
+        raise RequestError(problems)
+    return parse_extent(found)
 
 
 Length = Annotated[
@@ -106,6 +143,23 @@ class Step(BaseModel, ABC):
         if len(set(along)) < len(along):
             raise ValueError(f"{along!r} names an axis twice; name each axis once")
         return "".join(sorted(along, key=ORDER.index))
+
+    @field_validator("channels")
+    @classmethod
+    def _some_channels(cls, channels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        if channels is not None and not channels:
+            raise ValueError("names no channel; name some, or leave it out for all")
+        for channel in channels or ():
+            if isinstance(channel, int) and channel < 0:
+                raise ValueError(f"{channel} is not a channel; count from 0, or give its name")
+        if channels is not None and len(set(channels)) < len(channels):
+            raise ValueError("names a channel twice; name each channel once")
+        return channels
+
+    @model_validator(mode="after")
+    def _lengths_fit_along(self) -> Self:
+        collected(_check_lengths)(self)
+        return self
 
     # -- binding to an image ---------------------------------------------------------------
 
@@ -268,6 +322,33 @@ class Step(BaseModel, ABC):
                 f"a step takes an Image, a NumPy array or a Dask array, not {type(array).__name__}"
             )
         return _appliers[package](self, array, spec.axes, spec)
+
+
+def _check_lengths(step: Step) -> None:
+    """Refuse lengths for other axes than `along`, or with units of another kind."""
+    problems: list[Problem] = []
+    for name, extent in step.lengths.items():
+        each = extent if isinstance(extent, Mapping) else dict.fromkeys(step.along, extent)
+        if set(each) != set(step.along):
+            given = ", ".join(each)
+            problems.append(
+                Problem(
+                    f"is given for the axes {given} and the step works along {step.along!r}",
+                    "give one length for each axis of `along`", name,
+                )
+            )  # fmt: skip
+            continue
+        for axis, quantity in each.items():
+            wanted = "second" if axis == "t" else "meter"
+            if quantity.unit != PX and not convertible(quantity.unit, wanted):
+                kinds = "a length, and t is time" if axis == "t" else f"a time, and {axis} is a length"
+                field = f"{name}.{axis}" if isinstance(extent, Mapping) else name
+                problems.append(
+                    Problem(f"{quantity} is {kinds}", "give one for each axis, in its unit", field)
+                )
+                break
+    if problems:
+        raise RequestError(problems)
 
 
 def array_spec(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,6 +81,21 @@ def ratio(unit: str, other: str) -> float:
     )
 
 
+def convertible(unit: str, other: str) -> bool:
+    """Return whether both are lengths, or both durations.
+
+    >>> convertible("micrometer", "meter"), convertible("second", "meter")
+    (True, False)
+    """
+    return any(unit in table and other in table for table in (_METRE, _SECOND))
+
+
+def _check_finite(value: float) -> None:
+    # An int may be larger than any float.
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        raise RequestError(f"{str(value)[:20]} is not a finite number", "give a number of px")
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A length along an axis: a number of pixels, or a number with a unit.
@@ -108,8 +123,7 @@ class Quantity:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
             raise RequestError(f"{raw!r} is not a length", "give a number of px, or a text such as '8 um'")
         if isinstance(raw, int | float):
-            if not math.isfinite(raw):
-                raise RequestError(f"{raw} is not a finite number", "give a number of px")
+            _check_finite(raw)
             return cls(raw)
         match = _QUANTITY.fullmatch(raw)
         if match is None:
@@ -117,9 +131,11 @@ class Quantity:
                 f"{raw!r} is a text without a number and a unit",
                 "give a number without quotes for px, or a number with a unit such as '8 um'",
             )
+        value = float(match[1])
+        _check_finite(value)
         if match[2].lower() in (PX, "pixel", "pixels"):
-            return cls(float(match[1]))
-        return cls(float(match[1]), unit_name(match[2]))
+            return cls(value)
+        return cls(value, unit_name(match[2]))
 
     def pixels(self, scale: float | None, unit: str | None) -> float:
         """Return it in pixels of size `scale` `unit`, snapped to 0.001 px.

@@ -1,19 +1,58 @@
-"""YAML as plain data, with the line and column of everything in it, and all its mistakes at once."""
+"""YAML 1.2 as plain data, with the place of everything in it and all its mistakes at once.
+
+It is built from the parser's events rather than by its constructors: so a tag, an alias or a key given twice
+is a mistake among others, with its place, instead of an exception that hides the rest.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from pipeline.errors import Problem
 
 Path = tuple[str | int, ...]
+
+DEEPEST = 20
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+    **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}
+# ruamel.yaml's words → ours; the first that occurs in its message holds.
+_SYNTAX = (
+    ("'\\t'", "a tab stands in the indentation", "indent with spaces"),
+    ("unexpected end of stream", "a quoted text is not closed", "close it with the quote that opens it"),
+    ("cannot start any token", "a text cannot begin with this sign", "put the text in quotes"),
+    ("mapping values are not allowed", "a ': ' is not expected here",
+     "check the indentation, and quote a text that holds ': '"),
+    ("<block end>", "the indentation does not fit the lines above",
+     "begin the keys of one mapping in one column"),
+    ("could not find expected ':'", "a key has no ': ' after it", "write KEY: VALUE"),
+    ("expected ',' or '", "a { or [ is not closed, or a comma is missing", "close it, or add the comma"),
+    ("flow node", "a { or [ is not closed", "close it"),
+    ("special characters", "holds a control character", "save it as plain text"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,16 +70,30 @@ class Document:
     Attributes
     ----------
     data : Any
-        Plain dicts, lists, texts and numbers.
+        Plain dicts, lists, texts and numbers; None where the text is not YAML.
     marks : dict of tuple to Mark
-        Where each value stands, by its path; a key of a mapping stands where its name does.
+        Where each value stands, by its path; that of a key is where its name stands.
     problems : list of Problem
-        What is wrong with it as YAML.
+        What is wrong with it as YAML; their fields are dotted paths.
+    spoiled : set of tuple
+        Paths whose value is not known because of a problem.
     """
 
     data: Any = None
     marks: dict[Path, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    spoiled: set[Path] = field(default_factory=set)
+
+
+def readable(name: object) -> str:
+    r"""Return a name from a config on one line, at no great length.
+
+    >>> readable("two\nlines")
+    'two\\nlines'
+    """
+    text = str(name)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def dotted(path: Path) -> str:
@@ -49,112 +102,175 @@ def dotted(path: Path) -> str:
     >>> dotted(("steps", 0, "radius"))
     'steps.0.radius'
     """
-    return ".".join(map(str, path))
+    return ".".join(map(readable, path))
 
 
 def parse_yaml(text: str, file: str = "") -> Document:
     """Read a YAML 1.2 text.
 
     Refused, each with its place: tags, anchors and aliases, keys given twice, keys that are
-    not texts, and what is not YAML.
+    not texts, a second document, and what is not YAML.
+
+    Parameters
+    ----------
+    text : str
+        The YAML.
+    file : str
+        What it is called in the problems.
     """
     document = Document()
-    yaml = YAML(typ="rt", pure=True)
     try:
-        for token in yaml.scan(text):
-            _refuse_token(token, document, file)
-        root = YAML(typ="rt", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
-        said = str(error.problem or error.context or "not YAML").replace("\n", " ")
+        _Builder(YAML(typ="safe", pure=True).parse(text), document, file).build()
+    except (YAMLError, ValueError) as error:
+        # ValueError: ruamel.yaml's own on some malformed escapes and directives.
+        document.data = None
+        document.problems.append(_syntax_problem(error, text, file))
+    except _TooDeepError as error:
+        document.data = None
         document.problems.append(
-            _problem(f"is not YAML: {said}", "mend the line, or the one above it", file, place)
+            _problem(
+                f"is nested deeper than {DEEPEST} levels", "a config has no such depth", file, error.mark
+            )
         )
-        return document
-    except YAMLError as error:
-        said = " ".join(str(error).split())
-        document.problems.append(
-            _problem(f"is not YAML: {said}", "save it as plain UTF-8 text", file, Mark(1, 1))
-        )
-        return document
-    if root is not None:
-        document.data = _build(root, (), document, file)
     return document
+
+
+class _TooDeepError(Exception):
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+
+def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
+    said = " ".join(str(error).split())
+    mark = Mark(1, 1)
+    if isinstance(error, MarkedYAMLError):
+        said = f"{error.context or ''} {error.problem or ''}".strip()
+        # Of what is never closed, the place where it opens is the one to look at.
+        opened = "end of stream" in said or "<stream end>" in said
+        place = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
+        if place is not None:
+            mark = Mark(min(place.line + 1, max(1, len(text.splitlines()))), place.column + 1)
+    for pattern, what, mend in _SYNTAX:
+        if pattern in said:
+            return _problem(f"is not YAML: {what}", mend, file, mark)
+    return _problem(f"is not YAML: {readable(said)}", "mend this line, or the one above it", file, mark)
 
 
 def _problem(what: str, mend: str, file: str, mark: Mark, path: Path = ()) -> Problem:
     return Problem(what, mend, dotted(path), file, mark.line, mark.column)
 
 
-def _refuse_token(token: Any, document: Document, file: str) -> None:
-    reasons = {
-        TagToken: ("a tag (!) is not taken", "write the plain value"),
-        AnchorToken: ("an anchor (&) is not taken", "write the value where it is used"),
-        AliasToken: ("an alias (*) is not taken", "write the value out; quote a text that begins with *"),
-    }
-    for kind, (what, mend) in reasons.items():
-        if isinstance(token, kind):
-            mark = Mark(token.start_mark.line + 1, token.start_mark.column + 1)
-            document.problems.append(_problem(what, mend, file, mark))
+class _Builder:
+    """Makes plain data of the events of one document."""
+
+    def __init__(self, events: Iterator[Any], document: Document, file: str) -> None:
+        self._events, self._document, self._file = events, document, file
+
+    def build(self) -> None:
+        for event in self._events:
+            if isinstance(event, NodeEvent):
+                self._document.data = self._node(event, ())
+                break
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                self._refuse("a second document begins", "keep one, without ---", event, ())
+                break
+
+    def _refuse(self, what: str, mend: str, event: Any, path: Path) -> None:
+        named = tuple(part for part in path if part != "")
+        self._document.problems.append(_problem(what, mend, self._file, _mark(event), named))
+
+    def _node(self, event: Any, path: Path) -> Any:
+        self._document.marks.setdefault(path, _mark(event))
+        if len(path) > DEEPEST:
+            raise _TooDeepError(_mark(event))
+        if isinstance(event, AliasEvent):
+            self._document.spoiled.add(path)
+            name = f"*{readable(event.anchor)}"
+            self._refuse(
+                f"{name} is an alias", "write the value out; quote a text that begins with *", event, path
+            )
+            return None
+        if getattr(event, "anchor", None):
+            name = f"&{readable(event.anchor)}"
+            self._refuse(f"{name} is an anchor", "leave it out; quote a text that begins with &", event, path)
+        if getattr(event, "ctag", None) is not None:
+            if isinstance(event, ScalarEvent):
+                self._document.spoiled.add(path)
+            tag = readable(event.tag).replace("tag:yaml.org,2002:", "!!")
+            self._refuse(
+                f"{tag} is a tag", "write the plain value; quote a text that begins with !", event, path
+            )
+        if isinstance(event, MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, SequenceStartEvent):
+            return self._sequence(path)
+        return self._scalar(event, path)
+
+    def _sequence(self, path: Path) -> list[Any]:
+        found: list[Any] = []
+        for event in self._events:
+            if isinstance(event, SequenceEndEvent):
+                break
+            found.append(self._node(event, (*path, len(found))))
+        return found
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for event in self._events:
+            if isinstance(event, MappingEndEvent):
+                break
+            key, mark = self._key(event, path), _mark(event)
+            # The value of a refused key is read too, for the mistakes in it.
+            inner = (*path, key)
+            twice = key in found
+            if twice:
+                first = self._document.marks[inner].line
+                self._refuse(f"is given twice, first in line {first}", "keep one of them", event, inner)
+            elif key:
+                self._document.marks[inner] = mark
+            value = self._node(next(self._events), inner)
+            if key and not twice:
+                found[key] = value
+        return found
+
+    def _key(self, event: Any, path: Path) -> str:
+        if not isinstance(event, ScalarEvent):
+            self._refuse("a key is not a text", "write a name before the ': '", event, path)
+            self._node(event, (*path, ""))
+            return ""
+        key = self._node(event, (*path, ""))
+        self._document.marks.pop((*path, ""), None)
+        if not isinstance(key, str) or not key:
+            self._refuse(f"the key {readable(event.value)!r} is not a text", "write a name", event, path)
+            return ""
+        return key
+
+    def _scalar(self, event: Any, path: Path) -> Any:
+        text = event.value
+        if event.style is not None:
+            value: Any = text
+        elif text in _WORDS:
+            value = _WORDS[text]
+        elif _INT.fullmatch(text):
+            value = int(text, 0) if text[:2] in ("0o", "0x") else _decimal(text)
+        elif _FLOAT.fullmatch(text):
+            value = float(text)
+        else:
+            value = text
+        if isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
+            self._document.spoiled.add(path)
+            self._refuse("holds a character that no text can hold", "leave it out", event, path)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            self._document.spoiled.add(path)
+            self._refuse(f"{readable(text)} is too large a number", "give a smaller one", event, path)
+        return value
 
 
-def _mark(node: Node) -> Mark:
-    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+def _decimal(text: str) -> int:
+    # Python refuses to convert some thousands of digits; any number too large does in their place.
+    return int(text) if len(text) < 40 else 2**63
 
 
-def _build(node: Node, path: Path, document: Document, file: str) -> Any:
-    document.marks.setdefault(path, _mark(node))
-    if isinstance(node, MappingNode):
-        return _mapping(node, path, document, file)
-    if isinstance(node, SequenceNode):
-        return [_build(item, (*path, index), document, file) for index, item in enumerate(node.value)]
-    return _scalar(node)
-
-
-def _mapping(node: MappingNode, path: Path, document: Document, file: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        mark = _mark(key_node)
-        if not isinstance(key_node, ScalarNode):
-            document.problems.append(_problem("a key must be a name", "write a name", file, mark, path))
-            continue
-        key = str(key_node.value)
-        if key in found:
-            first = document.marks[(*path, key)].line
-            what = f"{key!r} is given twice, first in line {first}"
-            document.problems.append(_problem(what, "keep one of them", file, mark, (*path, key)))
-            continue
-        document.marks[(*path, key)] = mark
-        found[key] = _build(value_node, (*path, key), document, file)
-    return found
-
-
-def _scalar(node: ScalarNode) -> Any:
-    tag, text = str(node.tag).rpartition(":")[2], node.value
-    if tag == "null":
-        return None
-    if tag == "bool":
-        return text.lower() == "true"
-    if tag == "int":
-        return _int(text)
-    if tag == "float":
-        return _float(text)
-    return text
-
-
-def _int(text: str) -> int:
-    plain = text.replace("_", "").lower()
-    sign = -1 if plain.startswith("-") else 1
-    digits = plain.lstrip("+-")
-    for prefix, base in (("0x", 16), ("0o", 8), ("0b", 2)):
-        if digits.startswith(prefix):
-            return sign * int(digits[2:], base)
-    return sign * int(digits)
-
-
-def _float(text: str) -> float:
-    plain = text.replace("_", "").lower()
-    if plain.lstrip("+-") == ".inf":
-        return -math.inf if plain.startswith("-") else math.inf
-    return math.nan if plain == ".nan" else float(plain)
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)

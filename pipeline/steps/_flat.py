@@ -9,19 +9,20 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from pipeline.errors import RequestError
+from pipeline.errors import Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels.dtypes import unsigned_dtype
 from pipeline.kernels.footprint import Footprint
-from pipeline.step import Length, Step
+from pipeline.step import Length, Step, collected
 from pipeline.units import PX, Extent, Quantity
 
 
-def quantities(extent: Extent) -> list[Quantity]:
-    """Return the lengths of an extent, whether it is one or one for each axis."""
-    return list(extent.values()) if isinstance(extent, Mapping) else [extent]
+def by_axis(extent: Extent) -> dict[str, Quantity]:
+    """Return the lengths of an extent by axis; of a single one by the empty name."""
+    return dict(extent) if isinstance(extent, Mapping) else {"": extent}
 
 
+@collected
 def check_radius(extent: Extent) -> Extent:
     """Return a radius if each of its lengths is 1 px or more, or 0 on some axes only.
 
@@ -30,17 +31,21 @@ def check_radius(extent: Extent) -> Extent:
     ValueError
         It is not.
     """
-    values = quantities(extent)
-    flat = isinstance(extent, Mapping) and any(quantity.value > 0 for quantity in values)
-    for quantity in values:
-        low = 1 if quantity.unit == PX else 0
-        if quantity.value <= 0 or quantity.value < low:
-            if flat and quantity.value == 0:
-                continue
-            raise ValueError(f"{quantity} is below 1 px; give a radius of 1 px or more")
+    lengths = by_axis(extent)
+    flat = any(quantity.value > 0 for quantity in lengths.values())
+    problems = []
+    for axis, quantity in lengths.items():
+        if axis and flat and quantity.value == 0:
+            continue
+        if quantity.value <= 0 or (quantity.unit == PX and quantity.value < 1):
+            least = "1 px" if quantity.unit == PX else "0"
+            problems.append(Problem(f"{quantity} is below {least}", "give a radius of 1 px or more", axis))
+    if problems:
+        raise RequestError(problems)
     return extent
 
 
+@collected
 def check_size(extent: Extent) -> Extent:
     """Return a size if each of its lengths is an odd whole number of px, or has a unit.
 
@@ -49,19 +54,30 @@ def check_size(extent: Extent) -> Extent:
     ValueError
         It is not.
     """
-    values = quantities(extent)
-    for quantity in values:
-        if quantity.unit != PX:
-            if quantity.value <= 0:
-                raise ValueError(f"{quantity} is not above 0; give a size above 0")
-            continue
-        if quantity.value == 0 and isinstance(extent, Mapping):
-            continue
-        if quantity.value != int(quantity.value) or quantity.value < 1 or quantity.value % 2 == 0:
-            raise ValueError(f"{quantity} is not an odd whole number; give an odd number of px, such as 25")
-    if all(quantity.unit == PX and quantity.value <= 1 for quantity in values):
-        raise ValueError("looks at the pixel itself alone; give a size of 3 px or more on an axis")
+    lengths = by_axis(extent)
+    problems = []
+    for axis, quantity in lengths.items():
+        value = quantity.value
+        if quantity.unit != PX and value <= 0:
+            problems.append(Problem(f"{quantity} is not above 0", "give a size above 0", axis))
+        if quantity.unit == PX and (value != int(value) or value % 2 == 0) and not (axis and value == 0):
+            problems.append(Problem(f"{quantity} is not an odd whole number", _odd_beside(value), axis))
+        elif quantity.unit == PX and value < 0:
+            problems.append(
+                Problem(f"{quantity} is not above 0", "give an odd number of px, such as 25", axis)
+            )
+    if problems:
+        raise RequestError(problems)
+    if all(quantity.unit == PX and quantity.value <= 1 for quantity in lengths.values()):
+        raise RequestError("looks at the pixel itself alone", "give a size of 3 px or more on an axis")
     return extent
+
+
+def _odd_beside(value: float) -> str:
+    if value < 2:
+        return "give an odd number of px, such as 25"
+    below = 2 * int((value - 1) // 2) + 1
+    return f"give {below} or {below + 2}" if value < 1e6 else "give an odd number of px, such as 25"
 
 
 def odd_size(px: float, given: Quantity) -> float:
@@ -131,7 +147,8 @@ class TophatStep(FlatStep, ABC):
     @model_validator(mode="after")
     def _one_extent(self) -> Self:
         if (self.radius is None) == (self.size is None):
-            raise ValueError("needs either a radius or a size; give one of them")
+            said = "has neither a radius nor a size" if self.size is None else "has both a radius and a size"
+            raise ValueError(f"{said}; give one of them")
         if self.size is not None and self.footprint == "disk":
             raise ValueError("a size is the side of a box; give a radius for a disk")
         return self

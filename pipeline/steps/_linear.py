@@ -10,17 +10,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.errors import RequestError
+from pipeline.errors import Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels import gaussian
 from pipeline.kernels.dtypes import float_dtype
-from pipeline.step import Step
-from pipeline.units import Extent, Quantity
+from pipeline.step import Step, collected
+from pipeline.units import PX, Extent, Quantity, convertible, ratio
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.
 WIDEST = 10
 
 
+@collected
 def check_sigma(extent: Extent) -> Extent:
     """Return a sigma if it is above 0, or 0 on some axes only.
 
@@ -29,10 +30,26 @@ def check_sigma(extent: Extent) -> Extent:
     ValueError
         It is not.
     """
-    values: list[Quantity] = list(extent.values()) if isinstance(extent, Mapping) else [extent]
-    if any(quantity.value < 0 for quantity in values) or all(quantity.value == 0 for quantity in values):
-        raise ValueError(f"{min(q.value for q in values):g} is not above 0; give a sigma above 0")
+    lengths = dict(extent) if isinstance(extent, Mapping) else {"": extent}
+    problems = [
+        Problem(f"{quantity} is below 0", "give a sigma above 0", axis)
+        for axis, quantity in lengths.items()
+        if quantity.value < 0
+    ]
+    if problems:
+        raise RequestError(problems)
+    if all(quantity.value == 0 for quantity in lengths.values()):
+        raise RequestError("0 smooths nothing", "give a sigma above 0")
     return extent
+
+
+def below(low: Quantity, high: Quantity) -> bool:
+    """Return whether one length is below another, or cannot be compared before the image is known."""
+    if low.unit == high.unit:
+        return low.value < high.value
+    if PX in (low.unit, high.unit) or not convertible(low.unit, high.unit):
+        return True
+    return low.value * ratio(low.unit, high.unit) < high.value
 
 
 class LinearStep(Step, ABC):

@@ -1,5 +1,8 @@
 """Difference of Gaussians: a band of sizes kept."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -9,8 +12,8 @@ from pydantic import field_validator, model_validator
 from pipeline.errors import RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels import gaussian as kernel
-from pipeline.step import Length
-from pipeline.steps._linear import LinearStep, check_sigma
+from pipeline.step import Length, collected
+from pipeline.steps._linear import LinearStep, below, check_sigma
 from pipeline.units import Extent, Quantity
 
 
@@ -71,18 +74,12 @@ class DifferenceOfGaussians(LinearStep):
     @field_validator("low_sigma")
     @classmethod
     def _not_negative(cls, sigma: Extent) -> Extent:
-        return sigma if getattr(sigma, "value", None) == 0 else check_sigma(sigma)
+        values = sigma.values() if isinstance(sigma, Mapping) else (sigma,)
+        return sigma if all(quantity.value == 0 for quantity in values) else check_sigma(sigma)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        low, high = self.low_sigma, self.high_sigma
-        if (
-            isinstance(low, Quantity)
-            and isinstance(high, Quantity)
-            and low.unit == high.unit
-            and low.value >= high.value
-        ):
-            raise ValueError(f"low_sigma {low} is not below high_sigma {high}; give a smaller low_sigma")
+        collected(_check_order)(self)
         return self
 
     def check(self, spec: ImageSpec) -> None:
@@ -124,3 +121,15 @@ class DifferenceOfGaussians(LinearStep):
         return kernel.difference_of_gaussians(
             block, low, high, mode=self.mode, truncate=self.truncate, origin=origin
         )
+
+
+def _check_order(step: DifferenceOfGaussians) -> None:
+    for axis in step.along:
+        low, high = (
+            extent.get(axis, Quantity(0)) if isinstance(extent, Mapping) else extent
+            for extent in (step.low_sigma, step.high_sigma)
+        )
+        if not below(low, high) and not low.value == high.value == 0:
+            raise RequestError(
+                f"{low} is not below high_sigma, {high}", "give a smaller low_sigma", "low_sigma"
+            )
