@@ -127,16 +127,18 @@ def make_folder(path: str) -> None:
         sync_path(os.path.dirname(folder) or ".")
 
 
-def append(path: str, data: bytes) -> None:
-    """Add bytes to the end of a file, and bring them to the disk."""
+def append(path: str, data: bytes) -> int:
+    """Add bytes to the end of a file, bring them to the disk, and return where they end."""
     with _point("append", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
             os.fsync(descriptor)
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)
         finally:
             os.close(descriptor)
+    return end
 
 
 def rewrite(descriptor: int, path: str, data: bytes) -> None:

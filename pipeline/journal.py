@@ -1,0 +1,242 @@
+"""What of a run is done: a work folder that the same run finds again, and one line a finished window.
+
+The work folder `<output>.work-<fingerprint>` holds `inputs.json` (what the fingerprint was made
+of), `windows.json` (how the run is cut, fixed at its first start), `journal` (this file's
+business), `lock`, `drafts/` and `image/`, the future output. Not journalled means not done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from pipeline.errors import StoppedError
+from pipeline.write import durable
+from pipeline.write.codec import crc32c
+from pipeline.write.create import create
+from pipeline.write.layout import Layout
+from pipeline.write.lock import Lock
+from pipeline.write.manifest import check_files
+from pipeline.write.publish import State, state
+from pipeline.write.region import ChunkRecord
+from pipeline.write.work import (
+    canonical,
+    changes,
+    find_work,
+    fingerprint,
+    read_checked,
+    refuse_others,
+    touched,
+    versions,
+    write_checked,
+)
+
+__all__ = ["Journal", "begin", "changes", "find_work", "fingerprint", "touched", "versions"]
+
+
+@contextlib.contextmanager
+def begin(
+    layout: Layout, inputs: Mapping[str, Any], windows: Callable[[], Any], *, overwrite: bool = False
+) -> Iterator[Journal]:
+    """Start a run or go on with it: work folder, lock, empty arrays, journal.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output; its fingerprint is that of `inputs`.
+    inputs : mapping
+        What decides pixels, as JSON.
+    windows : callable
+        Gives, as JSON, how the run is cut; asked only where no earlier start has fixed it.
+    overwrite : bool
+        Whether an unfinished run with other inputs is dropped.
+
+    Yields
+    ------
+    Journal
+        Where its `state` is "sealed" or "published", only `publish` is left to do.
+
+    Raises
+    ------
+    RequestError
+        Another process is writing, another run is unfinished, or the folder cannot be made.
+    """
+    refuse_others(layout, inputs, overwrite=overwrite)
+    with durable.before_start():
+        durable.make_folder(layout.work)
+    with Lock(layout.work):
+        # Once more, for the run that started at the very same moment.
+        refuse_others(layout, inputs, overwrite=overwrite)
+        with durable.before_start():
+            journal = Journal.open(layout, inputs, windows)
+        yield journal
+
+
+class Journal:
+    """The finished windows of a run, one checksummed line each; made by `begin`.
+
+    Attributes
+    ----------
+    windows : Any
+        How the run is cut, as JSON, fixed at its first start.
+    touched : list of str
+        Input files whose time alone changed since then.
+    state : str
+        What `pipeline.write.state` said at the start.
+    """
+
+    def __init__(self, layout: Layout, windows: Any, touched: list[str], state: State) -> None:
+        self.layout = layout
+        self.windows = windows
+        self.touched = touched
+        self.state = state
+        self._path = f"{layout.work}/journal"
+        self._cut = f"{crc32c(canonical(windows)):08x}"
+        self._places: dict[str, tuple[int, int]] = {}
+        self._whole = True
+        self._load()
+
+    @classmethod
+    def open(cls, layout: Layout, inputs: Mapping[str, Any], windows: Callable[[], Any]) -> Journal:
+        """Read what there is in the work folder, and write what there is not."""
+        now = state(layout)
+        if now == "unfinished":
+            durable.remove_tree(f"{layout.work}/drafts")
+            create(layout)
+        known = read_checked(f"{layout.work}/inputs.json")
+        if known is None:
+            write_checked(layout, "inputs.json", inputs)
+        cut = read_checked(f"{layout.work}/windows.json")
+        if cut is None:
+            cut = json.loads(canonical(windows()))
+            write_checked(layout, "windows.json", cut)
+        journal = cls(layout, cut, touched(known or inputs, inputs), now)
+        durable.append(journal._path, b"")
+        durable.sync_path(layout.work)
+        return journal
+
+    @property
+    def done(self) -> frozenset[str]:
+        """The windows that are on disk."""
+        return frozenset(self._places)
+
+    def append(self, window: str, records: Iterable[ChunkRecord], **facts: Any) -> None:
+        """Note a window as done; `sync` has been called for its records.
+
+        Parameters
+        ----------
+        window : str
+            Its name, any text.
+        records : iterable of ChunkRecord
+            Its files.
+        **facts
+            What else to keep of it, as JSON: how many pixels were clipped.
+        """
+        self._write({"window": window, "chunks": [list(record) for record in records], **facts})
+
+    def forget(self, windows: Iterable[str]) -> None:
+        """Note windows as not done: their files turned out to be damaged."""
+        for window in windows:
+            self._write({"window": window, "dropped": True})
+
+    def facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each finished window and what `append` kept of it, read from the disk."""
+        for window, entry in self._entries(self._places):
+            yield (
+                window,
+                {key: value for key, value in entry.items() if key not in ("window", "chunks", "of")},
+            )
+
+    def records(self, windows: Iterable[str] | None = None) -> Iterator[ChunkRecord]:
+        """Yield the files of finished windows (default: all), read from the disk."""
+        for _, entry in self._entries(self._places if windows is None else windows):
+            yield from (ChunkRecord(*record) for record in entry["chunks"])
+
+    def check(self, *, content: bool = False) -> list[str]:
+        """Compare the files of finished windows with what was journalled, and forget damaged windows.
+
+        Parameters
+        ----------
+        content : bool
+            Read and checksum every file, rather than look at its size; those of the window
+            journalled last are read in any case.
+
+        Returns
+        -------
+        list of str
+            The windows to be computed again for that, which are `done` no longer.
+        """
+        last = max(self._places, key=lambda window: self._places[window], default=None)
+        damaged = set()
+        for names, read in ((self._places, content), ([] if last is None else [last], True)):
+            found = check_files(self.layout.image, self.records(list(names)), content=read)
+            damaged |= {damage.key for damage in found}
+        return self.forget_files(damaged)
+
+    def forget_files(self, keys: Iterable[str]) -> list[str]:
+        """Forget the windows that hold any of some files, and return them."""
+        wanted = set(keys)
+        if not wanted:
+            return []
+        lost = [
+            window
+            for window, entry in self._entries(self._places)
+            if any(record[0] in wanted for record in entry["chunks"])
+        ]
+        self.forget(lost)
+        return lost
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        text = canonical({**entry, "of": self._cut})
+        line = b"%08x " % crc32c(text) + text + b"\n"
+        # What a crash or a full disk left at the end becomes a line of its own, which nobody can
+        # read and nobody needs.
+        start = b"" if self._whole else b"\n"
+        self._whole = False
+        end = durable.append(self._path, start + line)
+        self._whole = True
+        self._note(entry, end - len(line), len(line))
+
+    def _note(self, entry: Mapping[str, Any], begin: int, length: int) -> None:
+        if entry.get("dropped"):
+            self._places.pop(entry["window"], None)
+        else:
+            self._places[entry["window"]] = (begin, length)
+
+    def _load(self) -> None:
+        begin = 0
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+            for line in file:
+                entry = _entry(line)
+                if entry is not None and entry.get("of") == self._cut:
+                    self._note(entry, begin, len(line))
+                begin += len(line)
+                self._whole = line.endswith(b"\n")
+
+    def _entries(self, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        places = sorted((self._places[window], window) for window in windows)
+        if not places:
+            return
+        with open(self._path, "rb") as file:
+            for (begin, length), window in places:
+                file.seek(begin)
+                entry = _entry(file.read(length))
+                if entry is None:
+                    raise StoppedError(
+                        f"{self._path} was changed during the run", "run the same command again"
+                    )
+                yield window, entry
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says, or None where it is torn or changed."""
+    digest, _, text = line.rstrip(b"\n").partition(b" ")
+    if digest != b"%08x" % crc32c(text):
+        return None
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "window" in entry else None
