@@ -4,8 +4,9 @@ The order of a run: `create`, `write_region` for every region, `sync`, journal; 
 every coarser level, `sync`, journal; `seal`; `publish`. A finished output is checked by `verify`.
 """
 
+from pipeline.write.chunks import choose_chunks
 from pipeline.write.create import create
-from pipeline.write.layout import Layout, Level, choose_chunks, make_layout, work_path
+from pipeline.write.layout import Layout, Level, make_layout, work_path
 from pipeline.write.lock import Lock
 from pipeline.write.manifest import Damage, check_files, read_manifest, verify
 from pipeline.write.metadata import Window

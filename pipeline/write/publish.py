@@ -95,12 +95,13 @@ def state(layout: Layout) -> State:
     Returns
     -------
     str
-        "new": it has no work folder. "unfinished". "sealed": only `publish` is left.
-        "published": a process died between the rename and the removal of the work folder, in
-        which what was replaced may still lie in the place of the image; only `publish` is left.
+        "new": nothing is there. "unfinished": there is a work folder. "sealed": only `publish` is
+        left. "published": the output is complete under its name. A process may have died between
+        the rename and the removal of the work folder, in which what was replaced may still lie in
+        the place of the image; `publish` removes it.
     """
     if not os.path.isdir(layout.work):
-        return "new"
+        return "published" if stored_fingerprint(layout.path) == layout.fingerprint else "new"
     run = (read_file(f"{layout.work}/{_SEALED}") or b"").decode()
     if run:
         for where, answer in ((layout.image, "sealed"), (layout.path, "published")):
