@@ -3,8 +3,7 @@
 import numpy as np
 
 SUPPORTED: tuple[np.dtype, ...] = tuple(
-    np.dtype(name)
-    for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+    np.dtype(name) for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 )
 
 
@@ -39,3 +38,22 @@ def float_dtype(dtype: np.dtype) -> np.dtype:
     """
     narrow = dtype.itemsize <= 2 or dtype == np.float32
     return np.dtype(np.float32 if narrow else np.float64)
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    """Refuse a dtype that no kernel is compiled for, by its name.
+
+    Raises
+    ------
+    TypeError
+        For bool, float16, complex, 64-bit integers and the other byte order among others.
+    """
+    if dtype not in SUPPORTED:
+        name = str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} in the other byte order"
+        supported = ", ".join(str(one) for one in SUPPORTED)
+        raise TypeError(f"filters do not work on {name}; convert it to one of {supported}")
+
+
+def largest(dtype: np.dtype) -> np.generic:
+    """Return +∞, or the largest value of an integer type, in that type."""
+    return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)

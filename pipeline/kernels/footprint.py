@@ -55,3 +55,37 @@ class Footprint:
             if radius > 0:
                 total = total + (offset / radius) ** 2
         return total <= 1 + RIM
+
+    def half_widths(self, reach: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return how far it extends along the last axis, at each offset on the others.
+
+        Parameters
+        ----------
+        reach : tuple of int
+            Offsets beyond these are left out, on the last axis too.
+
+        Returns
+        -------
+        ndarray of int, shape 2 × reach + 1 without the last axis
+            −1 where it holds no pixel.
+
+        Examples
+        --------
+        >>> Footprint("disk", (3, 3)).half_widths((3, 3))
+        array([0, 2, 2, 3, 2, 2, 0])
+        >>> Footprint("disk", (3, 3)).half_widths((1, 2))
+        array([2, 2, 2])
+        """
+        *others, last = reach
+        shape = tuple(2 * n + 1 for n in others)
+        if self.shape == "box":
+            return np.full(shape, last)
+        total = np.zeros(shape)
+        offsets = np.ogrid[tuple(slice(-n, n + 1) for n in others)]
+        for offset, radius in zip(offsets, self.radii[:-1], strict=True):
+            if radius > 0:
+                total = total + (offset / radius) ** 2
+        half = np.full(shape, -1)
+        for along in range(last + 1):
+            half += total + ((along / self.radii[-1]) ** 2 if along else 0) <= 1 + RIM
+        return half

@@ -55,7 +55,7 @@ class BlackTophat(TophatStep):
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the kernel's scratch."""
-        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),))
+        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),) * 2)
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the closing of the block minus the block."""

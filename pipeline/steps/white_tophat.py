@@ -63,7 +63,7 @@ class WhiteTophat(TophatStep):
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the kernel's scratch."""
-        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),))
+        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),) * 2)
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus its opening."""
