@@ -187,6 +187,21 @@ def memory_of(
     return replace(memory, shared=min(IN_FLIGHT, windows) * read)
 
 
+def retile(
+    work: Work, resources: Resources, planned: Tiling, window: Mapping[str, int]
+) -> tuple[Tiling, Resources]:
+    """Return the tiling of a run that goes on in the windows of its first start.
+
+    What may have changed since then is the memory, and with it the blocks inside a window.
+    """
+    if dict(window) == dict(planned.window):
+        return planned, resources
+    block = {axis: min(px, window[axis]) for axis, px in planned.block.items()}
+    # Blocks inside a window must end where files do: fall back to whole windows where they would not.
+    block = {axis: px if px % work.unit[axis] == 0 else window[axis] for axis, px in block.items()}
+    return force(work, block, window, Tiling(work.image.sizes, block, window, work.halo)), resources
+
+
 def refusal(work: Work, block: Mapping[str, int], memory: Memory, resources: Resources) -> RequestError:
     """Return the error that says how much memory is missing, and what to change."""
     halo = ", ".join(f"{axis} {px}" for axis, px in work.halo.items() if px)

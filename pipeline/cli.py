@@ -119,6 +119,54 @@ def info_command(
         click.echo(info_text(source.path, source.spec, source.extras()))
 
 
+@main_group.command("sample")
+@click.argument("path")
+@click.option("--frames", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--size", type=click.IntRange(64), default=512, show_default=True, help="Pixels a side.")
+@click.option("--channels", type=click.IntRange(1, 4), default=1, show_default=True)
+@click.option("--z", type=click.IntRange(1), default=1, show_default=True, help="Planes of a stack.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(["uint8", "uint16", "float32"]), default="uint16", show_default=True
+)
+@click.option("--radius", type=float, default=8.0, show_default=True, help="Of the nuclei, in px.")
+@DEBUG
+def sample_command(
+    path: str,
+    frames: int,
+    size: int,
+    channels: int,
+    z: int,
+    seed: int,
+    dtype: str,
+    radius: float,
+    debug: bool,
+) -> None:
+    """Write a synthetic embryo time-lapse to PATH: TIFF or OME-Zarr by its name."""
+    from pipeline.sample import make_sample
+
+    make_sample(
+        path, frames=frames, size=size, channels=channels, z=z, seed=seed, dtype=dtype, object_radius=radius
+    )
+    click.echo(f"wrote {path}")
+
+
+@main_group.command("verify")
+@click.argument("output")
+@DEBUG
+def verify_command(output: str, debug: bool) -> None:
+    """Check every file of a finished OUTPUT against its own manifest."""
+    from pipeline.errors import Problem, VerificationError
+    from pipeline.write import verify
+
+    damaged = list(verify(output))
+    if damaged:
+        raise VerificationError(
+            Problem(str(damage), "write the output again with --overwrite", file=output) for damage in damaged
+        )
+    click.echo(f"{output} holds what its manifest says")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 

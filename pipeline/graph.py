@@ -9,7 +9,7 @@ window is read once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, PipelineError
-from pipeline.image import ImageSpec, Region
+from pipeline.image import Image, ImageSpec, Region
 from pipeline.step import Step, apply_step, chain_dtype, chain_halo, register_applier
 from pipeline.tiling import Cut
 
@@ -207,6 +207,69 @@ def window_tasks(
         dtype=object,
         meta=np.empty((0,) * result.ndim, object),
     )
+
+
+@dataclass(frozen=True)
+class LazySource:
+    """A lazy image in the place of an input: `save` runs over it.
+
+    Parameters
+    ----------
+    image : Image
+        From `open_image`, and steps called on it.
+    """
+
+    image: Image
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What it is; its chunks are the largest of the Dask array's."""
+        data = self.image.data
+        return self.image.spec.with_(dtype=data.dtype, chunks=tuple(max(sizes) for sizes in data.chunks))
+
+    @property
+    def path(self) -> str:
+        """For the reader."""
+        return f"a lazy image, {self.image.data.name}"
+
+    def window(self, cuts: tuple[Cut, ...]) -> da.Array:
+        """Return the pixels of a window, one chunk a block."""
+        part = self.image.data[tuple(slice(cut.edges[0], cut.edges[-1]) for cut in cuts)]
+        return part.rechunk(tuple(cut.kept for cut in cuts))
+
+    def files(self) -> tuple[str, ...]:
+        """Return none: what it is made of is not known."""
+        return ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return the name of the Dask array, which is made of all that it is computed from."""
+        return {"array": self.image.data.name}
+
+    def extras(self) -> tuple[str, ...]:
+        """Return nothing."""
+        return ()
+
+
+@dataclass(frozen=True)
+class CallWith:
+    """Call a function with one of several arguments, by the block's number."""
+
+    call: Callable[[Any], Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Return the function's result in an array of one."""
+        assert block_id is not None
+        receipt = np.empty(1, object)
+        receipt[0] = self.call(self.arguments[block_id[0]])
+        return receipt
+
+
+def call_tasks(call: Callable[[Any], Any], arguments: Sequence[Any]) -> da.Array:
+    """Return the calls of a function, lazily: computed, an array of their results."""
+    numbers = da.zeros(len(arguments), chunks=1, dtype=np.uint8)
+    calls = CallWith(call, tuple(arguments))
+    return numbers.map_blocks(calls, dtype=object, meta=np.empty(0, object))
 
 
 def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:

@@ -38,6 +38,8 @@ class Plan:
         What comes in (after `select`), and what goes out, both on the image's axes.
     stages : tuple of Stage
         The chain; local steps all share one stage.
+    work : Work
+        What was cut, for cutting it anew where a run goes on with less memory.
     tiling : Tiling
         Blocks and windows.
     resources : Resources
@@ -55,6 +57,7 @@ class Plan:
     image: ImageSpec
     output: ImageSpec
     stages: tuple[Stage, ...]
+    work: Work
     tiling: Tiling
     resources: Resources
     memory: Memory
@@ -90,7 +93,7 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
     for index, step in enumerate(steps):
         try:
             resolved.append(step.resolve(image))
-            image = image.with_(dtype=chain_dtype((step,), image.dtype)) if not problems else image
+            image = image.with_(dtype=chain_dtype((resolved[-1],), image.dtype))
         except PipelineError as error:
             problems.extend(error.under(f"steps.{index}").problems)
     if problems:
@@ -192,7 +195,9 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
     if needed.predicted > resources.memory:
         raise refusal(work, tiling.block, needed, resources)
     stages = stages_of(steps, image.axes)
-    return Plan(image, output, stages, tiling, resources, needed, layout, config.output.offset, overflow)
+    return Plan(
+        image, output, stages, work, tiling, resources, needed, layout, config.output.offset, overflow
+    )
 
 
 def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> Layout:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.image import Region
 from pipeline.kernels.cast import cast, first_outside
-from pipeline.write.layout import Layout
-from pipeline.write.region import ChunkRecord, write_region
+from pipeline.write import ChunkRecord, Layout, build_level, write_region
 
 
 @dataclass(frozen=True)
@@ -66,3 +65,23 @@ class StoreRegion:
             f"{value:g} at {where} is outside {dtype} ({clipped} such pixels in the block at {begin})",
             "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BuildLevel:
+    """Builds regions of a coarser level from the finished one before it; picklable, runs in workers.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output on disk.
+    level : int
+        1 or more.
+    """
+
+    layout: Layout
+    level: int
+
+    def __call__(self, region: Region) -> Receipt:
+        """Build one region."""
+        return Receipt(build_level(self.layout, self.level, region), 0)

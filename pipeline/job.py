@@ -1,0 +1,114 @@
+"""A run made ready: the config read, the input opened, the work planned; nothing written yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.complaints import complaints
+from pipeline.config import RunConfig, load_config
+from pipeline.errors import PipelineError, RequestError
+from pipeline.graph import LazySource
+from pipeline.image import Image
+from pipeline.machine import cores, default_budget
+from pipeline.paths import is_url, resolve_path
+from pipeline.plan import Plan, make_plan
+from pipeline.read import Source, open_source
+from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs: what was asked for, what it is about, and how it will go."""
+
+    config: RunConfig
+    source: Source | LazySource
+    plan: Plan
+
+
+def prepare(
+    config: RunConfig | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    sets: Iterable[str] = (),
+    input: str | None = None,
+    output: str | None = None,
+) -> Job:
+    """Return a run made ready.
+
+    Parameters
+    ----------
+    config : RunConfig, path or mapping
+        What is asked for.
+    sets : iterable of str
+        Changes, each PATH=VALUE.
+    input, output : str, optional
+        Paths instead of the config's.
+
+    Raises
+    ------
+    RequestError
+        Anything that can be found wrong before the first pixel, with its file and line.
+    """
+    if not isinstance(config, RunConfig):
+        config = load_config(config, sets=sets, input=input, output=output)
+    try:
+        said = config.input
+        source = open_source(
+            said.path,
+            axes=said.axes,
+            scale=said.scale,
+            select=said.select,
+            series=said.series,
+            level=said.level,
+        )
+        refuse_overlap(config.output.path, source)
+        return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
+    except PipelineError as error:
+        raise config.locate(error) from None
+
+
+def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
+    """Return the run that writes a lazy image.
+
+    Raises
+    ------
+    RequestError
+        Something about the output cannot work.
+    """
+    source = LazySource(image)
+    section, problems = complaints(OutputConfig, {**output, "path": path}, "output")
+    if section is None:
+        raise RequestError(problems)
+    section = section.model_copy(update={"path": resolve_path(path, Path.cwd())})
+    config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
+    return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
+
+
+def refuse_overlap(output: str, source: Source) -> None:
+    """Refuse an output that is the input, lies inside it, or holds it.
+
+    Raises
+    ------
+    RequestError
+        It does.
+    """
+    if is_url(output):
+        return
+    target = os.path.realpath(output)
+    for path in (source.path, *source.files()):
+        if is_url(path):
+            continue
+        held = os.path.realpath(path)
+        if target == held:
+            raise RequestError("is the input itself", "write somewhere else", "output.path")
+        if os.path.isdir(held) and target.startswith(held + os.sep) and _is_zarr(held):
+            raise RequestError(f"lies inside the input, {held}", "write somewhere else", "output.path")
+        if held.startswith(target + os.sep):
+            raise RequestError(f"holds the input, {held}", "write somewhere else", "output.path")
+
+
+def _is_zarr(folder: str) -> bool:
+    return any(os.path.exists(f"{folder}/{name}") for name in ("zarr.json", ".zattrs", ".zarray", ".zgroup"))
