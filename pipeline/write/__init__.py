@@ -5,6 +5,7 @@ every coarser level, `sync`, journal; `seal`; `publish`. A finished output is ch
 """
 
 from pipeline.write.chunks import choose_chunks
+from pipeline.write.contrast import contrast
 from pipeline.write.create import create
 from pipeline.write.layout import Layout, Level, make_layout, work_path
 from pipeline.write.lock import Lock
@@ -35,6 +36,7 @@ __all__ = [
     "check_files",
     "check_target",
     "choose_chunks",
+    "contrast",
     "create",
     "discard",
     "discard_work",

@@ -10,6 +10,7 @@ from numcodecs.zstd import Zstd
 from pipeline.write import durable
 from pipeline.write.codec import BLOSC_LEVEL, ZSTD_LEVEL
 from pipeline.write.layout import Layout
+from pipeline.write.metadata import image_attributes
 from pipeline.write.region import read_file
 
 
@@ -19,9 +20,11 @@ def create(layout: Layout) -> None:
     Raises
     ------
     RequestError
-        The folder cannot be made.
+        The folder cannot be made, or the image's scale cannot be said in NGFF.
     """
     with durable.before_start():
+        # What cannot be said about the output is better known now than at the end.
+        image_attributes(layout)
         for folder in (layout.work, f"{layout.work}/drafts", layout.image):
             durable.make_folder(folder)
         for level in range(len(layout.levels)):

@@ -27,6 +27,7 @@ hook: Hook | None = None
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
 _SYNC_THREADS = 8
+_REMOVALS = 5
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -210,10 +211,17 @@ def remove_tree(path: str) -> None:
     if not os.path.lexists(path):
         return
     with _point("remove", path):
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
+        if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
+            return
+        for left in reversed(range(_REMOVALS)):
+            try:
+                shutil.rmtree(path)
+                return
+            except OSError as error:
+                # A straggler put a file into a folder that had just been emptied.
+                if error.errno != errno.ENOTEMPTY or not left:
+                    raise
 
 
 def rename_new(source: str, target: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.axes import kind
 from pipeline.errors import StoppedError
+from pipeline.image import Channel
 from pipeline.write.layout import Layout
 
 # Seen against black and against each other; a channel's own colour comes first.
@@ -47,6 +51,7 @@ def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) ->
     """
     from yaozarrs import v04, v05
 
+    _check_scale(layout)
     name = layout.spec.name or layout.path.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
     multiscale = {
         "name": name,
@@ -64,14 +69,22 @@ def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) ->
     if omero is not None:
         image["omero"] = omero
     try:
-        if layout.version == "0.4":
-            v04.Image.model_validate(image)
-            return image
-        image["version"] = "0.5"
-        v05.Image.model_validate(image)
+        # A unit that NGFF does not list is allowed, and what the data says.
+        with warnings.catch_warnings(action="ignore"):
+            if layout.version == "0.4":
+                v04.Image.model_validate(image)
+                return image
+            image["version"] = "0.5"
+            v05.Image.model_validate(image)
     except ValidationError as error:
         raise StoppedError(f"the metadata of {layout.path} is not valid NGFF: {error}") from error
     return {"ome": image}
+
+
+def _check_scale(layout: Layout) -> None:
+    for axis, size in layout.spec.scale.items():
+        if not (math.isfinite(size) and size > 0):
+            raise StoppedError(f"a pixel of {size} along {axis} is no size", "give it in input.scale")
 
 
 def _axis(layout: Layout, axis: str) -> dict[str, str]:
@@ -111,7 +124,7 @@ def _omero(layout: Layout, windows: Sequence[Window] | None, name: str) -> dict[
         channel = channels[index] if index < len(channels) else None
         entry: dict[str, Any] = {
             "active": True,
-            "color": (channel.color if channel else "") or single or _COLORS[index % len(_COLORS)],
+            "color": _color(channel) or single or _COLORS[index % len(_COLORS)],
             "coefficient": 1,
             "family": "linear",
             "inverted": False,
@@ -121,6 +134,11 @@ def _omero(layout: Layout, windows: Sequence[Window] | None, name: str) -> dict[
         entries.append(entry)
     model = "greyscale" if count == 1 else "color"
     return {"name": name, "channels": entries, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
+
+
+def _color(channel: Channel | None) -> str:
+    color = channel.color.lstrip("#").upper() if channel else ""
+    return color if re.fullmatch("[0-9A-F]{6}", color) else ""
 
 
 def _window(window: Window) -> dict[str, float]:
@@ -145,4 +163,17 @@ def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> d
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold, so that a run of days does not end in an odd value of its provenance."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

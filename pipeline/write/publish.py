@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 
 from pipeline.errors import RequestError, StoppedError
 from pipeline.write import durable
+from pipeline.write.codec import crc32c
+from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts
 from pipeline.write.metadata import BGONE, Window, group_files, image_attributes
@@ -54,7 +57,8 @@ def seal(
     drafts = f"{layout.work}/drafts"
     group = f"{layout.image}/{BGONE}"
     durable.make_folder(group)
-    durable.write_file(f"{layout.image}/{MANIFEST}", manifest_parts(_complete(layout, records)), drafts)
+    listed = itertools.chain(_complete(layout, records), _array_files(layout))
+    durable.write_file(f"{layout.image}/{MANIFEST}", manifest_parts(listed), drafts)
     kept = {f"{BGONE}/{name}": data for name, data in (files or {}).items()}
     run = uuid.uuid4().hex
     attributes = {BGONE: {**provenance, "fingerprint": layout.fingerprint, "run": run}}
@@ -87,6 +91,13 @@ def _complete(layout: Layout, records: Iterable[ChunkRecord]) -> Iterator[ChunkR
                 f"{missing} of {done.size} files of level {level} were never written, {first} the first",
                 "the same command writes them",
             )
+
+
+def _array_files(layout: Layout) -> Iterator[ChunkRecord]:
+    """Yield what the arrays' own metadata files hold: a changed bit there changes every pixel."""
+    for level in range(len(layout.levels)):
+        for name, data in array_metadata(layout, level).items():
+            yield ChunkRecord(f"{level}/{name}", len(data), crc32c(data))
 
 
 def state(layout: Layout) -> State:

@@ -1,0 +1,63 @@
+"""What a viewer should show black and white, from the coarsest level of an unfinished output."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.image import Region
+from pipeline.write.layout import Layout
+from pipeline.write.metadata import Window, default_window
+from pipeline.write.region import read_region
+
+# Of each channel: so many planes, evenly spread over time and depth.
+PLANES = 16
+_LONGEST = 2048
+_SHOWN = (0.5, 99.8)
+
+
+def contrast(layout: Layout) -> list[Window]:
+    """Return a contrast for each channel, from a sample of the pixels.
+
+    Parameters
+    ----------
+    layout : Layout
+        The output, all of its levels written.
+
+    Returns
+    -------
+    list of Window
+        Black and white are percentiles of the sample, so that a few hot pixels do not make the
+        rest dark; low and high are its least and greatest value. One in all without an axis c.
+    """
+    return [_window(layout, channel) for channel in range(layout.spec.sizes.get("c", 1))]
+
+
+def _window(layout: Layout, channel: int) -> Window:
+    planes = [read_region(layout, len(layout.levels) - 1, region) for region in _regions(layout, channel)]
+    values = np.concatenate([plane.reshape(-1) for plane in planes])
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return default_window(layout.spec.dtype)
+    start, end = (float(value) for value in np.percentile(values, _SHOWN))
+    low, high = float(values.min()), float(values.max())
+    if end <= start:
+        start, end = low, high if high > low else low + 1
+    return Window(start, end, low, max(high, end))
+
+
+def _regions(layout: Layout, channel: int) -> list[Region]:
+    shape = dict(zip(layout.spec.axes, layout.levels[-1].shape, strict=True))
+    stacks = [shape.get(axis, 1) for axis in "tz"]
+    count = stacks[0] * stacks[1]
+    chosen = np.unique(np.linspace(0, count - 1, min(PLANES, count)).astype(int))
+    regions = []
+    for place in chosen:
+        at = {"t": int(place) // stacks[1], "z": int(place) % stacks[1], "c": channel}
+        parts = []
+        for axis in layout.spec.axes:
+            start, length = at.get(axis, max(0, shape[axis] - _LONGEST) // 2), 1
+            if axis in "yx":
+                length = min(shape[axis], _LONGEST)
+            parts.append(slice(start, start + length))
+        regions.append(tuple(parts))
+    return regions
