@@ -10,16 +10,16 @@ FLOORS = (
     "errors axes units kernels machine tiling",
     "image step",
     "steps read write",
-    "config settings overrides paths complaints yaml_lines",
+    "config settings setting_types overrides paths complaints yaml_lines",
     "plan blocks budget",
-    "graph store",
-    "journal cluster run peak progress stopping summary",
-    "preview report sample embryo describe catalogue cli __main__",
+    "graph store describe",
+    "job journal cluster run loop peak progress stopping summary",
+    "preview report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "run"},
+    "dask": {"read", "write", "image", "graph", "cluster", "run", "loop"},  # loop is run's own
     "distributed": {"cluster", "run"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},
