@@ -1,0 +1,166 @@
+"""Turn what a format says and what the user says into one source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pipeline.axes import ORDER, kind
+from pipeline.errors import Problem, RequestError
+from pipeline.image import ImageSpec
+from pipeline.read.opened import UNKNOWN, Opened, read_dtype, shape_text
+from pipeline.read.select import Wanted, select
+from pipeline.read.source import Source
+from pipeline.units import PX, Quantity, ratio
+
+Kept = tuple[tuple[str, int], ...]
+"""Axis letter and stored axis, for each axis kept."""
+
+
+def make_source(
+    opened: Opened,
+    axes: str | None,
+    scale: Mapping[str, Quantity] | None,
+    wanted: Mapping[str, Wanted] | None,
+) -> Source:
+    """Apply the user's axes, scale and selection.
+
+    Parameters
+    ----------
+    opened : Opened
+        As the format describes it.
+    axes : str, optional
+        Names for the axes, instead of the format's.
+    scale : mapping of str to Quantity, optional
+        Sizes of a pixel, instead of the format's.
+    wanted : mapping, optional
+        What is selected.
+
+    Raises
+    ------
+    RequestError
+        The axes are missing or do not fit, an axis is unknown, a selection reaches outside.
+    """
+    kept = name_axes(opened, axes)
+    spec = _scaled(_spec(opened, kept), scale or {})
+    spec, picks = select(spec, wanted or {})
+    return Source(spec, opened.path, opened.store, tuple(at for _, at in kept), picks, opened.extras)
+
+
+def name_axes(opened: Opened, axes: str | None) -> Kept:
+    """Return the axes of the image in the order t c z y x, each with the stored axis it is.
+
+    Raises
+    ------
+    RequestError
+        The data does not say its axes and neither does the user, or the two do not fit.
+    """
+    shape = opened.store.shape
+    stored = list(enumerate(opened.axes))
+    needed = [at for at, axis in stored if shape[at] != 1 or axis not in opened.optional]
+    if axes is None:
+        letters = "".join(opened.axes[at] for at in needed)
+        _check_known(opened, letters, tuple(shape[at] for at in needed))
+        chosen = needed
+    else:
+        letters = axes.lower()
+        _check_letters(axes, letters)
+        chosen = needed if len(letters) == len(needed) else list(range(len(shape)))
+        if len(letters) != len(chosen):
+            raise RequestError(
+                f"{axes!r} names {len(letters)} axes and {opened.path!r} has {len(needed)}: "
+                f"{shape_text(opened.axes, shape)}",
+                "name one letter for each of them", "input.axes",
+            )  # fmt: skip
+    return tuple(sorted(zip(letters, chosen, strict=True), key=lambda pair: ORDER.index(pair[0])))
+
+
+def _check_known(opened: Opened, letters: str, shape: tuple[int, ...]) -> None:
+    odd = [letter for letter in letters if letter not in ORDER]
+    doubled = len(set(letters)) < len(letters)
+    if not odd and not doubled and {"y", "x"} <= set(letters):
+        return
+    example = _example(letters)
+    what = "does not say its axes" if set(odd) <= {UNKNOWN} else f"has axes bgone does not know ({letters})"
+    mend = f"name them, such as input.axes: {example}" if example else "give an image of t, c, z, y and x"
+    raise RequestError(
+        f"{opened.path!r} {what}; its shape is {' × '.join(map(str, shape))}", mend, "input.axes"
+    )
+
+
+def _example(letters: str) -> str:
+    return {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(letters), "")
+
+
+def _check_letters(axes: str, letters: str) -> None:
+    wrong = [letter for letter in letters if letter not in ORDER]
+    if wrong:
+        raise RequestError(
+            f"{axes!r} names an axis {wrong[0]!r}", "use letters out of t, c, z, y, x", "input.axes"
+        )
+    if len(set(letters)) < len(letters):
+        raise RequestError(f"{axes!r} names an axis twice", "name each axis once", "input.axes")
+    if not {"y", "x"} <= set(letters):
+        raise RequestError(f"{axes!r} lacks y or x", "name them too", "input.axes")
+
+
+def _spec(opened: Opened, kept: Kept) -> ImageSpec:
+    store = opened.store
+    axes = "".join(axis for axis, _ in kept)
+    sizes = {axis: store.shape[at] for axis, at in kept}
+    empty = [axis for axis, size in sizes.items() if size == 0]
+    if empty:
+        raise RequestError(
+            f"{opened.path!r} holds no pixels: its {empty[0]} is 0 long", "give another", "input.path"
+        )
+    physical = [axis for axis in axes if axis != "c"]
+    return ImageSpec(
+        axes,
+        tuple(sizes.values()),
+        read_dtype(store.dtype, repr(opened.path)),
+        tuple(store.chunks[at] for _, at in kept),
+        {axis: opened.scale[axis] for axis in physical if axis in opened.scale},
+        {axis: opened.units[axis] for axis in physical if axis in opened.units},
+        {axis: opened.translation[axis] for axis in physical if opened.translation.get(axis)},
+        opened.channels if len(opened.channels) == sizes.get("c") else (),
+        opened.name,
+    )
+
+
+def _scaled(spec: ImageSpec, given: Mapping[str, Quantity]) -> ImageSpec:
+    problems: list[Problem] = []
+    for axis, raw in given.items():
+        try:
+            spec = _with_scale(spec, axis, Quantity.parse(raw))
+        except RequestError as error:
+            problems += error.under(f"input.scale.{axis}").problems
+    if problems:
+        raise RequestError(problems)
+    return spec
+
+
+def _with_scale(spec: ImageSpec, axis: str, quantity: Quantity) -> ImageSpec:
+    if axis not in spec.axes:
+        raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")
+    if axis == "c":
+        raise RequestError("c has no size", "leave it out")
+    example = "30 s" if axis == "t" else "0.325 um"
+    if quantity.unit == PX:
+        raise RequestError(f"{quantity.value:g} has no unit", f"give one, such as '{example}'")
+    if not quantity.value > 0:
+        raise RequestError(f"{quantity} is not above 0", f"give one such as '{example}'")
+    try:
+        ratio(quantity.unit, "second" if kind(axis) == "time" else "meter")
+    except RequestError:
+        measure = "time" if axis == "t" else "length"
+        raise RequestError(f"{quantity} is no {measure}", f"give one such as '{example}'") from None
+    translation = dict(spec.translation)
+    if axis in translation:
+        # What is known is which pixel the image begins at; its place follows the new size.
+        translation[axis] *= quantity.value / spec.scale.get(axis, 1.0)
+    return replace(
+        spec,
+        scale={**spec.scale, axis: float(quantity.value)},
+        units={**spec.units, axis: quantity.unit},
+        translation=translation,
+    )

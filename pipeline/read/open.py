@@ -1,0 +1,83 @@
+"""Open anything that bgone reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from pipeline.errors import RequestError
+from pipeline.read.apply import make_source
+from pipeline.read.files import FIELD, check_exists, is_pattern, listed, matches, tiffs_in
+from pipeline.read.folder import open_folder
+from pipeline.read.opened import Opened
+from pipeline.read.select import Wanted
+from pipeline.read.single import open_file
+from pipeline.read.source import Source
+from pipeline.read.zarr_groups import open_zarr
+from pipeline.read.zarr_store import is_zarr
+from pipeline.units import Quantity
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    scale: Mapping[str, Quantity] | None = None,
+    select: Mapping[str, Wanted] | None = None,
+    series: int | None = None,
+    level: int = 0,
+) -> Source:
+    """Open an image without reading a pixel.
+
+    Parameters
+    ----------
+    path : str or path
+        A Zarr or OME-Zarr (folder or URL), a TIFF, OME-TIFF or its companion file, a folder of
+        TIFF files, or a glob of them: one file a frame, in natural order.
+    axes : str, optional
+        The axes, such as "tyx", where the data does not say them, or to rename them.
+    scale : mapping of str to Quantity, optional
+        Size of a pixel along each axis with its unit, where the data does not say it, or to
+        override. A text such as "0.325 um" will do.
+    select : mapping, optional
+        What is kept of each axis: a slice as text ("0:100"), an index, or a list of indices or
+        channel names.
+    series : int, optional
+        Which image of a file with several.
+    level : int
+        Which level of a pyramid.
+
+    Returns
+    -------
+    Source
+        Its spec, and `read(region)`.
+
+    Raises
+    ------
+    RequestError
+        Nothing is there, it is damaged or of a kind that bgone does not read, or the request
+        does not fit it.
+    """
+    opened = _open(os.fspath(path), axes, series, level)
+    return make_source(opened, axes, scale, select)
+
+
+def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:
+    if "://" in given and not given.startswith("file://"):
+        return open_zarr(given, series, level)
+    path = os.path.abspath(os.path.expanduser(given.removeprefix("file://")))
+    if is_pattern(path):
+        return open_folder(path, matches(path), axes, series, level)
+    check_exists(path)
+    if not os.path.isdir(path):
+        return open_file(path, series, level)
+    if is_zarr(path):
+        return open_zarr(path, series, level)
+    if path.lower().endswith(".zarr"):
+        inside = listed(sorted(os.listdir(path))[:4]) or "nothing"
+        raise RequestError(
+            f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}",
+            "write it again, or give another",
+            FIELD,
+        )
+    return open_folder(path, tiffs_in(path), axes, series, level)

@@ -1,0 +1,87 @@
+"""What a format's own opener finds, before the user's axes, scale and selection are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.errors import RequestError
+from pipeline.image import Channel
+from pipeline.kernels.dtypes import SUPPORTED
+from pipeline.read.source import Store
+
+UNKNOWN = "?"
+_WIDENED: dict[np.dtype, np.dtype] = {
+    np.dtype(bool): np.dtype(np.uint8),
+    np.dtype(np.float16): np.dtype(np.float32),
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image as its format describes it.
+
+    Parameters
+    ----------
+    store : Store
+        The pixels.
+    axes : str
+        A letter for each axis of the store: t c z y x, or ? where the data does not say it.
+    path : str
+        Absolute path or URL.
+    optional : str
+        Axes that the format always writes, left out where they have length 1.
+    scale, units, translation : mapping
+        By axis, where the data has them.
+    channels : tuple of Channel
+        One for each index of c where the data names them.
+    name : str
+        The image's own name.
+    extras : tuple of str
+        What is not carried over.
+    where : str
+        The image in words, for messages.
+    """
+
+    store: Store
+    axes: str
+    path: str
+    optional: str = ""
+    scale: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    translation: Mapping[str, float] = field(default_factory=dict)
+    channels: tuple[Channel, ...] = ()
+    name: str = ""
+    extras: tuple[str, ...] = ()
+
+
+def read_dtype(dtype: np.dtype, where: str) -> np.dtype:
+    """Return the dtype in which an image's pixels are handed on.
+
+    Native byte order; bool becomes uint8 and float16 float32.
+
+    Raises
+    ------
+    RequestError
+        bgone has no such pixels: complex, 64-bit integers, structures.
+    """
+    plain = dtype.newbyteorder("=") if dtype.names is None else dtype
+    native = _WIDENED.get(plain, plain)
+    if native not in SUPPORTED:
+        what = "structured" if dtype.names is not None else native.name
+        raise RequestError(
+            f"{where} has {what} pixels", f"convert it to one of {', '.join(d.name for d in SUPPORTED)}",
+            "input.path",
+        )  # fmt: skip
+    return native
+
+
+def shape_text(axes: str, shape: tuple[int, ...]) -> str:
+    """Return a shape in words.
+
+    >>> shape_text("?yx", (50, 64, 32))
+    '? 50 × y 64 × x 32'
+    """
+    return " × ".join(f"{axis} {size}" for axis, size in zip(axes, shape, strict=True))

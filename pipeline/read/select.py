@@ -1,0 +1,161 @@
+"""`select`: which indices of each axis are kept, said as slices, indices or channel names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pipeline.errors import Problem, RequestError
+from pipeline.image import ImageSpec
+from pipeline.read.source import Pick
+
+Wanted = str | int | Sequence[int | str]
+_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
+
+
+def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tuple[Pick, ...]]:
+    """Apply a selection: return the spec of what is kept, and the indices kept of each axis.
+
+    Axes of length 1 stay; the translation moves to the first pixel kept, and a step
+    multiplies the scale. Indices of t or space that are not evenly spaced leave no scale.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+        The whole image.
+    wanted : mapping
+        By axis: a slice as text ("0:100", half-open, 0-based), an index, or a list of indices
+        or channel names. Negative indices count from the end.
+
+    Raises
+    ------
+    RequestError
+        With every mistake: an unknown axis, an index outside, a name that is not there,
+        nothing selected.
+    """
+    picks: dict[str, Pick] = {axis: range(size) for axis, size in spec.sizes.items()}
+    problems: list[Problem] = []
+    for axis, value in wanted.items():
+        try:
+            if axis not in picks:
+                raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")
+            picks[axis] = _pick(value, axis, spec)
+        except RequestError as error:
+            problems += error.under(f"input.select.{axis}").problems
+    if problems:
+        raise RequestError(problems)
+    return _selected(spec, picks), tuple(picks.values())
+
+
+def _pick(value: Wanted, axis: str, spec: ImageSpec) -> Pick:
+    if isinstance(value, str):
+        match = _SLICE.fullmatch(value)
+        if match is not None:
+            return _slice(match, spec.sizes[axis])
+        if axis != "c":
+            raise RequestError(
+                f"{value!r} is no slice", "give one such as '0:100', or a list of indices such as [0, 5]"
+            )
+    items = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    if not items:
+        raise RequestError("an empty list selects nothing", "leave it out to keep all")
+    indices = [_index(item, axis, spec) for item in items]
+    if len(set(indices)) < len(indices):
+        twice = Counter(indices).most_common(1)[0][0]
+        raise RequestError(f"index {twice} is selected twice", "name each once")
+    if axis != "c" and indices != sorted(indices):
+        raise RequestError(f"the indices of {axis} are not in increasing order", "sort them")
+    return _simplest(indices)
+
+
+def _slice(match: re.Match[str], size: int) -> range:
+    text = match[0].strip()
+    step = int(match[3] or 1)
+    if step < 1:
+        raise RequestError(f"{text!r} has a step of {step}", "give a step of 1 or more")
+    start, stop = _edge(match[1], 0, size, text), _edge(match[2], size, size, text)
+    if start >= stop:
+        raise RequestError(
+            f"{text!r} selects nothing", f"there are {size}; the second number is one past the last"
+        )
+    return range(start, stop, step)
+
+
+def _edge(digits: str | None, default: int, size: int, text: str) -> int:
+    if not digits:
+        return default
+    edge = int(digits) + (size if int(digits) < 0 else 0)
+    if not 0 <= edge <= size:
+        raise RequestError(f"{text!r} reaches outside: there are {size}", f"stay within '0:{size}'")
+    return edge
+
+
+def _index(item: object, axis: str, spec: ImageSpec) -> int:
+    size = spec.sizes[axis]
+    if isinstance(item, bool) or not isinstance(item, int | str):
+        raise RequestError(f"{item!r} is no index", "give whole numbers, or names of channels")
+    if isinstance(item, str):
+        if axis != "c":
+            raise RequestError(f"{item!r} is no index", f"only c has names; give 0 to {size - 1}")
+        return _named(item, spec)
+    if not -size <= item < size:
+        names = spec.channel_names if axis == "c" and any(spec.channel_names) else ()
+        more = f", named {_quoted(names)}; a name that is a number needs quotes" if names else ""
+        raise RequestError(f"index {item} reaches outside", f"there are {size}: 0 to {size - 1}{more}")
+    return item % size
+
+
+def _named(name: str, spec: ImageSpec) -> int:
+    names = spec.channel_names
+    if not any(names):
+        last = spec.sizes["c"] - 1
+        raise RequestError(
+            f"the data names no channels, so there is no {name!r}", f"give an index, 0 to {last}"
+        )
+    if names.count(name) > 1:
+        first = names.index(name)
+        raise RequestError(f"several channels are named {name!r}", f"give an index, such as {first}")
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RequestError(f"no channel is named {name!r}", f"{hint}the names are {_quoted(names)}")
+    return names.index(name)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _simplest(indices: list[int]) -> Pick:
+    """Return evenly spaced indices as a range, which reads in one span and has a scale."""
+    step = indices[1] - indices[0] if len(indices) > 1 else 1
+    even = range(indices[0], indices[-1] + 1, step) if step > 0 else range(0)
+    return even if list(even) == indices else tuple(indices)
+
+
+def _selected(spec: ImageSpec, picks: Mapping[str, Pick]) -> ImageSpec:
+    scale, units, translation = dict(spec.scale), dict(spec.units), dict(spec.translation)
+    for axis, pick in picks.items():
+        if axis == "c":
+            continue
+        if isinstance(pick, tuple):
+            for mapping in (scale, units, translation):
+                mapping.pop(axis, None)
+            continue
+        if pick.start:
+            translation[axis] = translation.get(axis, 0.0) + pick.start * scale.get(axis, 1.0)
+        if pick.step != 1 and len(pick) > 1:
+            scale[axis] = scale.get(axis, 1.0) * pick.step
+    channels = tuple(spec.channels[index] for index in picks.get("c", ())) if spec.channels else ()
+    sizes = {axis: len(pick) for axis, pick in picks.items()}
+    chunks = tuple(min(chunk, sizes[axis]) for axis, chunk in zip(spec.axes, spec.chunks, strict=True))
+    return spec.with_(
+        shape=tuple(sizes.values()),
+        chunks=chunks,
+        scale=scale,
+        units=units,
+        translation=translation,
+        channels=channels,
+    )

@@ -1,0 +1,169 @@
+"""What a run reads from: any image as one thing that is cheap to send and reads any box of pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.image import ImageSpec, Region, region_shape
+from pipeline.read.runs import Run, runs
+
+Pick = range | tuple[int, ...]
+"""Which indices of an axis are kept: a range, or a list."""
+
+
+class Store(ABC):
+    """Pixels as a format keeps them: its own axes, its own dtype.
+
+    Implementations are frozen and pickle small; what is open stays in the process. `read` is
+    called from several threads and processes at once.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Pixels along each stored axis.
+    dtype : numpy.dtype
+        What `read` gives, native byte order.
+    chunks : tuple of int
+        The least that can be read at once.
+    shards : tuple of int or None
+        Shape of one file of chunks, where the format has such.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def read(self, region: Region) -> NDArray:
+        """Return the pixels of a region, in the stored axes."""
+
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """Return the files and folders that hold the pixels."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return, as plain data, what decides the pixels: sizes, times and metadata as they are now."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image on disk, opened: its spec, and its pixels on demand.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+        With everything applied that the user asked for: axes, scale, series, level, select.
+    path : str
+        Absolute path or URL of what was opened.
+    store : Store
+        The pixels as they are kept.
+    stored : tuple of int
+        For each axis of `spec`, which axis of the store it is. Those left out have length 1.
+    picks : tuple of range or tuple of int
+        For each axis of `spec`, which stored indices it has.
+    left_out : tuple of str
+        What the data holds and is not carried over.
+    """
+
+    spec: ImageSpec
+    path: str
+    store: Store
+    stored: tuple[int, ...]
+    picks: tuple[Pick, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Pixels along each axis of one file of chunks, where the input has such."""
+        shards = self.store.shards
+        return None if shards is None else tuple(shards[axis] for axis in self.stored)
+
+    def files(self) -> tuple[str, ...]:
+        """Return the files and folders on disk that hold the pixels."""
+        return self.store.files()
+
+    def identity(self) -> dict[str, Any]:
+        """Return, as plain data, what decides the pixels, looked up afresh.
+
+        Raises
+        ------
+        StoppedError
+            A file is gone.
+        """
+        spec = self.spec
+        picks = [[p.start, p.stop, p.step] if isinstance(p, range) else list(p) for p in self.picks]
+        image = {
+            "path": self.path,
+            "axes": spec.axes,
+            "shape": list(spec.shape),
+            "dtype": spec.dtype.name,
+            "scale": dict(spec.scale),
+            "units": dict(spec.units),
+            "stored": list(self.stored),
+            "picks": picks,
+        }
+        return {**image, **self.store.identity()}
+
+    def extras(self) -> tuple[str, ...]:
+        """Return in words what the data holds and is not carried over, such as labels."""
+        return self.left_out
+
+    def read(self, region: Region) -> NDArray:
+        """Read a box of pixels.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            A start and a stop inside the image for each axis of `spec.axes`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the region's shape, `spec.dtype` in native byte order, C-contiguous.
+
+        Raises
+        ------
+        IndexError
+            The region reaches outside the image.
+        DataError
+            A file does not hold what it did when it was opened, or cannot be decoded.
+        StoppedError
+            A file cannot be reached.
+        """
+        self._check(region)
+        wanted = [pick[part.start : part.stop] for pick, part in zip(self.picks, region, strict=True)]
+        parts = [runs(pick, self.store.chunks[axis]) for pick, axis in zip(wanted, self.stored, strict=True)]
+        if all(len(axis_runs) == 1 for axis_runs in parts):
+            block = self._read_box([axis_runs[0] for axis_runs in parts])
+            return np.ascontiguousarray(block, dtype=self.spec.dtype)
+        result = np.empty(region_shape(region), self.spec.dtype)
+        for box in product(*parts):
+            result[tuple(run.target for run in box)] = self._read_box(box)
+        return result
+
+    def _check(self, region: Region) -> None:
+        inside = len(region) == len(self.spec.shape) and all(
+            part.step in (None, 1) and 0 <= part.start <= part.stop <= size
+            for part, size in zip(region, self.spec.shape, strict=True)
+        )
+        if not inside:
+            raise IndexError(f"{region} reaches outside {self.spec.shape}")
+
+    def _read_box(self, box: Sequence[Run]) -> NDArray:
+        region = [slice(0, 1)] * len(self.store.shape)
+        for run, axis in zip(box, self.stored, strict=True):
+            region[axis] = run.span
+        raw = self.store.read(tuple(region))
+        dropped = tuple(axis for axis in range(raw.ndim) if axis not in self.stored)
+        shape = tuple(raw.shape[axis] for axis in self.stored)
+        block = raw.transpose(*self.stored, *dropped).reshape(shape)
+        return block[np.ix_(*(run.take for run in box))] if any(run.thinned for run in box) else block

@@ -1,0 +1,175 @@
+"""One TIFF file: which of its images, where its planes are, what its metadata says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import tifffile
+
+from pipeline.errors import PipelineError, RequestError
+from pipeline.read.files import FIELD, check_tiff, listed, unreadable
+from pipeline.read.imagej import imagej_fields, is_imagej
+from pipeline.read.opened import UNKNOWN, Opened
+from pipeline.read.tiff_files import quiet_log
+from pipeline.read.tiff_pages import (
+    check_samples,
+    complete,
+    damaged,
+    locate,
+    make_store,
+    raw_planes,
+    store_of,
+)
+from pipeline.read.tiff_store import TiffStore
+
+_CENTIMETRE = 3
+# A resolution tag in px per cm is often a printer's; a pixel this large (µm) is no microscope's.
+_LARGEST_PIXEL = 100.0
+_UNNAMED = {"Q": UNKNOWN, "I": UNKNOWN}
+
+
+def open_stack(path: str, series: int | None, level: int) -> Opened:
+    """Open a TIFF that is no OME-TIFF.
+
+    Raises
+    ------
+    RequestError
+        It is damaged, a colour picture, or holds several images.
+    """
+    with open_tiff(path) as tiff:
+        index = choose(path, [(part.name, part.get_axes(), part.get_shape()) for part in tiff.series], series)
+        part = tiff.series[index]
+        if tiff.is_imagej and part.kind != "imagej":
+            raise damaged(path, "its ImageJ description does not fit its size")
+        image = part.levels[_check_level(path, level, [item.get_shape() for item in part.levels])]
+        store, axes = _series_store(tiff, image, path, f"{index}/{level}")
+        fields = _fields(tiff, part, axes)
+        full = dict(zip(axes, part.get_shape(squeeze=False), strict=False))
+    if level:
+        sizes = dict(zip(axes, store.shape, strict=True))
+        fields["scale"] = {
+            a: value * full[a] / sizes[a] for a, value in fields["scale"].items() if a in sizes
+        }
+    optional = "tcz?" if part.get_axes() != part.get_axes(squeeze=False) else ""
+    return Opened(store, axes, path, optional=optional, **fields)
+
+
+@contextmanager
+def open_tiff(path: str) -> Iterator[tifffile.TiffFile]:
+    """Open a file with tifffile, and turn what it raises and logs into refusals.
+
+    Raises
+    ------
+    RequestError
+        It is no TIFF, may not be read, or is damaged.
+    """
+    check_tiff(path)
+    with quiet_log() as log:
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                if not tiff.pages:
+                    raise damaged(path, "it has no pages")
+                yield tiff
+                _check_log(path, log)
+        except PipelineError:
+            # What tifffile said first is closer to the cause than what followed from it.
+            _check_log(path, log)
+            raise
+        except OSError as error:
+            raise unreadable(path, error) from error
+        # tifffile raises many kinds (struct.error, IndexError, KeyError, …) for one and the same thing.
+        except Exception as error:
+            raise damaged(path, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
+
+
+def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
+    """Refuse what tifffile reads on after with a log line alone: pages lost, chains broken."""
+    for record in log:
+        text = record.getMessage()
+        # Vendors write tags that nobody can parse; the pixels do not depend on those.
+        if record.levelno >= logging.ERROR and "TiffTag" not in text:
+            detail = text.split("> ", 1)[-1] if text.startswith("<") else text
+            raise damaged(path, detail.splitlines()[0])
+
+
+def choose(path: str, images: Sequence[tuple[str, str, tuple[int, ...]]], series: int | None) -> int:
+    """Return which image of a file is meant.
+
+    Raises
+    ------
+    RequestError
+        There are several and none is said, or it is not there.
+    """
+    listing = listed(
+        f"{index} ({name or 'unnamed'}: {' × '.join(map(str, shape))})"
+        for index, (name, _, shape) in enumerate(images)
+    )
+    if series is None and len(images) > 1:
+        raise RequestError(
+            f"{path!r} holds several images: {listing}", "say which in input.series", "input.series"
+        )
+    index = series or 0
+    if not 0 <= index < len(images):
+        raise RequestError(f"{path!r} has no series {index}", f"it has {listing}", "input.series")
+    return index
+
+
+def _check_level(path: str, level: int, shapes: Sequence[tuple[int, ...]]) -> int:
+    if not 0 <= level < len(shapes):
+        text = listed(f"{index} ({' × '.join(map(str, shape))})" for index, shape in enumerate(shapes))
+        raise RequestError(f"{path!r} has no level {level}", f"its levels are {text}", "input.level")
+    return level
+
+
+def _series_store(
+    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: str, note: str
+) -> tuple[TiffStore, str]:
+    keyframe = series.keyframe
+    check_samples(keyframe, path)
+    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    if letters.endswith("S"):
+        letters, shape = letters[:-1], shape[:-1]
+    if "S" in letters or shape[-2:] != (keyframe.imagelength, keyframe.imagewidth):
+        raise RequestError(
+            f"{path!r} is stored in pages that are not its planes", "convert it to OME-TIFF", FIELD
+        )
+    axes = "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
+    count = math.prod(shape[:-2])
+    size = tiff.filehandle.size
+    if not series.is_multifile and series.dataoffset is not None:
+        planes = raw_planes(keyframe, series.dataoffset, count, path, size)
+        return store_of((path,), planes, keyframe, shape[:-2], note), axes
+    pages = complete(series, count, path)
+    sizes = {path: size}
+    located = []
+    for page in pages:
+        file = page.parent.filehandle.path if series.is_multifile else path
+        if file not in sizes:
+            sizes[file] = os.path.getsize(file)
+        located.append(locate(page, sizes[file], os.path.abspath(file)))
+    return make_store(located, keyframe, shape[:-2], note), axes
+
+
+def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:
+    """Return scale, units, channels and so on, as far as the file says them."""
+    if is_imagej(tiff):
+        return imagej_fields(tiff, axes, series.get_shape(squeeze=False))
+    scale = centimetre_scale(tiff.pages.first)
+    return {"scale": scale, "units": dict.fromkeys(scale, "micrometer")}
+
+
+def centimetre_scale(page: tifffile.TiffPage) -> Mapping[str, float]:
+    """Return the size of a pixel (µm) from tags in px per cm; resolutions in inches are printers'."""
+    if page.tags.valueof("ResolutionUnit") != _CENTIMETRE:
+        return {}
+    found = {}
+    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
+        value = page.tags.valueof(name)
+        if value and value[0] and value[1]:
+            found[axis] = 1e4 * value[1] / value[0]
+    return found if len(found) == 2 and max(found.values()) <= _LARGEST_PIXEL else {}

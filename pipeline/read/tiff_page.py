@@ -1,0 +1,142 @@
+"""Read part of a TIFF page: only the rows, strips or tiles that are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pipeline.read.tiff_files import OpenFile
+
+_JPEG = {6, 7, 33007, 34892}
+# One read of neighbouring strips costs less than one each, up to where it is memory that counts.
+_SPAN = 64 << 20
+# Below this share of a row, its parts are read one by one.
+_NARROW = 0.25
+
+
+PageKind = tuple[tuple[int, ...], np.dtype, int]
+"""Rows and columns, dtype, and samples of a pixel."""
+
+
+def page_kind(page: tifffile.TiffPage) -> PageKind:
+    """Return what must be the same for all pages of a stack."""
+    dtype = np.dtype("V") if page.dtype is None else page.dtype.newbyteorder("=")
+    return (page.imagelength, page.imagewidth), dtype, page.samplesperpixel * page.imagedepth
+
+
+def kind_text(kind: PageKind) -> str:
+    """Return a kind of page in words.
+
+    >>> kind_text(((64, 32), np.dtype("uint16"), 1))
+    '64 × 32 uint16'
+    """
+    (rows, columns), dtype, samples = kind
+    return f"{rows} × {columns} {dtype}" + (f" with {samples} samples a pixel" if samples > 1 else "")
+
+
+def read_rows(
+    file: OpenFile, offset: int, width: int, dtype: np.dtype, ys: slice, xs: slice, target: NDArray
+) -> None:
+    """Read part of a plane that is stored raw, row after row.
+
+    Parameters
+    ----------
+    file : OpenFile
+        Where.
+    offset : int
+        Of the plane's first pixel.
+    width : int
+        Pixels in a row.
+    dtype : numpy.dtype
+        As stored, byte order included.
+    ys, xs : slice
+        What is wanted.
+    target : numpy.ndarray
+        2-D, C-contiguous, native byte order: where it goes.
+    """
+    height, wanted = target.shape
+    row = width * dtype.itemsize
+    if wanted == width:
+        file.read_into(target, offset + ys.start * row)
+    elif wanted >= _NARROW * width:
+        block = np.empty((height, width), target.dtype)
+        file.read_into(block, offset + ys.start * row)
+        target[...] = block[:, xs]
+    else:
+        first = offset + ys.start * row + xs.start * dtype.itemsize
+        for index in range(height):
+            file.read_into(target[index], first + index * row)
+    if not dtype.isnative:
+        target.byteswap(inplace=True)
+
+
+def read_page(file: OpenFile, page: tifffile.TiffPage, ys: slice, xs: slice, target: NDArray) -> None:
+    """Read part of a page into `target`, decoding only the strips or tiles that it needs."""
+    if page.is_final:
+        dtype = np.dtype(page.parent.byteorder + page.dtype.char)
+        read_rows(file, page.dataoffsets[0], page.imagewidth, dtype, ys, xs, target)
+        return
+    arguments = _decode_arguments(page)
+    for index, data in _segments(file, page, _wanted(page, ys, xs)):
+        segment, (_, _, top, left, _), shape = page.decode(data, index, _fullsize=False, **arguments)
+        bottom, right = min(top + shape[1], page.imagelength), min(left + shape[2], page.imagewidth)
+        y0, y1 = max(top, ys.start), min(bottom, ys.stop)
+        x0, x1 = max(left, xs.start), min(right, xs.stop)
+        part = target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start]
+        part[...] = (
+            page.nodata if segment is None else segment[0, y0 - top : y1 - top, x0 - left : x1 - left, 0]
+        )
+
+
+def _decode_arguments(page: tifffile.TiffPage) -> dict[str, Any]:
+    if page.compression not in _JPEG:
+        return {}
+    return {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+
+
+def _wanted(page: tifffile.TiffPage, ys: slice, xs: slice) -> list[int]:
+    """Return the strips or tiles that a part of the page needs."""
+    if page.is_tiled:
+        height, width = page.tilelength, page.tilewidth
+        across = -(-page.imagewidth // width)
+    else:
+        height, width, across = page.rowsperstrip, page.imagewidth, 1
+    return [
+        row * across + column
+        for row in range(ys.start // height, -(-ys.stop // height))
+        for column in range(xs.start // width, -(-xs.stop // width))
+    ]
+
+
+def _segments(
+    file: OpenFile, page: tifffile.TiffPage, wanted: list[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    """Read strips or tiles; those that lie next to each other in the file in one go."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    group: list[int] = []
+    for index in wanted:
+        if not counts[index] or not offsets[index]:
+            yield index, None
+            continue
+        start = offsets[group[0]] if group else 0
+        follows = group and offsets[index] == offsets[group[-1]] + counts[group[-1]]
+        if group and not (follows and offsets[index] + counts[index] - start <= _SPAN):
+            yield from _read_group(file, group, offsets, counts)
+            group = []
+        group.append(index)
+    if group:
+        yield from _read_group(file, group, offsets, counts)
+
+
+def _read_group(
+    file: OpenFile, group: list[int], offsets: tuple[int, ...], counts: tuple[int, ...]
+) -> Iterator[tuple[int, bytes]]:
+    start = offsets[group[0]]
+    data = file.read(start, offsets[group[-1]] + counts[group[-1]] - start)
+    for index in group:
+        begin = offsets[index] - start
+        yield index, data[begin : begin + counts[index]]

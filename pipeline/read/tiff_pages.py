@@ -1,0 +1,187 @@
+"""From the pages that tifffile finds to a store: complete, alike, inside their files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import add
+from typing import TypeAlias
+
+import numpy as np
+import tifffile
+
+from pipeline.errors import RequestError
+from pipeline.read.files import FIELD
+from pipeline.read.tiff_store import Planes, Raw, TiffStore
+
+AnyPage: TypeAlias = tifffile.TiffPage | tifffile.TiffFrame
+# A plane up to this size is read and filtered whole; of a larger one, parts.
+_WHOLE_PLANE = 64 << 20
+_PART = 4 << 20
+
+
+@dataclass(frozen=True)
+class Located:
+    """A page, and where its pixels are.
+
+    Parameters
+    ----------
+    path : str
+        Its file, absolute.
+    index, subifd : int
+        Which page, and which sub-page of it, or -1.
+    start, end : int
+        Where its pixels begin and end in the file.
+    """
+
+    path: str
+    index: int
+    subifd: int
+    start: int
+    end: int
+
+
+def locate(page: AnyPage, size: int, path: str) -> Located:
+    """Return where a page is.
+
+    Raises
+    ------
+    RequestError
+        Its pixels reach beyond the file's `size` in bytes.
+    """
+    index, *below = page.treeindex
+    offsets, counts = page.dataoffsets, page.databytecounts
+    end = max(map(add, offsets, counts), default=0)
+    if not offsets or end > size:
+        reach = f"byte {end} of {size}" if offsets else "no pixels"
+        raise damaged(path, f"its page {index} reaches to {reach}")
+    return Located(path, index, below[0] if below else -1, offsets[0], end)
+
+
+def damaged(path: str, detail: str) -> RequestError:
+    """Return the refusal of a file that does not hold what it says."""
+    return RequestError(f"{path!r} is truncated or damaged: {detail}", "copy or export it again", FIELD)
+
+
+def make_store(
+    located: Sequence[Located], keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str = ""
+) -> TiffStore:
+    """Return a store of planes.
+
+    Parameters
+    ----------
+    located : sequence of Located
+        The planes, in C order of the leading axes.
+    keyframe : tifffile.TiffPage
+        What all of them are like.
+    lead : tuple of int
+        Sizes of the leading axes.
+    note : str
+        What tells this stack from others in the same files.
+    """
+    paths = tuple(dict.fromkeys(page.path for page in located))
+    number = {path: index for index, path in enumerate(paths)}
+    file = np.fromiter((number[page.path] for page in located), np.int32, len(located))
+    raw = evenly_raw(located, keyframe)
+    pages = range(len(located)) if raw else (page.index for page in located)
+    page = np.fromiter(pages, np.int32, len(located))
+    planes = Planes(file, page, located[0].subifd, raw)
+    return store_of(paths, planes, keyframe, lead, note)
+
+
+def store_of(
+    paths: tuple[str, ...], planes: Planes, keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str = ""
+) -> TiffStore:
+    """Return a store of planes whose places are known."""
+    shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
+    dtype = keyframe.dtype.newbyteorder("=")
+    chunks = (1,) * len(lead) + plane_chunk(keyframe)
+    return TiffStore(tuple(map(os.path.abspath, paths)), planes, shape, dtype, chunks, note)
+
+
+def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw | None:
+    """Return how planes lie where all are raw, in one file, evenly spaced."""
+    if not keyframe.is_final or any(page.path != located[0].path for page in located):
+        return None
+    if any(page.end - page.start != keyframe.nbytes for page in located):
+        return None
+    starts = np.fromiter((page.start for page in located), np.int64, len(located))
+    strides = np.unique(np.diff(starts))
+    if len(strides) > 1 or strides.min(initial=1) <= 0:
+        return None
+    return Raw(starts[:1].copy(), int(strides[0]) if len(strides) else 0, keyframe.parent.byteorder)
+
+
+def raw_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path: str, size: int) -> Planes:
+    """Return planes that follow each other in one file without headers of their own.
+
+    Raises
+    ------
+    RequestError
+        The file ends before the last of them.
+    """
+    end = offset + count * keyframe.nbytes
+    if end > size:
+        raise damaged(path, f"it says {count} planes, and holds {max(0, size - offset) // keyframe.nbytes}")
+    raw = Raw(np.array([offset], np.int64), keyframe.nbytes, keyframe.parent.byteorder)
+    return Planes(np.zeros(count, np.int32), np.arange(count, dtype=np.int32), -1, raw)
+
+
+def plane_chunk(keyframe: tifffile.TiffPage) -> tuple[int, int]:
+    """Return the part of a plane that is best read at once: all of it, unless it is huge."""
+    rows, columns = keyframe.imagelength, keyframe.imagewidth
+    if math.prod((rows, columns, keyframe.dtype.itemsize)) <= _WHOLE_PLANE:
+        return rows, columns
+    if keyframe.is_tiled:
+        tile = keyframe.tilelength, keyframe.tilewidth
+        times = max(1, round(math.sqrt(_PART / (math.prod(tile) * keyframe.dtype.itemsize))))
+        return min(rows, tile[0] * times), min(columns, tile[1] * times)
+    if keyframe.is_final:
+        side = round(math.sqrt(_PART / keyframe.dtype.itemsize))
+        return min(rows, side), min(columns, side)
+    strip = keyframe.rowsperstrip
+    times = max(1, _PART // (strip * columns * keyframe.dtype.itemsize))
+    return min(rows, strip * times), columns
+
+
+def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
+    """Refuse colour pictures, and pages that hold more than one plane.
+
+    Raises
+    ------
+    RequestError
+        It is RGB, RGBA, or has several samples a pixel or several planes a page.
+    """
+    samples = keyframe.samplesperpixel
+    if samples > 1:
+        photometric = getattr(keyframe.photometric, "name", str(keyframe.photometric))
+        name = "RGBA" if samples == 4 and photometric == "RGB" else photometric
+        what = f"is a colour picture ({name})" if name in ("RGB", "RGBA", "YCBCR", "CMYK") else "has"
+        raise RequestError(
+            f"{path!r} {what} with {samples} samples a pixel".replace("has with", "has"),
+            "split its colours into channels, or convert it to grey",
+            FIELD,
+        )
+    if keyframe.imagedepth > 1:
+        raise RequestError(
+            f"{path!r} holds {keyframe.imagedepth} planes in one page", "convert it to OME-TIFF", FIELD
+        )
+    if keyframe.dtype is None:
+        raise RequestError(f"{path!r} has pixels of a kind unknown to tifffile", "convert it", FIELD)
+
+
+def complete(pages: Iterable[AnyPage | None], expected: int, path: str) -> list[AnyPage]:
+    """Return the pages of a stack, all there.
+
+    Raises
+    ------
+    RequestError
+        Some are missing.
+    """
+    found = list(pages)
+    there = [page for page in found if page is not None]
+    if len(there) != expected:
+        raise damaged(path, f"it says {expected} planes, and holds {len(there)}")
+    return there
