@@ -5,23 +5,37 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 import pipeline.steps  # noqa: F401  # fills the registry
-from pipeline.complaints import complaints, nearest
+from pipeline.chain import parse_chain
+from pipeline.complaints import complaints, nearest, shown
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.overrides import apply_sets
-from pipeline.paths import resolve_path
-from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
-from pipeline.step import REGISTRY, Step
-from pipeline.yaml_lines import Document, dotted, parse_yaml
+from pipeline.paths import folder_of, is_url, resolve_path
+from pipeline.setting_types import is_scheduler_file
+from pipeline.settings import PATHS, SECTIONS, ComputeConfig, InputConfig, OutputConfig
+from pipeline.step import Step
+from pipeline.yaml_lines import DEEPEST, dotted, parse_yaml, readable
 
-SECTIONS = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+LARGEST = 2**20
+"""Bytes of a config; what is larger is something else."""
+
 _TOP = ("input", "steps", "output", "compute")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a field was written: a file with line and column, or an option of the command line."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,30 +50,29 @@ class RunConfig:
         The chain, not yet resolved.
     file : str
         Where it came from, or empty.
-    marks : mapping of str to (str, int, int)
-        Dotted field → file, line, column.
+    marks : mapping of str to Place
+        Dotted field → where it was written.
     """
 
     input: InputConfig
     steps: tuple[Step, ...]
     output: OutputConfig
     compute: ComputeConfig
-    file: str = ""
-    marks: Mapping[str, tuple[str, int, int]] | None = None
+    file: str = field(default="", compare=False)
+    marks: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
     def locate(self, error: PipelineError) -> PipelineError:
         """Return an error with the file and line of each field that it is about."""
-        return type(error)(_located(problem, self.file, self.marks or {}) for problem in error.problems)
+        return type(error)(located(problem, self.file, self.marks) for problem in error.problems)
 
     def resolved(self) -> dict[str, Any]:
-        """Return it as plain data, defaults filled in."""
-        plain = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
+        """Return it as plain data, as YAML and JSON have it, with defaults filled in."""
         steps = [{step.name: step.model_dump(mode="json", exclude_none=True)} for step in self.steps]
         return {
-            "input": plain["input"],
+            "input": self.input.model_dump(mode="json"),
             "steps": steps,
-            "output": plain["output"],
-            "compute": plain["compute"],
+            "output": self.output.model_dump(mode="json"),
+            "compute": self.compute.model_dump(mode="json"),
         }
 
     def to_yaml(self) -> str:
@@ -68,195 +81,232 @@ class RunConfig:
         for name in SECTIONS:
             plain[name] = {key: value for key, value in plain[name].items() if value is not None}
         stream = io.StringIO()
-        yaml = YAML(typ="safe", pure=True)
+        yaml: Any = YAML(typ="safe", pure=True)
         yaml.default_flow_style = False
         yaml.sort_base_mapping_type_on_output = False
         yaml.dump(plain, stream)
         return stream.getvalue()
 
 
-def _located(problem: Problem, file: str, marks: Mapping[str, tuple[str, int, int]]) -> Problem:
-    if problem.line is not None:
+def located(problem: Problem, file: str, marks: Mapping[str, Place]) -> Problem:
+    """Return a problem with the place of its field, or of the nearest part of the config around it."""
+    if problem.file or not problem.field:
         return problem
     parts = problem.field.split(".")
     while parts:
         place = marks.get(".".join(parts))
         if place is not None:
-            return replace(problem, file=place[0], line=place[1] or None, column=place[2] or None)
+            return replace(problem, file=place.file, line=place.line, column=place.column)
         parts.pop()
-    return replace(problem, file=file) if file and not problem.file else problem
+    return replace(problem, file=file)
+
+
+@dataclass
+class _Draft:
+    """A config on its way: plain data, where each field was written, what is wrong so far."""
+
+    data: dict[str, Any]
+    file: str
+    folder: Path
+    marks: dict[str, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    spoiled: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+
+    def change(self, name: str, said: str) -> None:
+        """Note that a field was given on the command line."""
+        self.marks = {each: place for each, place in self.marks.items() if not _within(each, name)}
+        self.spoiled = {each for each in self.spoiled if not _within(each, name)}
+        self.marks[name] = Place(said)
+        self.changed.add(name)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Add problems with their places, but not what follows from one that is there already."""
+        for problem in problems:
+            if not any(_within(problem.field, each) for each in self.spoiled):
+                self.problems.append(located(problem, self.file, self.marks))
 
 
 def load_config(
     source: str | os.PathLike[str] | Mapping[str, Any],
     *,
     sets: Iterable[str] = (),
-    input: str | None = None,
-    output: str | None = None,
+    input: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
 ) -> RunConfig:
     """Read a config.
 
     Parameters
     ----------
     source : path or mapping
-        A YAML file, or the same as plain data.
+        A YAML file, whose paths are relative to its folder; or the same as plain data, whose
+        paths are relative to the current folder. Steps of a mapping may be `Step`s.
     sets : iterable of str
-        Changes, each PATH=VALUE.
-    input, output : str, optional
-        Paths instead of the config's, relative to the current folder.
+        Changes, each PATH=VALUE: steps.0.radius=25, white_tophat.radius=25, compute.memory=8 GiB.
+    input, output : path, optional
+        Instead of the config's; relative to the current folder, like paths in `sets`.
 
     Raises
     ------
     RequestError
         Every mistake in it, each with its file, line and column.
     """
-    if isinstance(source, Mapping):
-        file, document = "", Document(data=_plain(source))
-        base = Path.cwd()
-    else:
-        file = os.fspath(source)
-        document = parse_yaml(_read(file), file)
-        base = Path(file).resolve().parent
-    marks = {_field(path): (file, mark.line, mark.column) for path, mark in document.marks.items()}
-    problems = list(document.problems)
-    if document.data is None and not problems:
-        raise RequestError([Problem("is empty", "write input, steps and output", file=file, line=1)])
-    if problems and document.data is None:
-        raise RequestError(problems)
-    data = document.data
-    if not isinstance(data, dict):
-        raise RequestError(
-            [Problem("is not a mapping", "write input:, steps: and output:", file=file, line=1)]
-        )
-    bases = {"input.path": base, "output.path": base, "output.work": base, "output.background": base}
-    for section, given in (("input", input), ("output", output)):
-        if given is not None:
-            # A section that the file lacks altogether comes with the path.
-            part = data.setdefault(section, {})
-            if isinstance(part, dict):
-                part["path"] = given
-                bases[f"{section}.path"] = Path.cwd()
-                marks[f"{section}.path"] = (f"--{section}", 0, 0)
-    touched = apply_sets(data, list(sets), problems)
-    for field, text in touched.items():
-        marks = {name: mark for name, mark in marks.items() if not f"{name}.".startswith(f"{field}.")}
-        marks[field] = (f"--set {text}", 0, 0)
-        bases = {name: Path.cwd() if name == field else folder for name, folder in bases.items()}
-    sections, steps, found = _validate(data)
-    problems += [_located(problem, file, marks) for problem in found]
-    if problems:
-        raise RequestError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
-    sections, found = _absolute(sections, bases)
-    if found:
-        raise RequestError(_located(problem, file, marks) for problem in found)
-    return RunConfig(sections["input"], tuple(steps), sections["output"], sections["compute"], file, marks)
+    draft = _from_data(source) if isinstance(source, Mapping) else _from_file(os.fspath(source))
+    _put_path(draft, "input", input)
+    _put_path(draft, "output", output)
+    for name, said in apply_sets(draft.data, sets, draft.problems).items():
+        draft.change(name, said)
+    _fill_paths(draft)
+    sections = _sections(draft)
+    steps, problems = parse_chain(draft.data.get("steps"))
+    draft.add(problems)
+    if draft.problems:
+        raise RequestError(sorted(draft.problems, key=_order))
+    config = RunConfig(
+        sections["input"], steps, sections["output"], sections["compute"], draft.file, draft.marks
+    )
+    _check_outputs(config)
+    return config
+
+
+def _within(name: str, outer: str) -> bool:
+    return name == outer or name.startswith(f"{outer}.")
+
+
+def _order(problem: Problem) -> tuple[bool, int, int]:
+    return problem.line is None, problem.line or 0, problem.column or 0
+
+
+def _from_file(file: str) -> _Draft:
+    document = parse_yaml(_read(file), file)
+    if not isinstance(document.data, dict):
+        what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
+        missing = Problem(what, "write input:, steps: and output:", file=file, line=1)
+        raise RequestError(document.problems or [missing])
+    marks = {
+        _field(path): Place(file, mark.line, mark.column) for path, mark in document.marks.items() if path
+    }
+    spoiled = {_field(path) for path in document.spoiled}
+    problems = [
+        replace(problem, field=_field(tuple(problem.field.split(".")))) if problem.field else problem
+        for problem in document.problems
+    ]
+    return _Draft(document.data, file, folder_of(file), marks, problems, spoiled)
 
 
 def _field(path: tuple[str | int, ...]) -> str:
-    """Return a path in a config without the step's name: steps.0.radius."""
+    """Return a path in a config as errors name it, without the step's name: steps.0.radius."""
     return dotted(path[:2] + path[3:] if path[:1] == ("steps",) and len(path) > 3 else path)
 
 
-def _plain(source: Any) -> Any:
+def _read(file: str) -> str:
+    mend = "name a YAML file; the image stands in it as input.path"
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise RequestError([Problem("is larger than any config", mend, file=file)])
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        mend = f"save it as UTF-8, or {mend}"
+        raise RequestError([Problem("is not UTF-8 text", mend, file=file, line=line)]) from None
+    except FileNotFoundError:
+        raise RequestError([Problem("there is no such file", "name a YAML file", file=file)]) from None
+    except IsADirectoryError:
+        raise RequestError([Problem("is a folder", "name a YAML file in it", file=file)]) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL character in the name.
+        said = getattr(error, "strerror", None) or error
+        raise RequestError(
+            [Problem(f"cannot be read: {said}", "check its name and permissions", file=readable(file))]
+        ) from None
+
+
+def _from_data(source: Mapping[str, Any]) -> _Draft:
+    return _Draft(_plain(source), "", Path.cwd())
+
+
+def _plain(source: Any, depth: int = 0) -> Any:
+    """Return what Python code gives as the plain data that YAML gives."""
+    if depth > DEEPEST:
+        raise RequestError(f"is nested deeper than {DEEPEST} levels", "a config has no such depth")
     if isinstance(source, Mapping):
-        return {str(key): _plain(value) for key, value in source.items()}
+        return {str(key): _plain(value, depth + 1) for key, value in source.items()}
     if isinstance(source, list | tuple):
-        return [_plain(value) for value in source]
+        return [_plain(value, depth + 1) for value in source]
     if isinstance(source, Step):
         return {source.name: source.model_dump(mode="json", exclude_none=True)}
+    if isinstance(source, np.generic):
+        return source.item()
     return os.fspath(source) if isinstance(source, os.PathLike) else source
 
 
-def _read(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise RequestError([Problem("there is no such config", "name a YAML file", file=file)]) from None
-    except IsADirectoryError:
-        raise RequestError([Problem("is a folder", "name a YAML file in it", file=file)]) from None
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            [Problem(f"is not UTF-8 text (byte {error.start})", "save it as UTF-8", file=file, line=1)]
-        ) from None
-    except OSError as error:
-        raise RequestError(
-            [Problem(f"cannot be read: {error.strerror}", "give read permission to it", file=file)]
-        ) from None
+def _put_path(draft: _Draft, section: str, path: str | os.PathLike[str] | None) -> None:
+    if path is None:
+        return
+    # A section that the config lacks comes with its path.
+    part = draft.data.get(section)
+    part = draft.data[section] = {} if part is None else part
+    if isinstance(part, dict):
+        part["path"] = os.fspath(path)
+        draft.change(f"{section}.path", f"--{section}")
 
 
-def _validate(data: dict[str, Any]) -> tuple[dict[str, Any], list[Step], list[Problem]]:
-    problems = []
-    for key in data:
-        if key not in _TOP:
-            problems.append(Problem(f"there is no key {key!r}", nearest(key, _TOP), key))
+def _fill_paths(draft: _Draft) -> None:
+    """Make the paths absolute, each from the folder that it is relative to."""
+    for name in PATHS:
+        section, key = name.split(".")
+        part = draft.data.get(section)
+        path = part.get(key) if isinstance(part, dict) else None
+        if part is None or not isinstance(path, str) or not path.strip() or "\0" in path:
+            continue
+        if name == "compute.cluster" and not is_scheduler_file(path):
+            continue
+        typed = any(_within(name, each) for each in draft.changed)
+        try:
+            part[key] = resolve_path(path, Path.cwd() if typed else draft.folder)
+        except PipelineError as error:
+            draft.add(error.under(name).problems)
+
+
+def _sections(draft: _Draft) -> dict[str, Any]:
+    draft.add(
+        Problem("there is no such section", nearest(key, _TOP), readable(key))
+        for key in draft.data
+        if key not in _TOP
+    )
     sections: dict[str, Any] = {}
     for name, model in SECTIONS.items():
-        given = data.get(name, {} if name == "compute" else None)
-        if name == "compute" and given is None:
+        given = draft.data.get(name)
+        if given is None and name == "compute":
             given = {}
         if given is None:
-            problems.append(Problem("is missing", f"add {name}: with a path", name))
+            what = "has nothing in it" if name in draft.data else "is missing"
+            draft.add([Problem(what, f"add {name}: with a path in it", name)])
         elif not isinstance(given, dict):
-            problems.append(Problem(f"{given!r} is not a mapping", "write its keys below it, indented", name))
+            draft.add([Problem(f"{shown(given)} is not a mapping", f"write path: … below {name}:", name)])
         else:
-            sections[name], found = complaints(model, given, name)
-            problems += found
-    steps, found = _steps(data.get("steps"))
-    return sections, steps, problems + found
+            sections[name], problems = complaints(model, given, name)
+            draft.add(problems)
+    return sections
 
 
-def _steps(given: Any) -> tuple[list[Step], list[Problem]]:
-    example = "add steps: with, for instance, - white_tophat: {radius: 25}"
-    if given is None or given == []:
-        return [], [Problem("is missing" if given is None else "is empty", example, "steps")]
-    if not isinstance(given, list):
-        return [], [
-            Problem("is not a list", "begin each step with a dash: - white_tophat: {radius: 25}", "steps")
-        ]
-    steps, problems = [], []
-    for index, item in enumerate(given):
-        step, found = _step(item, f"steps.{index}")
-        problems += found
-        if step is not None:
-            steps.append(step)
-    return steps, problems
-
-
-def _step(item: Any, field: str) -> tuple[Step | None, list[Problem]]:
-    if isinstance(item, str) and item in REGISTRY:
-        item = {item: None}
-    if not isinstance(item, dict) or len(item) != 1:
-        what = (
-            f"{item!r} is not a step"
-            if not isinstance(item, dict)
-            else f"has {len(item)} keys and a step has one"
+def _check_outputs(config: RunConfig) -> None:
+    """Refuse two of the config's paths that are one."""
+    input, output = config.input.path, config.output
+    same = [
+        Problem(f"is the same as {other}", "write somewhere else", name)
+        for name, path, other, held in (
+            ("output.path", output.path, "input.path", input),
+            ("output.background", output.background, "input.path", input),
+            ("output.background", output.background, "output.path", output.path),
         )
-        if isinstance(item, str):
-            what = f"there is no step {item!r}"
-            return None, [Problem(what, nearest(item, tuple(REGISTRY)), field)]
-        return None, [Problem(what, "write - NAME: {…}, its parameters inside the braces", field)]
-    ((name, parameters),) = item.items()
-    if name not in REGISTRY:
-        return None, [Problem(f"there is no step {name!r}", nearest(name, tuple(REGISTRY)), field)]
-    if parameters is None:
-        parameters = {}
-    if not isinstance(parameters, dict):
-        return None, [Problem(f"{parameters!r} is not a mapping", f"write {name}: {{…}}", field)]
-    return complaints(REGISTRY[name], parameters, field)
+        if path is not None and _real(path) == _real(held)
+    ]
+    if same:
+        raise config.locate(RequestError(same))
 
 
-def _absolute(sections: dict[str, Any], bases: Mapping[str, Path]) -> tuple[dict[str, Any], list[Problem]]:
-    problems: list[Problem] = []
-    changed = dict(sections)
-    for field, base in bases.items():
-        section, key = field.split(".")
-        given = getattr(sections[section], key)
-        if given is None:
-            continue
-        try:
-            path = resolve_path(given, base)
-        except PipelineError as error:
-            problems.extend(error.under(field).problems)
-            continue
-        changed[section] = changed[section].model_copy(update={key: path})
-    return changed, problems
+def _real(path: str) -> str:
+    return path.rstrip("/") if is_url(path) else os.path.realpath(path)

@@ -2,121 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from pipeline.complaints import nearest
-from pipeline.errors import Problem
-from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
+from pipeline.complaints import nearest, shown
+from pipeline.errors import PipelineError, Problem, RequestError
+from pipeline.settings import PATHS, SECTIONS
 from pipeline.step import REGISTRY
-from pipeline.yaml_lines import parse_yaml
-
-_TOP = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+from pipeline.yaml_lines import parse_yaml, readable
 
 
-def apply_sets(data: dict[str, Any], sets: list[str], problems: list[Problem]) -> dict[str, str]:
-    """Change plain data in place, and return the dotted fields that were changed → the text of the change.
+def apply_sets(data: dict[str, Any], sets: Iterable[str], problems: list[Problem]) -> dict[str, str]:
+    """Change plain data in place.
 
-    What is wrong with a change is added to `problems`.
+    Parameters
+    ----------
+    data : dict
+        The config.
+    sets : iterable of str
+        PATH=VALUE each; the value is YAML, but that of a path, which is taken as it stands.
+    problems : list of Problem
+        What is wrong with a change is added here.
+
+    Returns
+    -------
+    dict of str to str
+        The dotted fields that were changed → what the user wrote.
     """
     touched: dict[str, str] = {}
     for text in sets:
-        path, equals, value = text.partition("=")
-        if not equals or not path.strip():
-            problems.append(
-                Problem("is not PATH=VALUE", "write it like steps.0.radius=25", file=f"--set {text}")
-            )
-            continue
-        document = parse_yaml(value)
-        if document.problems:
-            problems.append(Problem(document.problems[0].what, "quote the value", path, f"--set {text}"))
-            continue
-        field = _apply(data, path.strip(), document.data, problems, text)
-        if field is not None:
-            touched[field] = text
+        said = f"--set {readable(text)}"
+        try:
+            touched[_apply(data, text)] = said
+        except PipelineError as error:
+            problems += [Problem(each.what, each.mend, each.field, said) for each in error.problems]
     return touched
 
 
-def _apply(data: dict[str, Any], path: str, value: Any, problems: list[Problem], text: str) -> str | None:
+def _apply(data: dict[str, Any], text: str) -> str:
+    path, equals, value = text.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        raise RequestError("is not PATH=VALUE", "write it like steps.0.radius=25")
+    names = _names(data, path)
+    _put(data, names, _value(value, path, ".".join(names)), path)
+    return ".".join(_shortened(names))
+
+
+def _value(text: str, path: str, field: str) -> Any:
+    quoted = text[:1] in ("'", '"') and text[:1] == text[-1:]
+    if field in PATHS and field != "compute.cluster" and text.strip() and not quoted:
+        # As the shell has it: a * or a ': ' in a path is nothing of YAML's.
+        return text
+    document = parse_yaml(text)
+    if document.problems:
+        first = document.problems[0]
+        raise RequestError(f"the value {first.what}", first.mend, path)
+    return document.data
+
+
+def _names(data: dict[str, Any], path: str) -> list[str]:
+    """Return the keys on the way to what a path names."""
     first, *rest = path.split(".")
-    file = f"--set {text}"
-    if first in REGISTRY:
-        places = [
-            index for index, step in enumerate(_steps(data)) if isinstance(step, dict) and first in step
-        ]
-        if len(places) != 1:
-            what = f"{len(places)} steps are called {first}" if places else f"no step is called {first}"
-            mend = (
-                f"use {', '.join(f'steps.{index}' for index in places)}"
-                if places
-                else f"the chain is {_chain(data)}"
-            )
-            problems.append(Problem(what, mend, path, file))
-            return None
-        first, rest = "steps", [str(places[0]), *rest]
-    if first == "steps":
-        return _set_step(data, rest, value, problems, text)
-    if first not in _TOP:
-        problems.append(Problem(f"there is no {first!r}", nearest(first, (*_TOP, "steps")), path, file))
-        return None
-    if not rest:
-        data[first] = value
-        return first
-    section = data.setdefault(first, {})
-    if section is None:
-        section = data[first] = {}
-    return _set_inside(section, rest, value, ".".join([first, *rest]), problems, text)
-
-
-def _set_step(
-    data: dict[str, Any], rest: list[str], value: Any, problems: list[Problem], text: str
-) -> str | None:
-    steps = _steps(data)
-    file = f"--set {text}"
-    if not rest or not rest[0].isdigit() or int(rest[0]) >= len(steps):
-        problems.append(
-            Problem("names no step", f"the chain is {_chain(data)}", ".".join(["steps", *rest]), file)
-        )
-        return None
-    index = int(rest[0])
+    if first in REGISTRY or (first not in ("steps", *SECTIONS) and first in _chain(data)):
+        places = [index for index, name in enumerate(_chain(data)) if name == first]
+        if not places:
+            raise RequestError(f"no step is called {first}", _there_is(data), path)
+        if len(places) > 1:
+            raise RequestError(
+                f"{len(places)} steps are called {first}",
+                f"say which: {' or '.join('.'.join(['steps', str(at), *rest]) for at in places)}", path,
+            )  # fmt: skip
+        return ["steps", str(places[0]), first, *rest]
+    if first not in ("steps", *SECTIONS):
+        mend = nearest(first, (*SECTIONS, "steps", *_chain(data)))
+        raise RequestError(f"there is no section or step {shown(first)}", mend, path)
+    if first != "steps" or not rest:
+        return [first, *rest]
+    chain = _chain(data)
+    if not rest[0].isdecimal() or int(rest[0][:9]) >= len(chain):
+        raise RequestError(f"there is no step {shown(rest[0])}", _there_is(data), path)
+    at = int(rest[0])
     if len(rest) == 1:
-        steps[index] = value
-        return f"steps.{index}"
-    step = steps[index]
-    if not isinstance(step, dict) or len(step) != 1:
-        return None  # what is wrong with the step itself is said elsewhere
-    ((name, parameters),) = step.items()
-    names = rest[2:] if rest[1] == name and len(rest) > 2 else rest[1:]
-    if parameters is None:
-        parameters = step[name] = {}
-    return _set_inside(parameters, names, value, ".".join(["steps", str(index), *names]), problems, text)
+        return ["steps", str(at)]
+    inner = rest[1:] if rest[1] == chain[at] else [chain[at], *rest[1:]]
+    return ["steps", str(at), *inner]
 
 
-def _set_inside(
-    inside: Any, names: list[str], value: Any, field: str, problems: list[Problem], text: str
-) -> str | None:
-    for name in names[:-1]:
-        if not isinstance(inside, dict):
-            break
-        below = inside.get(name)
-        if not isinstance(below, dict):
-            below = inside[name] = {}
-        inside = below
-    if not isinstance(inside, dict):
-        problems.append(
-            Problem(
-                "leads into something that is not a mapping", "set the whole of it", field, f"--set {text}"
+def _shortened(names: list[str]) -> list[str]:
+    """Return a field as errors name it, without the step's name: steps.0.radius."""
+    return names[:2] + names[3:] if names[0] == "steps" else names
+
+
+def _put(data: dict[str, Any], names: list[str], value: Any, path: str) -> None:
+    inside: Any = data
+    for position, name in enumerate(names[:-1]):
+        if isinstance(inside, list):
+            inside = inside[_index(inside, name, path)]
+        elif isinstance(inside, dict):
+            below = inside.get(name)
+            inside[name] = inside = {} if below is None else below
+        if not isinstance(inside, dict | list):
+            where = ".".join(_shortened(names[: position + 1]))
+            raise RequestError(
+                f"{where} is {shown(inside)}, which has nothing inside", f"set {where} as a whole", path
             )
-        )
-        return None
-    inside[names[-1]] = value
-    return field
+    if isinstance(inside, list):
+        inside[_index(inside, names[-1], path)] = value
+    else:
+        inside[names[-1]] = value
 
 
-def _steps(data: dict[str, Any]) -> list[Any]:
+def _index(items: list[Any], name: str, path: str) -> int:
+    if not name.isdecimal() or int(name[:9]) >= len(items):
+        raise RequestError(f"there is no item {shown(name)}", f"count from 0 to {len(items) - 1}", path)
+    return int(name)
+
+
+def _chain(data: dict[str, Any]) -> list[str]:
+    """Return the name of each step; an empty one for what is no step."""
     steps = data.get("steps")
-    return steps if isinstance(steps, list) else []
+    return [_name(step) for step in steps] if isinstance(steps, list) else []
 
 
-def _chain(data: dict[str, Any]) -> str:
-    names = [next(iter(step), "?") if isinstance(step, dict) else str(step) for step in _steps(data)]
-    return ", ".join(f"steps.{index} {name}" for index, name in enumerate(names)) or "empty"
+def _name(step: Any) -> str:
+    if isinstance(step, dict) and len(step) == 1:
+        return str(next(iter(step)))
+    return ""
+
+
+def _there_is(data: dict[str, Any]) -> str:
+    chain = [f"steps.{at} is {name or 'no step'}" for at, name in enumerate(_chain(data))]
+    return ", ".join(chain) if chain else "the config has no steps"

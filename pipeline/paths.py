@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.errors import RequestError
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
 def is_url(path: str) -> bool:
@@ -18,26 +18,60 @@ def is_url(path: str) -> bool:
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path) is not None
 
 
-def resolve_path(path: str, base: Path) -> str:
-    """Return a path as an absolute one, with ~ and ${VAR} filled in; a URL stays as it is.
+def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
+    """Return a path as an absolute one, with ~ and ${VAR} filled in.
+
+    In a URL ${VAR} is filled in too; the rest of it stays as it is.
+
+    Parameters
+    ----------
+    path : str
+        As written.
+    base : path
+        The folder that a relative path starts from.
 
     Raises
     ------
     RequestError
-        A variable is not set.
+        A variable is not set, a ${ is not closed, or ~ names nobody.
 
     Examples
     --------
-    >>> resolve_path("../data/a.tif", Path("/home/me/configs"))
+    >>> resolve_path("../data/a.tif", "/home/me/configs")
     '/home/me/data/a.tif'
     """
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise RequestError(f"the variable {match[1]!r} is not set", "set it, or write the path out")
-        return os.environ[match[1]]
-
-    filled = _VARIABLE.sub(value, path)
+    filled = _VARIABLE.sub(_value, path)
+    if "${" in _VARIABLE.sub("", path):
+        raise RequestError("${ is not closed", "write a variable as ${NAME}")
     if is_url(filled):
         return filled
-    return os.path.normpath(base / os.path.expanduser(filled))
+    expanded = os.path.expanduser(filled)
+    if expanded.startswith("~") and filled == path:
+        user = path.partition("/")[0]
+        raise RequestError(f"{user} is nobody's home folder here", f"write ./{user} for a file of that name")
+    return _tidy(os.path.join(os.path.abspath(base), expanded))
+
+
+def _value(match: re.Match[str]) -> str:
+    value = os.environ.get(match[1])
+    if value is None:
+        raise RequestError(
+            f"the environment variable {match[1]!r} is not set", "set it, or write the path out"
+        )
+    return value
+
+
+def _tidy(path: str) -> str:
+    """Return a path without `..`, meaning what it meant: a folder before a `..` may be a link."""
+    tidy = os.path.normpath(path)
+    if ".." not in path or os.path.realpath(path) == os.path.realpath(tidy):
+        return tidy
+    return os.path.realpath(path)
+
+
+def folder_of(file: str) -> Path:
+    """Return the folder that paths in a config are relative to.
+
+    That of the file as it was named; the current one where the config comes through a pipe.
+    """
+    return Path(os.path.abspath(file)).parent if os.path.isfile(file) else Path.cwd()

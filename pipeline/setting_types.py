@@ -1,0 +1,355 @@
+"""What may stand in a field of a config: the types of `settings.py`, with their refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from pipeline.axes import ORDER, check_axes
+from pipeline.complaints import nearest, shown
+from pipeline.errors import Problem, RequestError
+from pipeline.step import collected
+from pipeline.units import PX, Quantity, convertible
+
+DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float32", "float64")
+CLUSTERS = ("auto", "local", "threads")
+PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
+UNITS = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
+}
+LEAST_PLAIN = 2**20
+"""A number without a unit below this is taken for one whose unit was forgotten."""
+
+_BYTES = {unit.lower(): factor for unit, factor in UNITS.items()}
+_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]+)\s*")
+_SLICE = re.compile(r"\s*(-?[0-9]*)\s*:\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?")
+_SHARE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*")
+
+
+@collected
+def parse_bytes(raw: object) -> int:
+    """Return a number of bytes, given as such or as a text with a unit.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
+    (True, 500000000)
+    """
+    mend = "give a size with a unit, such as 8 GiB"
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        if not LEAST_PLAIN <= raw < 2**63 or raw != int(raw):
+            raise RequestError(f"{shown(raw)} bytes is no size for a run", mend)
+        return int(raw)
+    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None:
+        raise RequestError(f"{shown(raw)} is not a size", mend)
+    if match[2].lower() not in _BYTES:
+        raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(UNITS)))
+    size = float(match[1]) * _BYTES[match[2].lower()]
+    if not 1 <= size < 2**63:
+        raise RequestError(f"{shown(raw)} is no size for a run", mend)
+    return int(size)
+
+
+def _check_letters(letters: str, said: str) -> None:
+    try:
+        check_axes(letters)
+    except RequestError as error:
+        # The field is known from where the letters stand.
+        what = error.problems[0].what.replace(repr(letters), shown(said))
+        raise RequestError(what, error.problems[0].mend) from None
+
+
+@collected
+def _stored_axes(raw: str) -> str:
+    _check_letters(raw, raw)
+    return raw
+
+
+@collected
+def _data_axes(raw: str) -> str:
+    # In any order: the reader brings the axes into ours.
+    letters = raw.lower()
+    _check_letters("".join(sorted(letters, key=ORDER.find)), raw)
+    return letters
+
+
+@collected
+def _axis(raw: str) -> str:
+    if raw not in tuple(ORDER):
+        raise RequestError(f"{shown(raw)} is not an axis", "use letters out of t, c, z, y, x")
+    return raw
+
+
+@collected
+def _pixels(raw: object) -> object:
+    if isinstance(raw, bool) or not isinstance(raw, int):
+        raise RequestError(
+            f"{shown(raw)} is not a number of px", _plain_number(raw, "a whole number, such as 512")
+        )
+    if raw < 1:
+        raise RequestError(f"{shown(raw)} is below 1 px", "give 1 px or more")
+    return raw
+
+
+def _plain_number(raw: object, otherwise: str) -> str:
+    quoted = isinstance(raw, str) and re.fullmatch(r"[0-9]+", raw.strip())
+    return f"write it without quotes: {str(raw).strip()}" if quoted else f"give {otherwise}"
+
+
+@collected
+def _pixel_size(raw: object) -> Quantity:
+    mend = "give a number with a unit, such as 0.325 um"
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        raise RequestError(f"{shown(raw)} has no unit", f"add it, as in {shown(raw)} um; along t s or min")
+    if not isinstance(raw, str | Quantity):
+        raise RequestError(f"{shown(raw)} is not the size of a pixel", mend)
+    quantity = Quantity.parse(raw)
+    if quantity.unit == PX:
+        raise RequestError(f"{quantity} is not the size of a pixel", mend)
+    if quantity.value <= 0:
+        raise RequestError(f"{quantity} is not above 0", mend)
+    return quantity
+
+
+@collected
+def _scale(scale: dict[str, Quantity]) -> dict[str, Quantity]:
+    problems = []
+    for axis, quantity in scale.items():
+        if axis == "c":
+            problems.append(Problem("channels have no scale", "leave it out", axis))
+        elif not convertible(quantity.unit, "second" if axis == "t" else "meter"):
+            wanted = "time, in s, min or h" if axis == "t" else "a length, in um, nm or mm"
+            problems.append(Problem(f"{quantity} does not fit {axis}", f"give {wanted}", axis))
+    if problems:
+        raise RequestError(problems)
+    return scale
+
+
+@collected
+def _selection(raw: object) -> object:
+    mend = "give a slice such as 0:100, or a list such as [0, 2] or [GFP]"
+    if isinstance(raw, str):
+        return _check_slice(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, list | tuple):
+        raise RequestError(f"{shown(raw)} selects nothing", mend)
+    if not raw:
+        raise RequestError("the list is empty", mend)
+    for item in raw:
+        if isinstance(item, bool) or not isinstance(item, int | str):
+            raise RequestError(f"{shown(item)} is neither an index nor a name", mend)
+    if len(set(raw)) < len(raw):
+        twice = next(item for item in raw if raw.count(item) > 1)
+        raise RequestError(f"{shown(twice)} is selected twice", "name it once")
+    return tuple(raw)
+
+
+def _check_slice(text: str) -> str:
+    match = _SLICE.fullmatch(text)
+    if match is None or "-" in match.groups():
+        listed = re.fullmatch(r"[\w., -]*[^\W\d][\w., -]*|[0-9]+", text)
+        mend = f"write it as a list: [{text.strip()}]" if listed else "write START:STOP, such as 0:100"
+        raise RequestError(f"{shown(text)} is not a slice", mend)
+    start, stop, step = (int(part[:19]) if part else None for part in match.groups())
+    if step is not None and step < 1:
+        raise RequestError(f"{shown(text)} goes by {step}", "give a step of 1 or more")
+    same_end = start is not None and stop is not None and (start < 0) == (stop < 0)
+    if stop == 0 or (same_end and start >= stop):  # type: ignore[operator]  # both are ints there
+        raise RequestError(
+            f"{shown(text)} selects nothing", "the stop is not included: give one above the start"
+        )
+    return text
+
+
+@collected
+def _select(select: dict[str, Any]) -> dict[str, Any]:
+    problems = []
+    for axis, wanted in select.items():
+        names = [item for item in wanted if isinstance(item, str)] if isinstance(wanted, tuple) else []
+        if axis != "c" and names:
+            problems.append(
+                Problem(f"{shown(names[0])} is not an index", "only channels have names; give indices", axis)
+            )
+    if problems:
+        raise RequestError(problems)
+    return select
+
+
+@collected
+def _dtype(raw: str) -> str:
+    if raw not in ("input", *DTYPES):
+        raise RequestError(f"{shown(raw)} is not a dtype of an output", nearest(raw, ("input", *DTYPES)))
+    return raw
+
+
+@collected
+def _share(raw: object) -> float:
+    match = _SHARE.fullmatch(raw) if isinstance(raw, str) else None
+    share = math.nan
+    if match is not None:
+        share = float(match[1]) / 100
+    elif isinstance(raw, int | float) and not isinstance(raw, bool):
+        share = raw
+    if not 0 <= share <= 1:
+        raise RequestError(f"{shown(raw)} is not a share of the pixels", "give one such as 0.1% or 0.001")
+    return float(share)
+
+
+@collected
+def _checksum(raw: object) -> bool:
+    if not isinstance(raw, bool) and raw != "crc32c":
+        raise RequestError(f"{shown(raw)} is not a choice", "use one of false, true, crc32c")
+    return bool(raw)
+
+
+def version_text(raw: object) -> object:
+    """Return a version as the text that it is, given with or without quotes."""
+    return str(raw) if isinstance(raw, float) else raw
+
+
+@collected
+def _path(raw: object) -> object:
+    if isinstance(raw, str) and not raw.strip():
+        raise RequestError("is an empty path", "name a file or a folder")
+    if isinstance(raw, str) and "\0" in raw:
+        raise RequestError("no path holds a NUL character", "leave it out")
+    return os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+
+
+def is_scheduler_file(cluster: str) -> bool:
+    """Return whether a text is meant as a file rather than as a word or an address.
+
+    >>> is_scheduler_file("scheduler.json"), is_scheduler_file("local"), is_scheduler_file("tcp://a:8786")
+    (True, False, False)
+    """
+    return (
+        "://" not in cluster
+        and cluster not in CLUSTERS
+        and ("/" in cluster or "." in cluster or "~" in cluster)
+    )
+
+
+@collected
+def _cluster(raw: object) -> object:
+    if isinstance(raw, Mapping):
+        return _slurm(raw)
+    mend = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
+    if not isinstance(raw, str) or not raw.strip():
+        raise RequestError(f"{shown(raw)} names no cluster", mend)
+    protocol, separator, host = raw.partition("://")
+    if separator and (protocol not in PROTOCOLS or not host):
+        raise RequestError(f"{shown(raw)} is not the address of a scheduler", "write it as tcp://HOST:PORT")
+    if not separator and raw not in CLUSTERS and not is_scheduler_file(raw):
+        raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, mend))
+    return raw
+
+
+def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if list(raw) != ["slurm"]:
+        names = ", ".join(map(str, raw)) or "nothing"
+        raise RequestError(
+            f"{{{names}}} names no cluster", "write {slurm: {…}} with dask-jobqueue's keywords"
+        )
+    keywords = {} if raw["slurm"] is None else raw["slurm"]
+    if not isinstance(keywords, Mapping):
+        raise RequestError(
+            f"{shown(keywords)} is not a mapping",
+            "give dask-jobqueue's keywords, as in {queue: gpu}",
+            "slurm",
+        )
+    try:
+        json.dumps(keywords, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"cannot be written down: {error}", "give texts, numbers and lists", "slurm"
+        ) from None
+    return {"slurm": dict(keywords)}
+
+
+Axis = Annotated[str, AfterValidator(_axis), WithJsonSchema({"enum": list(ORDER)})]
+DataAxes = Annotated[str, AfterValidator(_data_axes)]
+StoredAxes = Annotated[str, AfterValidator(_stored_axes)]
+FilePath = Annotated[str, BeforeValidator(_path)]
+Pixels = Annotated[int, BeforeValidator(_pixels), WithJsonSchema({"type": "integer", "minimum": 1})]
+PerAxis = Annotated[dict[Axis, Pixels], Field(min_length=1)]
+PixelSize = Annotated[
+    Any,
+    BeforeValidator(_pixel_size),
+    PlainSerializer(Quantity.plain),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*\D+\s*$"}),
+]
+Scale = Annotated[dict[Axis, PixelSize], Field(min_length=1), AfterValidator(_scale)]
+Selection = Annotated[
+    Any,
+    BeforeValidator(_selection),
+    PlainSerializer(lambda value: list(value) if isinstance(value, tuple) else value),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _SLICE.pattern.join("^$")},
+                {"type": "integer"},
+                {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}},
+            ]
+        }
+    ),
+]
+Select = Annotated[dict[Axis, Selection], Field(min_length=1), AfterValidator(_select)]
+Dtype = Annotated[str, AfterValidator(_dtype), WithJsonSchema({"enum": ["input", *DTYPES]})]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": _SHARE.pattern.join("^$")},
+            ]
+        }
+    ),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": LEAST_PLAIN},
+                {"type": "string", "pattern": _SIZE.pattern.join("^$")},
+            ]
+        }
+    ),
+]
+Checksum = Annotated[bool, BeforeValidator(_checksum), WithJsonSchema({"enum": [False, True, "crc32c"]})]
+ClusterName = Annotated[
+    Any,
+    BeforeValidator(_cluster),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(CLUSTERS)},
+                {"type": "string", "pattern": "[/.]"},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["slurm"],
+                    "properties": {"slurm": {"type": ["object", "null"]}},
+                },
+            ]
+        }
+    ),
+]
