@@ -10,17 +10,17 @@ FLOORS = (
     "errors axes units kernels machine tiling",
     "image step",
     "steps read write",
-    "config settings setting_types overrides paths complaints yaml_lines",
+    "config chain settings setting_types overrides paths complaints yaml_lines",
     "plan blocks budget",
     "graph store describe",
-    "job journal cluster run loop peak progress stopping summary",
+    "job journal cluster runner loop peak progress stopping summary",
     "preview report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "run", "loop"},  # loop is run's own
-    "distributed": {"cluster", "run"},
+    "dask": {"read", "write", "image", "graph", "cluster", "runner", "loop"},
+    "distributed": {"cluster"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},
 }
