@@ -14,7 +14,7 @@ from pipeline.steps import CLASSES as _CLASSES
 # Steps work on Dask arrays once this is imported: it registers how.
 importlib.import_module("pipeline.graph")
 
-_LATE = {"open_image": "pipeline.read", "run": "pipeline.run", "save": "pipeline.run"}
+_LATE = {"open_image": "pipeline.read", "run": "pipeline.runner", "save": "pipeline.runner"}
 
 __all__ = ["Channel", "Image", "ImageSpec", "PipelineError", *_LATE, *_CLASSES]
 

@@ -52,7 +52,7 @@ def run_command(
 ) -> None:  # fmt: skip
     """Run CONFIG, or go on where a run of it stopped."""
     from pipeline.progress import Silent, progress_for
-    from pipeline.run import run
+    from pipeline.runner import run
 
     progress = Silent() if quiet else progress_for(sys.stderr)
     summary = run(
@@ -70,7 +70,7 @@ def plan_command(
 ) -> None:  # fmt: skip
     """Show what would run, without reading a pixel."""
     from pipeline.describe import plan_dict, plan_text
-    from pipeline.run import prepare
+    from pipeline.job import prepare
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -250,22 +251,19 @@ def _slurm(cluster: dict[str, Any], resources: Resources) -> Any:
 
 def explain(error: BaseException) -> PipelineError | BaseException:
     """Return a lost worker or a full memory as what it means for the run; other errors as they are."""
-    import distributed
-
     if isinstance(error, PipelineError):
         return error
-    if isinstance(
-        error,
-        distributed.scheduler.KilledWorker
-        | distributed.CommClosedError
-        | distributed.client.FutureCancelledError,
-    ):
-        return StoppedError(
-            f"the workers were lost ({type(error).__name__})",
-            "the same command goes on; see the workers' logs for why",
-        )
     if isinstance(error, MemoryError):
         return StoppedError(
-            "a worker ran out of memory", "set compute.memory lower, or compute.workers, and run again"
+            "a worker ran out of memory", "set compute.memory or compute.workers lower, and run again"
         )
+    if "distributed" in sys.modules:
+        from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker | CommClosedError | FutureCancelledError):
+            return StoppedError(
+                f"workers were lost ({type(error).__name__})", "the same command goes on; their logs say why"
+            )
     return error

@@ -85,7 +85,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = ()) -> str:
         ("output", plan.layout.path),
         ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
-        ("unfinished in", plan.layout.work),
+        ("unfinished in", f"{plan.layout.work}…"),
     ]
     for number, step in enumerate(plan.steps):
         rows.append((f"step {number}", f"{step.name}, {lengths_text(step)}, halo {shape_text(step.halo())}"))
