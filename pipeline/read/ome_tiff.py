@@ -61,7 +61,7 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     found = images(root, path)
     if not found:
         raise RequestError(f"the OME-XML of {path!r} describes no image", "export it again", FIELD)
-    shapes = [(image.name, "", (*image.lead, image.sizes["Y"], image.sizes["X"])) for image in found]
+    shapes = [(image.name, (*image.lead, image.sizes["Y"], image.sizes["X"])) for image in found]
     index = choose(path, shapes, series)
     image = found[index]
     if image.samples > 1:

@@ -28,6 +28,7 @@ from pipeline.read.tiff_pages import (
 from pipeline.read.tiff_store import TiffStore
 
 _CENTIMETRE = 3
+_DESCRIPTION = "TiffTag 270 "
 # A resolution tag in px per cm is often a printer's; a pixel this large (µm) is no microscope's.
 _LARGEST_PIXEL = 100.0
 _UNNAMED = {"Q": UNKNOWN, "I": UNKNOWN}
@@ -42,12 +43,21 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
         It is damaged, a colour picture, or holds several images.
     """
     with open_tiff(path) as tiff:
-        index = choose(path, [(part.name, part.get_axes(), part.get_shape()) for part in tiff.series], series)
-        part = tiff.series[index]
+        found = [(part, part.levels) for part in tiff.series if not part.keyframe.is_reduced]
+        if len(found) == 1:
+            # Coarser copies that do not name their axes come as images of their own.
+            smaller = [part for part in tiff.series if part.keyframe.is_reduced]
+            found = [(found[0][0], [*found[0][1], *smaller])]
+        found = found or [(part, part.levels) for part in tiff.series]
+        index = choose(path, [(part.name, part.get_shape()) for part, _ in found], series)
+        part, levels = found[index]
         if tiff.is_imagej and part.kind != "imagej":
             raise damaged(path, "its ImageJ description does not fit its size")
-        image = part.levels[_check_level(path, level, [item.get_shape() for item in part.levels])]
-        store, axes = _series_store(tiff, image, path, f"{index}/{level}")
+        image = levels[_check_level(path, level, [item.get_shape() for item in levels])]
+        store = _series_store(tiff, image, path, f"{index}/{level}")
+        axes = _letters(part)
+        if len(axes) != len(store.shape):
+            raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
         fields = _fields(tiff, part, axes)
         full = dict(zip(axes, part.get_shape(squeeze=False), strict=False))
     if level:
@@ -91,13 +101,16 @@ def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
     """Refuse what tifffile reads on after with a log line alone: pages lost, chains broken."""
     for record in log:
         text = record.getMessage()
-        # Vendors write tags that nobody can parse; the pixels do not depend on those.
-        if record.levelno >= logging.ERROR and "TiffTag" not in text:
+        # Vendors write tags that nobody can parse, and pages without tifffile's description
+        # follow some with it; the pixels depend on neither, but on the first page's description.
+        harmless = ("TiffTag" in text and _DESCRIPTION not in text) or "shaped series" in text
+        if record.levelno >= logging.ERROR and not harmless:
             detail = text.split("> ", 1)[-1] if text.startswith("<") else text
+            detail = "its description cannot be read" if _DESCRIPTION in text else detail
             raise damaged(path, detail.splitlines()[0])
 
 
-def choose(path: str, images: Sequence[tuple[str, str, tuple[int, ...]]], series: int | None) -> int:
+def choose(path: str, images: Sequence[tuple[str, tuple[int, ...]]], series: int | None) -> int:
     """Return which image of a file is meant.
 
     Raises
@@ -107,7 +120,7 @@ def choose(path: str, images: Sequence[tuple[str, str, tuple[int, ...]]], series
     """
     listing = listed(
         f"{index} ({name or 'unnamed'}: {' × '.join(map(str, shape))})"
-        for index, (name, _, shape) in enumerate(images)
+        for index, (name, shape) in enumerate(images)
     )
     if series is None and len(images) > 1:
         raise RequestError(
@@ -126,9 +139,15 @@ def _check_level(path: str, level: int, shapes: Sequence[tuple[int, ...]]) -> in
     return level
 
 
+def _letters(series: tifffile.TiffPageSeries) -> str:
+    """Return a letter for each axis, the unsaid ones as ?; samples, always last, are left out."""
+    letters = series.get_axes(squeeze=False).removesuffix("S")
+    return "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
+
+
 def _series_store(
     tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: str, note: str
-) -> tuple[TiffStore, str]:
+) -> TiffStore:
     keyframe = series.keyframe
     check_samples(keyframe, path)
     letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
@@ -138,12 +157,11 @@ def _series_store(
         raise RequestError(
             f"{path!r} is stored in pages that are not its planes", "convert it to OME-TIFF", FIELD
         )
-    axes = "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
     count = math.prod(shape[:-2])
     size = tiff.filehandle.size
     if not series.is_multifile and series.dataoffset is not None:
         planes = raw_planes(keyframe, series.dataoffset, count, path, size)
-        return store_of((path,), planes, keyframe, shape[:-2], note), axes
+        return store_of((path,), planes, keyframe, shape[:-2], note)
     pages = complete(series, count, path)
     sizes = {path: size}
     located = []
@@ -152,7 +170,7 @@ def _series_store(
         if file not in sizes:
             sizes[file] = os.path.getsize(file)
         located.append(locate(page, sizes[file], os.path.abspath(file)))
-    return make_store(located, keyframe, shape[:-2], note), axes
+    return make_store(located, keyframe, shape[:-2], note)
 
 
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:
