@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 import pipeline.steps  # noqa: F401  # fills the registry
 from pipeline.chain import parse_chain
 from pipeline.complaints import complaints, nearest, shown
+from pipeline.compute_types import is_scheduler_file
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.overrides import apply_sets
 from pipeline.paths import folder_of, is_url, resolve_path
-from pipeline.setting_types import is_scheduler_file
 from pipeline.settings import PATHS, SECTIONS, ComputeConfig, InputConfig, OutputConfig
 from pipeline.step import Step
 from pipeline.yaml_lines import DEEPEST, dotted, parse_yaml, readable

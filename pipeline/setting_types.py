@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -18,50 +16,8 @@ from pipeline.step import collected
 from pipeline.units import PX, Quantity, convertible
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float32", "float64")
-CLUSTERS = ("auto", "local", "threads")
-PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
-UNITS = {
-    "B": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
-    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
-}
-LEAST_PLAIN = 2**20
-"""A number without a unit below this is taken for one whose unit was forgotten."""
-
-_BYTES = {unit.lower(): factor for unit, factor in UNITS.items()}
-_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]+)\s*")
 _SLICE = re.compile(r"\s*(-?[0-9]*)\s*:\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?")
 _SHARE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*")
-
-
-@collected
-def parse_bytes(raw: object) -> int:
-    """Return a number of bytes, given as such or as a text with a unit.
-
-    Raises
-    ------
-    ValueError
-        It is neither.
-
-    Examples
-    --------
-    >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
-    (True, 500000000)
-    """
-    mend = "give a size with a unit, such as 8 GiB"
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        if not LEAST_PLAIN <= raw < 2**63 or raw != int(raw):
-            raise RequestError(f"{shown(raw)} bytes is no size for a run", mend)
-        return int(raw)
-    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
-    if match is None:
-        raise RequestError(f"{shown(raw)} is not a size", mend)
-    if match[2].lower() not in _BYTES:
-        raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(UNITS)))
-    size = float(match[1]) * _BYTES[match[2].lower()]
-    if not 1 <= size < 2**63:
-        raise RequestError(f"{shown(raw)} is no size for a run", mend)
-    return int(size)
 
 
 def _check_letters(letters: str, said: str) -> None:
@@ -231,84 +187,45 @@ def _path(raw: object) -> object:
     return os.fspath(raw) if isinstance(raw, os.PathLike) else raw
 
 
-def is_scheduler_file(cluster: str) -> bool:
-    """Return whether a text is meant as a file rather than as a word or an address.
-
-    >>> is_scheduler_file("scheduler.json"), is_scheduler_file("local"), is_scheduler_file("tcp://a:8786")
-    (True, False, False)
-    """
-    return (
-        "://" not in cluster
-        and cluster not in CLUSTERS
-        and ("/" in cluster or "." in cluster or "~" in cluster)
+def _by_axis(axes: str, entry: dict[str, Any]) -> WithJsonSchema:
+    """Return the schema of a mapping from axis to `entry`, with a key for each axis that may stand there."""
+    properties = dict.fromkeys(axes, entry)
+    return WithJsonSchema(
+        {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": properties}
     )
 
 
-@collected
-def _cluster(raw: object) -> object:
-    if isinstance(raw, Mapping):
-        return _slurm(raw)
-    mend = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
-    if not isinstance(raw, str) or not raw.strip():
-        raise RequestError(f"{shown(raw)} names no cluster", mend)
-    protocol, separator, host = raw.partition("://")
-    if separator and (protocol not in PROTOCOLS or not host):
-        raise RequestError(f"{shown(raw)} is not the address of a scheduler", "write it as tcp://HOST:PORT")
-    if not separator and raw not in CLUSTERS and not is_scheduler_file(raw):
-        raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, mend))
-    return raw
+_ANY_SLICE = {"type": "string", "pattern": f"^{_SLICE.pattern}$"}
+_ANY_LIST = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}}
 
-
-def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
-    if list(raw) != ["slurm"]:
-        names = ", ".join(map(str, raw)) or "nothing"
-        raise RequestError(
-            f"{{{names}}} names no cluster", "write {slurm: {…}} with dask-jobqueue's keywords"
-        )
-    keywords = {} if raw["slurm"] is None else raw["slurm"]
-    if not isinstance(keywords, Mapping):
-        raise RequestError(
-            f"{shown(keywords)} is not a mapping",
-            "give dask-jobqueue's keywords, as in {queue: gpu}",
-            "slurm",
-        )
-    try:
-        json.dumps(keywords, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"cannot be written down: {error}", "give texts, numbers and lists", "slurm"
-        ) from None
-    return {"slurm": dict(keywords)}
-
-
-Axis = Annotated[str, AfterValidator(_axis), WithJsonSchema({"enum": list(ORDER)})]
+Axis = Annotated[str, AfterValidator(_axis)]
 DataAxes = Annotated[str, AfterValidator(_data_axes)]
 StoredAxes = Annotated[str, AfterValidator(_stored_axes)]
 FilePath = Annotated[str, BeforeValidator(_path)]
-Pixels = Annotated[int, BeforeValidator(_pixels), WithJsonSchema({"type": "integer", "minimum": 1})]
-PerAxis = Annotated[dict[Axis, Pixels], Field(min_length=1)]
-PixelSize = Annotated[
-    Any,
-    BeforeValidator(_pixel_size),
-    PlainSerializer(Quantity.plain),
-    WithJsonSchema({"type": "string", "pattern": r"^\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*\D+\s*$"}),
+Pixels = Annotated[int, BeforeValidator(_pixels)]
+PerAxis = Annotated[
+    dict[Axis, Pixels], Field(min_length=1), _by_axis(ORDER, {"type": "integer", "minimum": 1})
 ]
-Scale = Annotated[dict[Axis, PixelSize], Field(min_length=1), AfterValidator(_scale)]
+PixelSize = Annotated[Any, BeforeValidator(_pixel_size), PlainSerializer(Quantity.plain)]
+Scale = Annotated[
+    dict[Axis, PixelSize],
+    Field(min_length=1),
+    AfterValidator(_scale),
+    _by_axis(
+        ORDER.replace("c", ""), {"type": "string", "pattern": r"^\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*\D+\s*$"}
+    ),
+]
 Selection = Annotated[
     Any,
     BeforeValidator(_selection),
     PlainSerializer(lambda value: list(value) if isinstance(value, tuple) else value),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": _SLICE.pattern.join("^$")},
-                {"type": "integer"},
-                {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}},
-            ]
-        }
-    ),
 ]
-Select = Annotated[dict[Axis, Selection], Field(min_length=1), AfterValidator(_select)]
+Select = Annotated[
+    dict[Axis, Selection],
+    Field(min_length=1),
+    AfterValidator(_select),
+    _by_axis(ORDER, {"anyOf": [_ANY_SLICE, {"type": "integer"}, _ANY_LIST]}),
+]
 Dtype = Annotated[str, AfterValidator(_dtype), WithJsonSchema({"enum": ["input", *DTYPES]})]
 Share = Annotated[
     float,
@@ -322,34 +239,4 @@ Share = Annotated[
         }
     ),
 ]
-Bytes = Annotated[
-    int,
-    BeforeValidator(parse_bytes),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": LEAST_PLAIN},
-                {"type": "string", "pattern": _SIZE.pattern.join("^$")},
-            ]
-        }
-    ),
-]
 Checksum = Annotated[bool, BeforeValidator(_checksum), WithJsonSchema({"enum": [False, True, "crc32c"]})]
-ClusterName = Annotated[
-    Any,
-    BeforeValidator(_cluster),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(CLUSTERS)},
-                {"type": "string", "pattern": "[/.]"},
-                {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["slurm"],
-                    "properties": {"slurm": {"type": ["object", "null"]}},
-                },
-            ]
-        }
-    ),
-]

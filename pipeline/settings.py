@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from pipeline import setting_types as types
+from pipeline.compute_types import Bytes, ClusterName
 
 
 class Settings(BaseModel):
@@ -118,11 +119,11 @@ class ComputeConfig(Settings):
         scheduler file, or {slurm: {…}} with dask-jobqueue's keywords.
     """
 
-    memory: types.Bytes | None = Field(None, examples=["8 GiB"])
+    memory: Bytes | None = Field(None, examples=["8 GiB"])
     workers: Annotated[int, Field(ge=1)] | None = Field(None, examples=[4])
     block: types.PerAxis | None = Field(None, examples=["{y: 1024, x: 1024}"])
     window: types.PerAxis | None = Field(None, examples=["{t: 10}"])
-    cluster: types.ClusterName = "auto"
+    cluster: ClusterName = "auto"
 
 
 SECTIONS: dict[str, type[Settings]] = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}

@@ -1,0 +1,139 @@
+"""What may stand in a config's `compute`: sizes of memory and names of clusters, with their refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from pipeline.complaints import nearest, shown
+from pipeline.errors import RequestError
+from pipeline.step import collected
+
+CLUSTERS = ("auto", "local", "threads")
+PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
+UNITS = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
+}
+LEAST_PLAIN = 2**20
+"""A number without a unit below this is taken for one whose unit was forgotten."""
+
+_BYTES = {unit.lower(): factor for unit, factor in UNITS.items()}
+_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]+)\s*")
+
+
+@collected
+def parse_bytes(raw: object) -> int:
+    """Return a number of bytes, given as such or as a text with a unit.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
+    (True, 500000000)
+    """
+    mend = "give a size with a unit, such as 8 GiB"
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        if not LEAST_PLAIN <= raw < 2**63 or raw != int(raw):
+            raise RequestError(f"{shown(raw)} bytes is no size for a run", mend)
+        return int(raw)
+    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None:
+        raise RequestError(f"{shown(raw)} is not a size", mend)
+    if match[2].lower() not in _BYTES:
+        raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(UNITS)))
+    size = float(match[1]) * _BYTES[match[2].lower()]
+    if not 1 <= size < 2**63:
+        raise RequestError(f"{shown(raw)} is no size for a run", mend)
+    return int(size)
+
+
+def is_scheduler_file(cluster: str) -> bool:
+    """Return whether a text is meant as a file rather than as a word or an address.
+
+    >>> is_scheduler_file("scheduler.json"), is_scheduler_file("local"), is_scheduler_file("tcp://a:8786")
+    (True, False, False)
+    """
+    return (
+        "://" not in cluster
+        and cluster not in CLUSTERS
+        and ("/" in cluster or "." in cluster or "~" in cluster)
+    )
+
+
+@collected
+def _cluster(raw: object) -> object:
+    if isinstance(raw, Mapping):
+        return _slurm(raw)
+    mend = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
+    if not isinstance(raw, str) or not raw.strip():
+        raise RequestError(f"{shown(raw)} names no cluster", mend)
+    protocol, separator, host = raw.partition("://")
+    if separator and (protocol not in PROTOCOLS or not host):
+        raise RequestError(f"{shown(raw)} is not the address of a scheduler", "write it as tcp://HOST:PORT")
+    if not separator and raw not in CLUSTERS and not is_scheduler_file(raw):
+        raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, mend))
+    return raw
+
+
+def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if list(raw) != ["slurm"]:
+        names = ", ".join(map(str, raw)) or "nothing"
+        raise RequestError(
+            f"{{{names}}} names no cluster", "write {slurm: {…}} with dask-jobqueue's keywords"
+        )
+    keywords = {} if raw["slurm"] is None else raw["slurm"]
+    if not isinstance(keywords, Mapping):
+        raise RequestError(
+            f"{shown(keywords)} is not a mapping",
+            "give dask-jobqueue's keywords, as in {queue: gpu}",
+            "slurm",
+        )
+    try:
+        json.dumps(keywords, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"cannot be written down: {error}", "give texts, numbers and lists", "slurm"
+        ) from None
+    return {"slurm": dict(keywords)}
+
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": LEAST_PLAIN},
+                {"type": "string", "pattern": _SIZE.pattern.join("^$")},
+            ]
+        }
+    ),
+]
+ClusterName = Annotated[
+    Any,
+    BeforeValidator(_cluster),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(CLUSTERS)},
+                {"type": "string", "pattern": "[/.]"},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["slurm"],
+                    "properties": {"slurm": {"type": ["object", "null"]}},
+                },
+            ]
+        }
+    ),
+]
