@@ -12,7 +12,7 @@ import tifffile
 from pipeline.errors import RequestError
 from pipeline.read.files import FIELD, check_exists, check_tiff, listed, unreadable
 from pipeline.read.ome_xml import Block, OmeImage, companion_named, fields, images, parse
-from pipeline.read.opened import Opened
+from pipeline.read.opened import Opened, shape_text
 from pipeline.read.tiff import choose, open_tiff
 from pipeline.read.tiff_files import quiet_log
 from pipeline.read.tiff_page import kind_text, page_kind
@@ -61,8 +61,7 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     found = images(root, path)
     if not found:
         raise RequestError(f"the OME-XML of {path!r} describes no image", "export it again", FIELD)
-    shapes = [(image.name, (*image.lead, image.sizes["Y"], image.sizes["X"])) for image in found]
-    index = choose(path, shapes, series)
+    index = choose(path, [(image.name, _shape_text(image)) for image in found], series)
     image = found[index]
     if image.samples > 1:
         raise RequestError(
@@ -83,10 +82,9 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     return Opened(store, f"{image.order.lower()}yx", path, optional=optional, **metadata)
 
 
-def member_files(path: str) -> set[str]:
-    """Return the names of the files that an OME-TIFF says it consists of."""
-    text, _ = _xml(path)
-    return {block.file for image in images(parse(text, path), path) for block in image.blocks if block.file}
+def _shape_text(image: OmeImage) -> str:
+    letters = "".join(axis for axis in image.order if image.sizes[axis] > 1) + "YX"
+    return shape_text(letters.lower(), tuple(image.sizes[axis] for axis in letters))
 
 
 def _xml(path: str) -> tuple[str, str]:

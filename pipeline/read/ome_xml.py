@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -181,7 +182,10 @@ def _typed(image: OmeImage, path: str) -> Any:
         ElementTree.SubElement(pixels, f"{{{_NAMESPACE}}}Channel", {"ID": f"Channel:0:{index}", **kept})
     ElementTree.SubElement(pixels, f"{{{_NAMESPACE}}}MetadataOnly")
     try:
-        return ome_types.from_xml(ElementTree.tostring(root, encoding="unicode")).images[0].pixels
+        with warnings.catch_warnings():
+            # What it warns of, it refuses a moment later.
+            warnings.simplefilter("ignore")
+            return ome_types.from_xml(ElementTree.tostring(root, encoding="unicode")).images[0].pixels
     except ValueError as error:
         reason = " ".join(str(error).split()[:24])
         raise RequestError(

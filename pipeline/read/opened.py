@@ -82,6 +82,7 @@ def shape_text(axes: str, shape: tuple[int, ...]) -> str:
     """Return a shape in words.
 
     >>> shape_text("?yx", (50, 64, 32))
-    '? 50 × y 64 × x 32'
+    '50 × y 64 × x 32'
     """
-    return " × ".join(f"{axis} {size}" for axis, size in zip(axes, shape, strict=True))
+    named = ((axis.replace(UNKNOWN, ""), size) for axis, size in zip(axes, shape, strict=True))
+    return " × ".join(f"{axis} {size}".strip() for axis, size in named)

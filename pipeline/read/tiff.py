@@ -14,7 +14,7 @@ import tifffile
 from pipeline.errors import PipelineError, RequestError
 from pipeline.read.files import FIELD, check_tiff, listed, unreadable
 from pipeline.read.imagej import imagej_fields, is_imagej
-from pipeline.read.opened import UNKNOWN, Opened
+from pipeline.read.opened import UNKNOWN, Opened, shape_text
 from pipeline.read.tiff_files import quiet_log
 from pipeline.read.tiff_pages import (
     check_samples,
@@ -49,11 +49,11 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
             smaller = [part for part in tiff.series if part.keyframe.is_reduced]
             found = [(found[0][0], [*found[0][1], *smaller])]
         found = found or [(part, part.levels) for part in tiff.series]
-        index = choose(path, [(part.name, part.get_shape()) for part, _ in found], series)
+        index = choose(path, [(part.name, _shape_text(part)) for part, _ in found], series)
         part, levels = found[index]
         if tiff.is_imagej and part.kind != "imagej":
             raise damaged(path, "its ImageJ description does not fit its size")
-        image = levels[_check_level(path, level, [item.get_shape() for item in levels])]
+        image = levels[_check_level(path, level, [_shape_text(item) for item in levels])]
         store = _series_store(tiff, image, path, f"{index}/{level}")
         axes = _letters(part)
         if len(axes) != len(store.shape):
@@ -110,18 +110,15 @@ def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
             raise damaged(path, detail.splitlines()[0])
 
 
-def choose(path: str, images: Sequence[tuple[str, tuple[int, ...]]], series: int | None) -> int:
-    """Return which image of a file is meant.
+def choose(path: str, images: Sequence[tuple[str, str]], series: int | None) -> int:
+    """Return which image of a file is meant, out of their names and shapes in words.
 
     Raises
     ------
     RequestError
         There are several and none is said, or it is not there.
     """
-    listing = listed(
-        f"{index} ({name or 'unnamed'}: {' × '.join(map(str, shape))})"
-        for index, (name, shape) in enumerate(images)
-    )
+    listing = listed(f"{index} ({name or 'unnamed'}: {shape})" for index, (name, shape) in enumerate(images))
     if series is None and len(images) > 1:
         raise RequestError(
             f"{path!r} holds several images: {listing}", "say which in input.series", "input.series"
@@ -132,11 +129,16 @@ def choose(path: str, images: Sequence[tuple[str, tuple[int, ...]]], series: int
     return index
 
 
-def _check_level(path: str, level: int, shapes: Sequence[tuple[int, ...]]) -> int:
+def _check_level(path: str, level: int, shapes: Sequence[str]) -> int:
     if not 0 <= level < len(shapes):
-        text = listed(f"{index} ({' × '.join(map(str, shape))})" for index, shape in enumerate(shapes))
+        text = listed(f"{index} ({shape})" for index, shape in enumerate(shapes))
         raise RequestError(f"{path!r} has no level {level}", f"its levels are {text}", "input.level")
     return level
+
+
+def _shape_text(series: tifffile.TiffPageSeries) -> str:
+    letters = "".join(_UNNAMED.get(letter, letter.lower()) for letter in series.get_axes())
+    return shape_text(letters, series.get_shape())
 
 
 def _letters(series: tifffile.TiffPageSeries) -> str:
