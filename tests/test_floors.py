@@ -10,7 +10,7 @@ FLOORS = (
     "errors axes units kernels machine tiling",
     "image step",
     "steps read write",
-    "config chain settings setting_types overrides paths complaints yaml_lines",
+    "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
     "plan blocks budget",
     "graph store describe",
     "job journal cluster runner loop peak progress stopping summary",
