@@ -158,11 +158,29 @@ def _describe(client: Any, resources: Resources) -> str:
 
 
 @contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new worker processes from importing the script that called.
+
+    Processes are spawned, and each would first run that script again, down to the call that
+    starts them, unless the user knows to guard it. No task needs it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    try:
+        for name in hidden:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
+
+
+@contextmanager
 def _client(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any]:
     import distributed
 
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
-    with dask.config.set(_worker_settings()):
+    with dask.config.set(_worker_settings()), _without_main():
         if resources.cluster == "local":
             owner: Any = distributed.LocalCluster(
                 n_workers=resources.workers,

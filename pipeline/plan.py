@@ -16,7 +16,7 @@ from pipeline.step import Step, chain_dtype, chain_halo
 from pipeline.tiling import Tiling
 from pipeline.write.layout import Layout, make_layout
 
-SHORT = 2 * 2**30
+SHORT = 8 * 2**30
 """Bytes of input under which starting worker processes costs more than they save."""
 
 

@@ -31,7 +31,7 @@ from pipeline.stopping import Stop, stoppable
 from pipeline.store import BuildLevel, Receipt, StoreRegion
 from pipeline.summary import Summary
 from pipeline.tiling import Cut, Tiling
-from pipeline.write import Layout, check_target, discard, level_windows, publish, seal, state, sync
+from pipeline.write import Layout, check_target, contrast, discard, level_windows, publish, seal, state, sync
 from pipeline.write.publish import provenance_of
 
 LEVEL_BYTES = 64 << 20
@@ -159,7 +159,8 @@ class _Run:
             summary = self._summary(layout, journal, facts, peak)
             if journal.state == "unfinished":
                 self._refuse_clipped(facts)
-                seal(layout, journal.records(), self._provenance(layout, summary, inputs))
+                kept = self._provenance(layout, summary, inputs)
+                seal(layout, journal.records(), kept, windows=contrast(layout))
             publish(layout, overwrite=self.overwrite)
             return replace(
                 summary,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.image import Region
 from pipeline.write.layout import Layout
@@ -12,6 +15,7 @@ from pipeline.write.region import read_region
 # Of each channel: so many planes, evenly spread over time and depth.
 PLANES = 16
 _LONGEST = 2048
+_KEPT = 512
 _SHOWN = (0.5, 99.8)
 
 
@@ -33,8 +37,7 @@ def contrast(layout: Layout) -> list[Window]:
 
 
 def _window(layout: Layout, channel: int) -> Window:
-    planes = [read_region(layout, len(layout.levels) - 1, region) for region in _regions(layout, channel)]
-    values = np.concatenate([plane.reshape(-1) for plane in planes])
+    values = np.concatenate([_thinned(layout, region) for region in _regions(layout, channel)])
     values = values[np.isfinite(values)]
     if values.size == 0:
         return default_window(layout.spec.dtype)
@@ -43,6 +46,13 @@ def _window(layout: Layout, channel: int) -> Window:
     if end <= start:
         start, end = low, high if high > low else low + 1
     return Window(start, end, low, max(high, end))
+
+
+def _thinned(layout: Layout, region: Region) -> NDArray[Any]:
+    """Return a few pixels of a plane, so that only one plane is ever held whole."""
+    plane = read_region(layout, len(layout.levels) - 1, region)
+    rows, columns = (-(-size // _KEPT) for size in plane.shape[-2:])
+    return plane[..., ::rows, ::columns].reshape(-1).copy()
 
 
 def _regions(layout: Layout, channel: int) -> list[Region]:
