@@ -27,11 +27,12 @@ Outcome = tuple[int, np.ndarray | BaseException]
 class Executor(Protocol):
     """Something that computes windows."""
 
-    in_flight: int
-    """Windows that keep it busy."""
-
     where: str
     """For the reader."""
+
+    @property
+    def in_flight(self) -> int:
+        """Windows that keep it busy."""
 
     def submit(self, window: int, tasks: da.Array) -> None:
         """Start computing a window."""
@@ -47,11 +48,15 @@ class Threads:
     """Windows computed by threads of this process; filters, codecs and files release the GIL."""
 
     def __init__(self, workers: int) -> None:
-        self.in_flight = IN_FLIGHT
         self.where = f"{workers} thread{'s' * (workers > 1)}"
         self._blocks = ThreadPoolExecutor(workers, thread_name_prefix="bgone-block")
-        self._windows = ThreadPoolExecutor(self.in_flight, thread_name_prefix="bgone-window")
+        self._windows = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="bgone-window")
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    @property
+    def in_flight(self) -> int:
+        """Two: while one ends, the next keeps the threads busy."""
+        return IN_FLIGHT
 
     def submit(self, window: int, tasks: da.Array) -> None:
         """Start computing a window."""

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
 from pipeline.budget import Memory
 from pipeline.config import RunConfig
-from pipeline.errors import PipelineError, RequestError
+from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.step import Step, chain_dtype, chain_halo
 from pipeline.tiling import Tiling
@@ -89,7 +89,8 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
     RequestError
         All mistakes of all steps at once.
     """
-    resolved, problems = [], []
+    resolved: list[Step] = []
+    problems: list[Problem] = []
     for index, step in enumerate(steps):
         try:
             resolved.append(step.resolve(image))

@@ -51,7 +51,8 @@ CUTS = {
 
 def run(folder, source, step, compute="{}", output="out.ome.zarr", **more):
     extra = "".join(f"  {key}: {value}\n" for key, value in more.items())
-    text = f'input:\n  path: "{source}"\nsteps:\n  - {step}\noutput:\n  path: {output}\n{extra}compute: {compute}\n'
+    text = f'input:\n  path: "{source}"\nsteps:\n  - {step}\noutput:\n  path: {output}\n{extra}'
+    text += f"compute: {compute}\n"
     (folder / "config.yaml").write_text(text)
     subprocess.run(
         [sys.executable, "-m", "pipeline", "run", "config.yaml", "--quiet"], cwd=folder, check=True
