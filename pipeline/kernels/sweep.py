@@ -23,6 +23,9 @@ from pipeline.kernels.jit import jit
 from pipeline.kernels.lanes import BLOCK, complement, minimum, read_row, write_row
 
 
+HALF = ROWS // 2
+
+
 class Raster(NamedTuple):
     """An array of any strides, without its dtype and layout, so that one compiled kernel serves all."""
 
@@ -104,28 +107,27 @@ def _neighbour(lead: int, offsets: NDArray[np.int64], shape: NDArray[np.int64]) 
 
 
 @jit
-def _fold(array: NDArray, plan: Plan, ring: Ring, job: Job, column: int, y: int, lead: int) -> None:
+def _fold(array: NDArray, plan: Plan, ring: Ring, job: Job, before: int, y: int, lead: int) -> None:
     """Take the chords of input rows y … y + ROWS − 1 into every result row that they touch."""
     for k in range(plan.reach.size):
         to = _neighbour(lead, plan.leads[k], job.shape)
         if to < 0:
             continue
-        top = y - plan.reach[k]
-        for a in range(max(top, 0), min(y + ROWS + plan.reach[k], job.height)):
-            at = _row(ring, to, a) + column
+        top, bottom = y - plan.reach[k], y + ROWS + plan.reach[k]
+        first = max(top, 0)
+        slot = first % ring.depth
+        column = ring.start + to * ring.depth * ring.pitch + before
+        for a in range(first, min(bottom, job.height)):
+            at = column + slot * ring.pitch
+            slot = slot + 1 if slot + 1 < ring.depth else 0
             t = plan.table[plan.start[k] + a - top]
-            sources = (
-                at,
-                t[0],
-                t[1],
-                t[2],
-                t[3],
-                t[4],
-                t[5],
-                t[6],
-                t[7],
-            )
-            minimum(array, at, sources, plan.strip_blocks)
+            if a < top + HALF:  # only the first rows of the block reach so far up
+                minimum(array, at, (at, t[0], t[1], t[2], t[3]), plan.strip_blocks)
+            elif a >= bottom - HALF:  # and only the last ones so far down
+                minimum(array, at, (at, t[4], t[5], t[6], t[7]), plan.strip_blocks)
+            else:
+                sources = (at, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+                minimum(array, at, sources, plan.strip_blocks)
 
 
 @jit
