@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pipeline.steps  # noqa: F401  # fills the registry
 from pipeline.complaints import complaints, flow, nearest, shown
 from pipeline.errors import Problem
 from pipeline.step import REGISTRY, Step, snake_case

@@ -126,8 +126,6 @@ def _problems(
 ) -> list[Problem]:
     detail = details[0]
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
-    if kind == "value_error":
-        return _own(context["error"], where)
     if kind == "extra_forbidden":
         return [Problem("there is no such key", nearest(place[-1], tuple(model.model_fields)), where)]
     example = example_of(model, place[-1]) if place else ""
@@ -135,7 +133,11 @@ def _problems(
         return [Problem("is missing", f"add {place[-1]}: {example or '…'}", where)]
     such_as = f", such as {example}" if example and kind != "bool_type" else ""
     if given is None:
-        return [Problem("has no value", f"give one{such_as}, or leave the line out", where)]
+        field = model.model_fields.get(place[-1])
+        left_out = "" if field is None or field.is_required() else ", or leave the line out"
+        return [Problem("has no value", f"give one{such_as}{left_out}", where)]
+    if kind == "value_error":
+        return _own(context["error"], where)
     if kind == "literal_error":
         choices = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
         said = str(given) if isinstance(given, str | float) else ""

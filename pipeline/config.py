@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-import pipeline.steps  # noqa: F401  # fills the registry
 from pipeline.chain import parse_chain
 from pipeline.complaints import complaints, nearest, shown
 from pipeline.compute_types import is_scheduler_file

@@ -35,7 +35,7 @@ def apply_sets(data: dict[str, Any], sets: Iterable[str], problems: list[Problem
         try:
             touched[_apply(data, text)] = said
         except PipelineError as error:
-            problems += [Problem(each.what, each.mend, each.field, said) for each in error.problems]
+            problems += [Problem(each.what, each.mend, readable(each.field), said) for each in error.problems]
     return touched
 
 
@@ -44,6 +44,8 @@ def _apply(data: dict[str, Any], text: str) -> str:
     path = path.strip()
     if not equals or not path:
         raise RequestError("is not PATH=VALUE", "write it like steps.0.radius=25")
+    if not value.strip():
+        raise RequestError("has no value", "write one after the =, or null for the default", path)
     names = _names(data, path)
     _put(data, names, _value(value, path, ".".join(names)), path)
     return ".".join(_shortened(names))
@@ -51,7 +53,7 @@ def _apply(data: dict[str, Any], text: str) -> str:
 
 def _value(text: str, path: str, field: str) -> Any:
     quoted = text[:1] in ("'", '"') and text[:1] == text[-1:]
-    if field in PATHS and field != "compute.cluster" and text.strip() and not quoted:
+    if field in PATHS and field != "compute.cluster" and text != "null" and not quoted:
         # As the shell has it: a * or a ': ' in a path is nothing of YAML's.
         return text
     document = parse_yaml(text)

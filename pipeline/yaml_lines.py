@@ -49,7 +49,8 @@ _SYNTAX = (
     ("<block end>", "the indentation does not fit the lines above",
      "begin the keys of one mapping in one column"),
     ("could not find expected ':'", "a key has no ': ' after it", "write KEY: VALUE"),
-    ("expected ',' or '", "a { or [ is not closed, or a comma is missing", "close it, or add the comma"),
+    ("expected ',' or '", "a { or [ is not closed, or a comma is missing",
+     "close it, or add the comma, or quote a text that holds such a sign"),
     ("flow node", "a { or [ is not closed", "close it"),
     ("special characters", "holds a control character", "save it as plain text"),
 )  # fmt: skip

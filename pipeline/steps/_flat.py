@@ -110,10 +110,6 @@ class FlatStep(Step, ABC):
             A radius is below 1 px, or not below the longest axis that the step works along.
         """
         longest = max(spec.sizes[axis] for axis in self.along)
-        if not any(self.halo().values()):
-            raise RequestError(
-                "looks at the pixel itself alone", "give a size of 3 px or more", next(iter(self.lengths))
-            )
         for name in self.lengths:
             values = dict(zip(self.along, self.pixels(name, self.along), strict=True))
             smallest = min((value for value in values.values() if value > 0), default=0)
@@ -125,6 +121,10 @@ class FlatStep(Step, ABC):
                     f"reaches {reach:g} px and the longest axis of {self.along} has {longest} px",
                     "give a smaller one", name,
                 )  # fmt: skip
+        if not any(self.halo().values()):
+            raise RequestError(
+                "looks at the pixel itself alone", "give a size of 3 px or more", next(iter(self.lengths))
+            )
 
 
 class TophatStep(FlatStep, ABC):
