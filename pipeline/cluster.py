@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -181,20 +182,35 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from all threads and processes that are started here; this one gets it afterwards.
+
+    A terminal sends it to every process of the run. The driver lets what is under way end and
+    records it; a worker that stopped by itself would lose that.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _client(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any]:
     import distributed
 
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with dask.config.set(_worker_settings()), _without_main():
         if resources.cluster == "local":
-            owner: Any = distributed.LocalCluster(
-                n_workers=resources.workers,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address=None,
-                host="127.0.0.1",
-                silence_logs=50,
-            )
+            with _interrupts_held_back():
+                owner: Any = distributed.LocalCluster(
+                    n_workers=resources.workers,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address=None,
+                    host="127.0.0.1",
+                    silence_logs=50,
+                )
             target: Any = owner
         elif isinstance(cluster, dict):
             owner = target = _slurm(cluster, resources)
