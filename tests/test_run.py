@@ -293,3 +293,26 @@ def test_the_input_is_not_touched(movie):
     pipeline.run(config(path, {"white_tophat": {"radius": 3}}))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert isinstance(path, Path)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_radius_in_um_on_five_axes_is_an_ellipsoid_from_ome_tiff_and_from_ome_zarr(tmp_path, version):
+    pixels = np.random.default_rng(5).integers(0, 4000, (2, 2, 7, 40, 44), np.uint16)
+    micrometre = {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25}
+    units = {f"{key}Unit": "µm" for key in micrometre}
+    tifffile.imwrite(tmp_path / "five.ome.tif", pixels, metadata={"axes": "TCZYX", **micrometre, **units})
+    step = {"white_tophat": {"radius": "3 um", "along": "zyx"}}
+    first = pipeline.run(config(tmp_path / "five.ome.tif", step, compute={"block": {"y": 16, "x": 24}}))
+    z, y, x = np.ogrid[-1:2, -6:7, -12:13]
+    ellipsoid = (z / 1.5) ** 2 + (y / 6) ** 2 + (x / 12) ** 2 <= 1 + 1e-9
+    expected = np.stack(
+        [[ndimage.white_tophat(stack, footprint=ellipsoid) for stack in time] for time in pixels]
+    )
+    np.testing.assert_array_equal(read(first.output), expected)
+    copied = pipeline.save(
+        pipeline.open_image(tmp_path / "five.ome.tif"), tmp_path / "five.zarr", version=version
+    )
+    second = pipeline.run(config(Path(copied.output), step, output="again.ome.zarr"))
+    np.testing.assert_array_equal(read(second.output), expected)
+    image = pipeline.open_image(second.output)
+    assert (image.axes, image.scale["z"], image.units["z"]) == ("tczyx", 2.0, "micrometer")
