@@ -167,6 +167,25 @@ def verify_command(output: str, debug: bool) -> None:
     click.echo(f"{output} holds what its manifest says")
 
 
+@main_group.command("preview")
+@configured
+@click.option("-o", "picture", required=True, metavar="PICTURE", help="Where it goes: a .png, .pdf or .svg.")
+@click.option("--t", metavar="0,50,-1", help="Which frames; the middle one by default.")
+@click.option("--c", metavar="GFP,1", help="Which channels, by name or index; all by default.")
+@click.option("--z", metavar="0", help="Which planes of a stack; the middle one by default.")
+@click.option("--crop", metavar="y=0:512,x=0:512", help="Which part of a plane.")
+def preview_command(
+    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
+    picture: str, t: str | None, c: str | None, z: str | None, crop: str | None,
+) -> None:  # fmt: skip
+    """Draw before, background and after side by side, of a few planes."""
+    from pipeline.job import prepare
+    from pipeline.preview import preview
+
+    job = prepare(config, sets=sets, input=input_path, output=output_path)
+    click.echo(preview(job, picture, t=t, c=c, z=z, crop=crop))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
