@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,9 @@ from pipeline.read.tiff import open_tiff
 from pipeline.read.tiff_page import PageKind, kind_text, page_kind
 from pipeline.read.tiff_pages import evenly_raw, locate, raw_planes
 from pipeline.read.tiff_store import Planes, Raw, TiffStore
+
+# Headers looked at together: over a network each costs some waiting.
+_AT_ONCE = 8
 
 
 def open_folder(path: str, files: Sequence[str], axes: str | None, series: int | None, level: int) -> Opened:
@@ -90,7 +94,11 @@ def _planes(files: Sequence[str], first: TiffStore) -> Planes:
     count = len(first.planes.page)
     with open_tiff(files[0]) as tiff:
         pages, kind = len(tiff.pages), page_kind(tiff.pages.first)
-    raws = [_check_member(path, files[0], kind, pages, count) for path in files]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            raws = list(pool.map(lambda path: _check_member(path, files[0], kind, pages, count), files))
+        finally:
+            pool.shutdown(cancel_futures=True)
     file = np.repeat(np.arange(len(files), dtype=np.int32), count)
     if first.planes.raw is not None and all(raw is not None for raw in raws):
         strides = {(raw.stride, raw.byteorder) for raw in raws if raw is not None}

@@ -41,7 +41,8 @@ def check_numbering(paths: Sequence[str]) -> None:
         ...
     pipeline.errors.RequestError: input.path: 1 frame is missing: t_09.tif; bring it back, or renumber
     """
-    names = [os.path.relpath(path, os.path.commonpath(paths)) for path in paths] if len(paths) > 1 else []
+    folder = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
+    names = [os.path.relpath(path, folder) for path in paths]
     parts = [re.split(r"(\d+)", name) for name in names]
     if not any(len(part) > 1 for part in parts):
         return

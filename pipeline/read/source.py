@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import StoppedError
 from pipeline.image import ImageSpec, Region, region_shape
 from pipeline.read.runs import Run, runs
 
@@ -111,7 +112,13 @@ class Source:
             "stored": list(self.stored),
             "picks": picks,
         }
-        return {**image, **self.store.identity()}
+        try:
+            return {**image, **self.store.identity()}
+        except OSError as error:
+            raise StoppedError(
+                f"{error.filename!r} cannot be read: {error.strerror}",
+                "make it reachable and run the same command again",
+            ) from error
 
     def extras(self) -> tuple[str, ...]:
         """Return in words what the data holds and is not carried over, such as labels."""

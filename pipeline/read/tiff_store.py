@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
+from pipeline.read.content import content_of
 from pipeline.read.files import stamp
 from pipeline.read.source import Store
 from pipeline.read.tiff_files import open_file
@@ -151,10 +152,15 @@ class TiffStore(Store):
         return self.paths
 
     def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change (ns) of each file."""
+        """Return name, size and time of change (ns) of each file, and a digest of what they hold."""
         folder = os.path.commonpath([os.path.dirname(path) for path in self.paths])
-        members = [[os.path.relpath(path, folder), *stamp(path)] for path in self.paths]
-        return {"format": "tiff", "folder": folder, "stack": self.note, "files": members}
+        stamps = [stamp(path) for path in self.paths]
+        members = [
+            {"name": os.path.relpath(path, folder), "bytes": size, "mtime_ns": time}
+            for path, (size, time) in zip(self.paths, stamps, strict=True)
+        ]
+        content = content_of([(path, size) for path, (size, _) in zip(self.paths, stamps, strict=True)])
+        return {"format": "tiff", "folder": folder, "stack": self.note, "files": members, **content}
 
     @cached_property
     def _packed(self) -> bytes:

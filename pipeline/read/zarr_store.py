@@ -20,6 +20,7 @@ from zarr.storage import LocalStore
 
 from pipeline.errors import DataError, RequestError, StoppedError
 from pipeline.image import Region, region_shape
+from pipeline.read.content import content_of
 from pipeline.read.files import FIELD, listed, stamp, unreadable
 from pipeline.read.source import Store
 
@@ -85,22 +86,22 @@ class ZarrStore(Store):
         return (self.root,)
 
     def identity(self) -> dict[str, Any]:
-        """Return digests of the metadata, and of all chunks' names with sizes and with times."""
+        """Return digests of the metadata, and of the chunks: names with sizes, times, what they hold."""
         what: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
         if "://" in self.root:
             return what
         sizes, times = hashlib.sha256(), hashlib.sha256()
-        count = total = 0
-        for name, size, time in sorted(_files_below(self.where)):
+        found = sorted(_files_below(self.where))
+        for name, size, time in found:
             sizes.update(f"{name}\0{size}\n".encode())
             times.update(f"{name}\0{time}\n".encode())
-            count, total = count + 1, total + size
         return {
             **what,
-            "files": count,
-            "bytes": total,
+            "files": len(found),
+            "bytes": sum(size for _, size, _ in found),
             "sizes": sizes.hexdigest(),
             "times": times.hexdigest(),
+            **content_of([(f"{self.where}/{name}", size) for name, size, _ in found]),
         }
 
     def _metadata_digest(self) -> str:
