@@ -21,7 +21,7 @@ from pipeline.write.publish import (
     state,
     stored_fingerprint,
 )
-from pipeline.write.pyramid import build_level, level_windows
+from pipeline.write.pyramid import LevelRegions, build_level, level_windows, numbers_meeting
 from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, sync, write_region
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "DamagedChunksError",
     "Layout",
     "Level",
+    "LevelRegions",
     "Lock",
     "Window",
     "build_level",
@@ -42,6 +43,7 @@ __all__ = [
     "discard_work",
     "level_windows",
     "make_layout",
+    "numbers_meeting",
     "provenance_of",
     "publish",
     "read_manifest",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,20 +69,70 @@ def level_windows(layout: Layout, level: int, max_bytes: int = 256 << 20) -> Ite
     max_bytes : int
         Uncompressed bytes of the level before that one region is made of; one file may need more.
     """
-    array = layout.levels[level]
-    shares = np.prod(array.factors) / np.prod(layout.levels[level - 1].factors)
-    most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.unit)))
-    steps = []
-    for files in reversed(array.grid):
-        steps.append(min(files, most))
-        most = max(1, most // files)
-    px = [count * part for count, part in zip(reversed(steps), array.unit, strict=True)]
-    counts = [range(-(-size // step)) for size, step in zip(array.shape, px, strict=True)]
-    for index in np.ndindex(*[len(count) for count in counts]):
-        yield tuple(
-            slice(i * step, min((i + 1) * step, size))
-            for i, step, size in zip(index, px, array.shape, strict=True)
+    regions = LevelRegions.of(layout, level, max_bytes)
+    for number in range(regions.count):
+        yield regions.region(number)
+
+
+@dataclass(frozen=True)
+class LevelRegions:
+    """The regions in which a level is built, by their numbers; as few bytes as the level is large.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the level.
+    px : tuple of int
+        Of a region that is not at the level's end.
+    """
+
+    shape: tuple[int, ...]
+    px: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layout: Layout, level: int, max_bytes: int) -> LevelRegions:
+        """Return those of `level_windows`."""
+        array = layout.levels[level]
+        shares = np.prod(array.factors) / np.prod(layout.levels[level - 1].factors)
+        most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.unit)))
+        files = []
+        for count in reversed(array.grid):
+            files.append(min(count, most))
+            most = max(1, most // count)
+        return cls(
+            array.shape, tuple(count * part for count, part in zip(reversed(files), array.unit, strict=True))
         )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Regions along each axis."""
+        return tuple(-(-size // px) for size, px in zip(self.shape, self.px, strict=True))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return math.prod(self.grid)
+
+    def region(self, number: int) -> Region:
+        """Return one of them, the last axis counting fastest."""
+        return tuple(
+            slice(int(i) * px, min((int(i) + 1) * px, size))
+            for i, px, size in zip(np.unravel_index(number, self.grid), self.px, self.shape, strict=True)
+        )
+
+    def meeting(self, region: Region) -> list[int]:
+        """Return the numbers of those that a region of the level has pixels of.
+
+        >>> LevelRegions((100, 100), (40, 50)).meeting((slice(30, 50), slice(60, 70)))
+        [1, 3]
+        """
+        return numbers_meeting(self.grid, self.px, region)
+
+
+def numbers_meeting(grid: Sequence[int], px: Sequence[int], region: Region) -> list[int]:
+    """Return the numbers of the cells of a grid that a region meets, the last axis counting fastest."""
+    ranges = [range(part.start // step, -(-part.stop // step)) for part, step in zip(region, px, strict=True)]
+    return [int(np.ravel_multi_index(index, tuple(grid))) for index in itertools.product(*ranges)]
 
 
 def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
