@@ -15,7 +15,9 @@ from pipeline.kernels.sweep import Job, Raster, Ring, sweep
 
 # The rings of a tile stay in the second-level cache; a tile is not so narrow that its halo outweighs it.
 RING_BYTES = 1 << 20
-STRIP_BYTES = 1024
+# A strip is long enough that starting on it costs little, but the chords of a block stay in cache too.
+STRIP_BYTES = 2048
+CHORD_BYTES = 1 << 19
 
 
 class Arrangement(NamedTuple):
@@ -59,7 +61,7 @@ def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint
     tiles = math.ceil(inner[-1] / max(affordable, 4 * widest, 2 * lane))
     columns = math.ceil(inner[-1] / tiles)
     counts = [min(inner[-1], columns + 2 * halo), columns][-len(reaches) :]
-    strips = [_strip(count, dtype) for count in counts]
+    strips = [_strip(count, reach[-1], dtype) for count, reach in zip(counts, reaches, strict=True)]
     plans = tuple(
         make_plan(_permuted(footprint, order[batch:]), reach, strip, lane, max(strips))
         for footprint, reach, strip in zip(footprints, reaches, strips, strict=True)
@@ -80,9 +82,10 @@ def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint
     return Arrangement(order, batch, columns, plans, tuple(rings), margin, stage, pitches[0], size)
 
 
-def _strip(count: int, dtype: np.dtype) -> int:
+def _strip(count: int, reach: int, dtype: np.dtype) -> int:
     """Return a number of columns that cuts `count` evenly, in whole blocks."""
-    parts = math.ceil(count * dtype.itemsize / STRIP_BYTES)
+    most = min(STRIP_BYTES, CHORD_BYTES // (ROWS * (reach + 1)))
+    parts = math.ceil(count * dtype.itemsize / most)
     return _up(math.ceil(count / parts), lanes(dtype))
 
 

@@ -14,7 +14,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-BLOCK = 64
+BLOCK = 64  # bytes: a line of the cache
+# Half a line at a time is some 5 % faster where 512-bit registers are two of 256 (Zen 4), since only every
+# other load then crosses a line, and all that AVX2 has.
+VECTOR = 32
 
 
 def lanes(dtype: np.dtype) -> int:
@@ -58,8 +61,9 @@ def minimum(typing: Any, array: Any, at: Any, sources: Any, blocks: Any) -> tupl
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         width = array.dtype.bitwidth // 8
         offsets = [values[1], *(builder.extract_value(values[2], i) for i in range(sources.count))]
-        target, *inputs = (_pointer(context, builder, array, values[0], offset, BLOCK) for offset in offsets)
-        with cgutils.for_range(builder, values[3]) as loop:
+        target, *inputs = (_pointer(context, builder, array, values[0], offset, VECTOR) for offset in offsets)
+        vectors = builder.mul(values[3], values[3].type(BLOCK // VECTOR))
+        with cgutils.for_range(builder, vectors) as loop:
             result = None
             for row in inputs:
                 block = builder.load(builder.gep(row, [loop.index]))

@@ -22,7 +22,6 @@ from pipeline.kernels.chords import ROWS, Plan
 from pipeline.kernels.jit import jit
 from pipeline.kernels.lanes import BLOCK, complement, minimum, read_row, write_row
 
-
 HALF = ROWS // 2
 
 
