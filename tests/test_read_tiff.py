@@ -260,6 +260,8 @@ def test_a_file_changed_after_opening_is_noticed(tmp_path):
     path.unlink()
     with pytest.raises(StoppedError, match="gone"):
         whole(source)
+    with pytest.raises(StoppedError, match="cannot be read"):
+        source.identity()
 
 
 def test_a_file_cut_after_opening_is_noticed(tmp_path):

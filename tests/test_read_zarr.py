@@ -254,6 +254,11 @@ def test_an_array_that_goes_or_changes_is_noticed(tmp_path):
         whole(source)
 
 
+def test_a_file_of_its_metadata_is_no_zarr(tmp_path):
+    path = plain(tmp_path / "a.zarr", STACK)
+    assert f"give the folder it is in, '{path}'" in refusal(path / "zarr.json")
+
+
 def test_missing_chunks_are_the_fill_value(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(4, 6), dtype="u2", fill_value=7)
     assert (whole(open_source(tmp_path / "a.zarr")) == 7).all()

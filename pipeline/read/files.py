@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pipeline.errors import RequestError
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
+ZARR_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 FIELD = "input.path"
 _WILD = re.compile(r"[*?\[]")
 _LISTED = 8
@@ -147,9 +148,11 @@ def check_tiff(path: str) -> None:
             "convert it to OME-Zarr or OME-TIFF",
             FIELD,
         )
-    raise RequestError(
-        f"{path!r} is neither a TIFF nor a Zarr", "give a TIFF, a folder of TIFF files or a Zarr", FIELD
-    )
+    folder, name = os.path.split(path)
+    mend = "give a TIFF, a folder of TIFF files or a Zarr"
+    if name in ZARR_FILES:
+        mend = f"give the folder it is in, {folder!r}"
+    raise RequestError(f"{path!r} is neither a TIFF nor a Zarr", mend, FIELD)
 
 
 def stamp(path: str) -> tuple[int, int]:

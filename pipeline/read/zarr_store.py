@@ -21,11 +21,10 @@ from zarr.storage import LocalStore
 from pipeline.errors import DataError, RequestError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
-from pipeline.read.files import FIELD, listed, stamp, unreadable
+from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
 from pipeline.read.source import Store
 
 Node = zarr.Array | zarr.Group
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 _opening = threading.Lock()
 
 
@@ -182,7 +181,7 @@ def array_list(group: zarr.Group, depth: int = 3) -> list[tuple[str, zarr.Array]
 
 def is_zarr(path: str) -> bool:
     """Return whether a folder holds Zarr metadata."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in METADATA[:3])
+    return any(os.path.isfile(os.path.join(path, name)) for name in ZARR_FILES[:3])
 
 
 def describe_arrays(group: zarr.Group) -> str:
@@ -201,7 +200,7 @@ def _names_below(group: zarr.Group) -> list[str]:
 def _array_stamp(where: str) -> tuple[int, int]:
     if "://" in where:
         return (0, 0)
-    for name in METADATA[:2]:
+    for name in ZARR_FILES[:2]:
         try:
             return stamp(os.path.join(where, name))
         except FileNotFoundError:
