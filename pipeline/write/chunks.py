@@ -28,9 +28,9 @@ def choose_chunks(spec: ImageSpec, requested: Mapping[str, int] | None = None) -
     Returns
     -------
     tuple of int
-        The input's chunk where it holds 256 KiB to 4 MiB and is no narrow strip; else planes
-        cut evenly to at most 1024 px a side, several of them (along z, then t) where
-        one is below 1 MiB.
+        The input's chunk where it holds 256 KiB to 4 MiB and is neither a narrow strip nor
+        several channels; else planes cut evenly to at most 1024 px a side, several of them
+        (along z, then t) where one is below 1 MiB.
 
     Raises
     ------
@@ -67,7 +67,9 @@ def _sensible(spec: ImageSpec) -> bool:
     if any(not 1 <= px <= size for px, size in zip(spec.chunks, spec.shape, strict=True)):
         return False
     strip = any(sizes[axis] < min(64, spec.sizes[axis]) for axis in "yx")
-    return not strip and _within(math.prod(spec.chunks) * spec.dtype.itemsize)
+    # Channels are looked at one by one; a chunk of several is mostly an array that was never cut.
+    mixed = sizes.get("c", 1) > 1
+    return not strip and not mixed and _within(math.prod(spec.chunks) * spec.dtype.itemsize)
 
 
 def _within(nbytes: int) -> bool:

@@ -23,6 +23,8 @@ from pipeline.write.region import ChunkRecord, read_file
 
 State = Literal["new", "unfinished", "sealed", "published"]
 _SEALED = "sealed"
+GONE = ".gone"
+"""Ends the name of a work folder that is being removed."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -115,7 +117,7 @@ def state(layout: Layout) -> State:
         return "published" if stored_fingerprint(layout.path) == layout.fingerprint else "new"
     run = (read_file(f"{layout.work}/{_SEALED}") or b"").decode()
     if run:
-        for where, answer in ((layout.image, "sealed"), (layout.path, "published")):
+        for where, answer in ((layout.path, "published"), (layout.image, "sealed")):
             found = provenance_of(where)
             if found is not None and found.get("run") == run:
                 return cast(State, answer)
@@ -225,16 +227,16 @@ def _same_disk(layout: Layout) -> str:
 
 
 def discard(layout: Layout) -> None:
-    """Remove the work folder, the lock in it last."""
+    """Remove the work folder, and what was copied from it beside the output."""
     for folder in {layout.work, layout.at(layout.fingerprint, os.path.dirname(layout.path) or ".").work}:
         discard_work(folder)
 
 
 def discard_work(folder: str) -> None:
-    """Remove a work folder, the lock in it last, so that nobody starts in a half-removed one."""
-    if not os.path.isdir(folder):
-        return
-    for name in sorted(os.listdir(folder), key=lambda name: (name == "lock", name)):
-        durable.remove_tree(f"{folder}/{name}")
-    durable.remove_tree(folder)
-    durable.sync_path(os.path.dirname(folder) or ".")
+    """Remove a work folder: its name at once, so that no run finds half of it, then what it holds."""
+    gone = f"{folder}{GONE}"
+    durable.remove_tree(gone)
+    if os.path.isdir(folder):
+        durable.rename_new(folder, gone)
+        durable.sync_path(os.path.dirname(folder) or ".")
+        durable.remove_tree(gone)

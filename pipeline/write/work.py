@@ -16,12 +16,12 @@ from pipeline.write import durable
 from pipeline.write.codec import crc32c
 from pipeline.write.layout import Layout, work_path
 from pipeline.write.lock import refuse_held
-from pipeline.write.publish import discard_work
+from pipeline.write.publish import GONE, discard_work
 from pipeline.write.region import read_file
 
 # What decides a pixel on its way from the input's bytes to the output's.
 _DECIDES = ("bgone", "numpy", "scipy", "numba", "tifffile", "imagecodecs", "zarr", "numcodecs")
-_TIMES = ("mtime", "mtime_ns")
+_TIMES = ("mtime", "mtime_ns", "times")
 _LISTED = 10
 
 
@@ -111,18 +111,16 @@ class Work:
 
 
 def find_work(output: str, work_root: str = "") -> list[Work]:
-    """Return the unfinished runs of an output, whatever their config."""
-    prefix = work_path(output, "", work_root)
-    parent, start = os.path.split(prefix)
-    try:
-        names = sorted(os.listdir(parent or "."))
-    except OSError:
-        return []
-    return [
-        Work(os.path.join(parent, name), name.removeprefix(start))
-        for name in names
-        if name.startswith(start) and os.path.isdir(os.path.join(parent, name))
-    ]
+    """Return the unfinished runs of an output, whatever their config, beside it and in `work_root`."""
+    found = []
+    for prefix in dict.fromkeys([work_path(output, "", work_root), work_path(output, "")]):
+        parent, start = os.path.split(prefix)
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(parent or ".")):
+                path = os.path.join(parent, name)
+                if name.startswith(start) and not name.endswith(GONE) and os.path.isdir(path):
+                    found.append(Work(path, name.removeprefix(start)))
+    return found
 
 
 def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
