@@ -186,6 +186,29 @@ def preview_command(
     click.echo(preview(job, picture, t=t, c=c, z=z, crop=crop))
 
 
+@main_group.command("sweep")
+@click.argument("config", type=click.Path())
+@click.option(
+    "--set", "sets", multiple=True, metavar="PATH=VALUE,…",
+    help="What is swept, one or two fields: white_tophat.radius=5,15,25. One value: a change for all.",
+)  # fmt: skip
+@click.option("-o", "picture", required=True, metavar="PICTURE", help="Where it goes; a .csv goes beside it.")
+@INPUT
+@click.option("--t", metavar="50", help="Which frame; the middle one by default.")
+@click.option("--c", metavar="GFP", help="Which channel; the first one by default.")
+@click.option("--z", metavar="3", help="Which plane of a stack; the middle one by default.")
+@click.option("--crop", metavar="y=0:512,x=0:512", help="Which part of a plane.")
+@DEBUG
+def sweep_command(
+    config: str, sets: tuple[str, ...], picture: str, input_path: str | None, t: str | None, c: str | None,
+    z: str | None, crop: str | None, debug: bool,
+) -> None:  # fmt: skip
+    """Draw one plane under many settings: the contact sheet for choosing parameters."""
+    from pipeline.sweep import sweep
+
+    click.echo(sweep(config, sets, picture, input=input_path, t=t, c=c, z=z, crop=crop))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 

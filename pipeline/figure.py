@@ -144,6 +144,13 @@ def bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
+def frame(ax: Axes) -> None:
+    """Draw a faint frame, without which a white panel has no border."""
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
+
+
 def round_length(most: float) -> float:
     """Return the largest of 1, 2, 5, 10, 20, 50, … that is not above a length.
 
