@@ -151,12 +151,15 @@ def _grow(work: Work, block: dict[str, int], resources: Resources) -> dict[str, 
     return block
 
 
-def choose_window(work: Work, block: Mapping[str, int], resources: Resources) -> dict[str, int]:
+def choose_window(
+    work: Work, block: Mapping[str, int], resources: Resources, limits: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Return the window: blocks taken in from the last axis on until there is a window's work.
 
-    Along the axes with a halo a window should be the whole image, since it reads its halo again.
+    Along the axes with a halo a window should be the whole image, since it reads its halo again;
+    no window is larger than `limits` (axis → px; default: the image).
     """
-    sizes = work.image.sizes
+    sizes = work.image.sizes if limits is None else limits
     window = dict(block)
     backwards = work.image.axes[::-1]
     with_halo = [axis for axis in backwards if work.halo[axis]]
@@ -185,21 +188,6 @@ def memory_of(
     read = math.prod(padded(window, work.halo, work.image.sizes)) * work.image.dtype.itemsize
     windows = math.prod(-(-size // window[axis]) for axis, size in work.image.sizes.items())
     return replace(memory, shared=min(IN_FLIGHT, windows) * read)
-
-
-def retile(
-    work: Work, resources: Resources, planned: Tiling, window: Mapping[str, int]
-) -> tuple[Tiling, Resources]:
-    """Return the tiling of a run that goes on in the windows of its first start.
-
-    What may have changed since then is the memory, and with it the blocks inside a window.
-    """
-    if dict(window) == dict(planned.window):
-        return planned, resources
-    block = {axis: min(px, window[axis]) for axis, px in planned.block.items()}
-    # Blocks inside a window must end where files do: fall back to whole windows where they would not.
-    block = {axis: px if px % work.unit[axis] == 0 else window[axis] for axis, px in block.items()}
-    return force(work, block, window, Tiling(work.image.sizes, block, window, work.halo)), resources
 
 
 def refusal(work: Work, block: Mapping[str, int], memory: Memory, resources: Resources) -> RequestError:

@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -21,8 +21,11 @@ from pipeline.errors import PipelineError, RequestError, StoppedError
 
 CONNECT_SECONDS = 10
 
-Outcome = tuple[int, np.ndarray | BaseException]
-"""A window's number, and its receipts or what went wrong."""
+Key = Hashable
+"""What a window is called while it is under way."""
+
+Outcome = tuple[Key, np.ndarray | BaseException]
+"""A window's name, and its receipts or what went wrong."""
 
 
 class Executor(Protocol):
@@ -35,7 +38,7 @@ class Executor(Protocol):
     def in_flight(self) -> int:
         """Windows that keep it busy."""
 
-    def submit(self, window: int, tasks: da.Array) -> None:
+    def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
 
     def next(self, timeout: float | None = None) -> Outcome | None:
@@ -59,11 +62,11 @@ class Threads:
         """Two: while one ends, the next keeps the threads busy."""
         return IN_FLIGHT
 
-    def submit(self, window: int, tasks: da.Array) -> None:
+    def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
         self._windows.submit(self._compute, window, tasks)
 
-    def _compute(self, window: int, tasks: da.Array) -> None:
+    def _compute(self, window: Key, tasks: da.Array) -> None:
         try:
             (receipts,) = dask.compute(tasks, scheduler="threads", pool=self._blocks)
         except BaseException as error:  # handed to the loop, which raises it
@@ -90,8 +93,8 @@ class Cluster:
 
     def __init__(self, client: Any, where: str) -> None:
         self._client = client
-        self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-        self._futures: dict[int, Any] = {}
+        self._done: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
+        self._futures: dict[Key, Any] = {}
         self.where = where
 
     @property
@@ -102,7 +105,7 @@ class Cluster:
         )
         return max(IN_FLIGHT, min(32, threads // 8))
 
-    def submit(self, window: int, tasks: da.Array) -> None:
+    def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
         future = self._client.compute(tasks)
         self._futures[window] = future

@@ -141,6 +141,10 @@ class Journal:
         for window in windows:
             self._write({"window": window, "dropped": True})
 
+    def keep(self, inputs: Mapping[str, Any]) -> None:
+        """Keep these inputs for the next start to compare its own with."""
+        write_checked(self.layout, "inputs.json", inputs)
+
     def facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each finished window and what `append` kept of it, read from the disk."""
         for window, entry in self._entries(self._places):

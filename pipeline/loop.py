@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TypeVar, cast
 
 import dask.array as da
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 from pipeline.cluster import Executor, explain
 from pipeline.errors import PipelineError, StoppedError
 from pipeline.stopping import Stop
+from pipeline.write import DamagedChunksError
+
+Key = TypeVar("Key", bound=Hashable)
+"""What a window is called."""
 
 PATIENCE = 0.2
 """Seconds between looks at whether the run was asked to stop."""
@@ -17,9 +22,9 @@ PATIENCE = 0.2
 
 def compute_windows(
     executor: Executor,
-    windows: Iterable[int],
-    tasks: Callable[[int], da.Array],
-    finished: Callable[[int, np.ndarray], None],
+    windows: Iterable[Key],
+    tasks: Callable[[Key], da.Array],
+    finished: Callable[[Key, np.ndarray], None],
     stop: Stop,
 ) -> None:
     """Compute windows, a few at a time, until all are done.
@@ -28,52 +33,60 @@ def compute_windows(
     ----------
     executor : Executor
         What computes them.
-    windows : iterable of int
-        Their numbers.
+    windows : iterable of hashable
+        Their names.
     tasks : callable
         Makes a window's graph; called when the window begins, so that no two of them are
         kept longer than they run.
     finished : callable
-        Called in this thread with a window's number and its receipts.
+        Called in this thread with a window's name and its receipts.
     stop : Stop
         Noted signals: what is under way is finished and recorded, nothing new begins.
 
     Raises
     ------
     PipelineError
-        A window failed, or the run was asked to stop.
+        A window failed, or the run was asked to stop. What was under way beside it has ended
+        and is recorded, so that the executor is free for more.
+    DamagedChunksError
+        A window read files of the output that are not what was written.
     """
     waiting = iter(windows)
-    under_way: set[int] = set()
+    under_way: set[Key] = set()
+    failed: tuple[Key, BaseException] | None = None
     while True:
-        for window in _next(waiting, under_way, executor.in_flight, stop):
-            executor.submit(window, tasks(window))
-            under_way.add(window)
+        if failed is None:
+            for window in _next(waiting, under_way, executor, stop):
+                executor.submit(window, tasks(window))
+                under_way.add(window)
         if not under_way:
             break
         outcome = executor.next(timeout=PATIENCE)
         if outcome is None:
             continue
-        window, result = outcome
+        window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
         under_way.discard(window)
-        if isinstance(result, BaseException):
-            raise _as_error(result, window) from result
-        finished(window, result)
+        if not isinstance(result, BaseException):
+            finished(window, result)
+        elif failed is None:
+            failed = window, result
+    if failed is not None:
+        raise _as_error(*failed) from failed[1]
     if stop.signal is not None:
         raise stop.error()
 
 
-def _next(waiting: Iterator[int], under_way: set[int], most: int, stop: Stop) -> Iterator[int]:
-    while len(under_way) < most and stop.signal is None:
+def _next(waiting: Iterator[Key], under_way: set[Key], executor: Executor, stop: Stop) -> Iterator[Key]:
+    while len(under_way) < executor.in_flight and stop.signal is None:
         window = next(waiting, None)
         if window is None:
             return
         yield window
 
 
-def _as_error(error: BaseException, window: int) -> BaseException:
+def _as_error(window: Hashable, error: BaseException) -> BaseException:
     known = explain(error)
-    if isinstance(known, PipelineError) or not isinstance(error, Exception):
+    if isinstance(known, PipelineError | DamagedChunksError) or not isinstance(error, Exception):
         return known
     return StoppedError(
         f"window {window} failed: {type(error).__name__}: {error}",

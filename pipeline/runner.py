@@ -4,41 +4,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import dask.array as da
-import numpy as np
-
-from pipeline.blocks import retile
-from pipeline.cluster import Executor, open_executor
+from pipeline.compute import Computation
 from pipeline.config import RunConfig
 from pipeline.describe import plan_dict
-from pipeline.errors import DataError, PipelineError, RequestError, StoppedError
-from pipeline.graph import LazySource, call_tasks, window_result, window_tasks
+from pipeline.errors import DataError, PipelineError, Problem, RequestError, StoppedError, VerificationError
 from pipeline.image import Image
 from pipeline.job import Job, prepare, prepare_save
-from pipeline.journal import Journal, begin, fingerprint, versions
-from pipeline.loop import compute_windows
+from pipeline.journal import Journal, begin, changes, fingerprint, touched, versions
 from pipeline.paths import is_url
 from pipeline.peak import PeakMemory
 from pipeline.progress import Progress, Silent
-from pipeline.step import apply_step
-from pipeline.stopping import Stop, stoppable
-from pipeline.store import BuildLevel, Receipt, StoreRegion
+from pipeline.stopping import stoppable
 from pipeline.summary import Summary
-from pipeline.tiling import Cut, Tiling
-from pipeline.write import Layout, check_target, contrast, discard, level_windows, publish, seal, state, sync
-from pipeline.write.publish import provenance_of
-
-LEVEL_BYTES = 64 << 20
-"""Bytes of the finer level that one task of the pyramid reads at the most, where a file allows."""
-
-LEVEL_TASKS = 8
-"""Tasks of the pyramid that are journalled together."""
+from pipeline.write import (
+    DamagedChunksError,
+    Layout,
+    check_files,
+    check_target,
+    contrast,
+    discard,
+    provenance_of,
+    publish,
+    read_manifest,
+    seal,
+    state,
+)
 
 
 def run(
@@ -133,10 +129,6 @@ class _Run:
     overwrite: bool
     progress: Progress
     began: float
-    where: str = ""
-    startup: float = 0.0
-    resumed: int = 0
-    bytes_in: int = 0
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def go(self) -> Summary:
@@ -144,23 +136,26 @@ class _Run:
         self._refuse_what_is_not_there_yet()
         inputs = self._inputs()
         layout = self.job.plan.layout.at(fingerprint(inputs))
-        if state(layout) == "published":
+        now = state(layout)
+        if now == "published" and not self._is_to_be_replaced(layout):
             discard(layout)
             return self._already(layout)
-        check_target(layout.path, overwrite=self.overwrite or state(layout) == "sealed")
+        check_target(layout.path, overwrite=self.overwrite or now == "sealed")
         with ExitStack() as stack:
             stop = stack.enter_context(stoppable())
             peak = stack.enter_context(PeakMemory())
             cut = {"window": dict(self.job.plan.tiling.window)}
             journal = stack.enter_context(begin(layout, inputs, lambda: cut, overwrite=self.overwrite))
+            done = Computation(self.job, layout, journal, self.progress, stop)
             if journal.state == "unfinished":
-                self._compute(layout, journal, stop, inputs)
-            facts = self._facts(journal)
-            summary = self._summary(layout, journal, facts, peak)
+                with _leaving_nothing(layout, journal):
+                    self._look_at_what_is_done(layout, journal, inputs)
+                    done.run()
+                    self._refuse_changed(inputs)
+            summary = self._summary(layout, journal, done, peak)
             if journal.state == "unfinished":
-                self._refuse_clipped(facts)
-                kept = self._provenance(layout, summary, inputs)
-                seal(layout, journal.records(), kept, windows=contrast(layout))
+                self._refuse_clipped(summary)
+                self._seal(layout, journal, summary, inputs)
             publish(layout, overwrite=self.overwrite)
             return replace(
                 summary,
@@ -185,124 +180,94 @@ class _Run:
         files = [[list(level.shape), list(level.chunks), list(level.shards or ())] for level in layout.levels]
         return {"config": config, "input": self.job.source.identity(), "files": files, "versions": versions()}
 
+    def _is_to_be_replaced(self, layout: Layout) -> bool:
+        """Return whether a complete output of this very config is written again: only if it is damaged.
+
+        Raises
+        ------
+        VerificationError
+            Files of it are missing or cut, and `overwrite` was not said.
+        """
+        if os.path.isdir(layout.work):
+            return False  # an earlier start published it and died before it had tidied up
+        if self.overwrite:
+            self.progress.say(f"checking {layout.path}, which is complete already")
+        records = read_manifest(layout.path)
+        try:
+            damage = next(check_files(layout.path, records, content=self.overwrite), None)
+        except VerificationError:
+            if self.overwrite:
+                return True
+            raise
+        if damage is None or self.overwrite:
+            return damage is not None
+        what = f"the output was complete, and is damaged now ({damage})"
+        raise VerificationError([Problem(what, "write it again with --overwrite", file=layout.path)])
+
     def _already(self, layout: Layout) -> Summary:
         kept = (provenance_of(layout.path) or {}).get("summary", {})
         known = {key: value for key, value in kept.items() if key in Summary.__dataclass_fields__}
         return replace(Summary(**{**known, "output": layout.path}), already_complete=True)
 
-    def _compute(self, layout: Layout, journal: Journal, stop: Stop, inputs: Mapping[str, Any]) -> None:
-        plan = self.job.plan
-        self._say_resumed(journal)
-        tiling, resources = retile(plan.work, plan.resources, plan.tiling, journal.windows["window"])
-        self._warm_up()
-        with open_executor(resources, self.job.config.compute.cluster) as executor:
-            self.where = executor.where
-            self.startup = time.monotonic() - self.began
-            self._windows(executor, layout, journal, tiling, stop)
-            for level in range(1, len(layout.levels)):
-                self._level(executor, layout, journal, level, stop)
-        if self.job.source.identity() != inputs["input"]:
-            raise StoppedError("the input changed during the run", "run again with --overwrite")
-
-    def _say_resumed(self, journal: Journal) -> None:
+    def _look_at_what_is_done(self, layout: Layout, journal: Journal, inputs: Mapping[str, Any]) -> None:
         damaged = journal.check()
         if damaged:
             self.progress.say(f"{len(damaged)} windows are damaged on disk and are computed again")
-        for words in journal.touched:
-            self.progress.say(f"note: {words}")
+        if not journal.touched:
+            return
+        if inputs["input"].get("whole"):
+            self.progress.say("note: the input's files have another time, and hold what they held")
+        else:
+            self.progress.say("the input's files have another time: what was done is computed again")
+            journal.forget(sorted(journal.done))
+        journal.keep(inputs)
 
-    def _warm_up(self) -> None:
-        """Compile the kernels before the clock starts, so that workers find them in the cache."""
-        spec = self.job.plan.image
-        shape = tuple(min(size, 8) for size in spec.shape)
-        block = np.zeros(shape, spec.dtype)
-        for step in self.job.plan.steps:
-            block = apply_step(step, block, spec.axes, (0,) * block.ndim)
+    def _refuse_changed(self, inputs: Mapping[str, Any]) -> None:
+        before, after = {"input": inputs["input"]}, {"input": self.job.source.identity()}
+        what = changes(before, after)
+        if not what and not after["input"].get("whole"):
+            what = touched(before, after)
+        if what:
+            raise StoppedError(
+                f"the input changed during the run ({'; '.join(what[:3])})",
+                "let nothing write to it, then run again: what has changed is compared once more",
+            )
 
-    def _windows(
-        self, executor: Executor, layout: Layout, journal: Journal, tiling: Tiling, stop: Stop
-    ) -> None:
-        plan, source = self.job.plan, self.job.source
-        store = StoreRegion(layout, plan.offset, plan.overflow)
-        refuse_nan = self.job.config.input.nan == "refuse"
-        todo = [window for window in range(tiling.windows) if f"0/{window}" not in journal.done]
-        item = plan.image.dtype.itemsize
-        sizes = {window: item * window_pixels(tiling.cuts(window)) for window in todo}
-        self.resumed = tiling.windows - len(todo)
-        self.progress.say(f"computing on {executor.where}: {len(todo)} of {tiling.windows} windows to do")
-        self.progress.start(tiling.windows, self.resumed, sum(sizes.values()))
-
-        def tasks(window: int) -> da.Array:
-            cuts = tiling.cuts(window)
-            if isinstance(source, LazySource):
-                pixels = source.window(cuts)
-            else:
-                pixels = window_result(source, plan.steps, cuts, refuse_nan)
-            return window_tasks(pixels, store, cuts)
-
-        def finished(window: int, result: np.ndarray) -> None:
-            self._record(layout, journal, f"0/{window}", result)
-            self.bytes_in += sizes[window]
-            self.progress.advance(sizes[window])
-
-        try:
-            compute_windows(executor, todo, tasks, finished, stop)
-        finally:
-            self.progress.stop()
-
-    def _level(self, executor: Executor, layout: Layout, journal: Journal, level: int, stop: Stop) -> None:
-        regions = list(level_windows(layout, level, LEVEL_BYTES))
-        groups = [regions[start : start + LEVEL_TASKS] for start in range(0, len(regions), LEVEL_TASKS)]
-        todo = [number for number in range(len(groups)) if f"{level}/{number}" not in journal.done]
-
-        def tasks(number: int) -> da.Array:
-            return call_tasks(BuildLevel(layout, level), groups[number])
-
-        def finished(number: int, result: np.ndarray) -> None:
-            self._record(layout, journal, f"{level}/{number}", result)
-
-        compute_windows(executor, todo, tasks, finished, stop)
-
-    def _record(self, layout: Layout, journal: Journal, name: str, result: np.ndarray) -> None:
-        receipts: list[Receipt] = list(result.reshape(-1))
-        records = [record for receipt in receipts for record in receipt.records]
-        sync(layout, records)
-        journal.append(name, records, clipped=sum(receipt.clipped for receipt in receipts))
-
-    def _facts(self, journal: Journal) -> dict[str, int]:
-        clipped = sum(int(kept.get("clipped", 0)) for _, kept in journal.facts())
-        return {"clipped": clipped, "stored": sum(record.nbytes for record in journal.records())}
-
-    def _summary(
-        self, layout: Layout, journal: Journal, facts: Mapping[str, int], peak: PeakMemory
-    ) -> Summary:
+    def _summary(self, layout: Layout, journal: Journal, done: Computation, peak: PeakMemory) -> Summary:
         plan = self.job.plan
-        done = self.bytes_in // plan.image.dtype.itemsize
+        pixels_in = done.bytes_in // plan.image.dtype.itemsize
+        startup = max(0.0, done.ready - self.began)
         return Summary(
             output=layout.path,
             windows=sum(name.startswith("0/") for name in journal.done),
-            windows_resumed=self.resumed,
-            seconds=time.monotonic() - self.began - self.startup,
-            startup_seconds=self.startup,
-            bytes_in=self.bytes_in,
-            bytes_out=done * plan.output.dtype.itemsize,
-            bytes_stored=facts["stored"],
+            windows_resumed=done.resumed,
+            seconds=time.monotonic() - self.began - startup,
+            startup_seconds=startup,
+            bytes_in=done.bytes_in,
+            bytes_out=pixels_in * plan.output.dtype.itemsize,
+            bytes_stored=sum(record.nbytes for record in journal.records()),
             pixels=plan.output.nbytes // plan.output.dtype.itemsize,
-            clipped=facts["clipped"],
+            clipped=sum(int(kept.get("clipped", 0)) for _, kept in journal.facts()),
             memory_peak_bytes=peak.nbytes,
-            memory_predicted_bytes=plan.memory.predicted,
+            memory_predicted_bytes=done.predicted or plan.memory.predicted,
             memory_budget_bytes=plan.resources.memory,
-            where=self.where,
+            where=done.where,
         )
 
-    def _refuse_clipped(self, facts: Mapping[str, int]) -> None:
-        most, plan = self.job.config.output.max_clipped, self.job.plan
-        share = facts["clipped"] / max(1, plan.output.nbytes // plan.output.dtype.itemsize)
+    def _refuse_clipped(self, summary: Summary) -> None:
+        most, share = self.job.config.output.max_clipped, summary.clipped_share
         if most is not None and share > most:
             raise DataError(
                 f"{100 * share:.3g} % of the pixels were clipped and {100 * most:.3g} % are allowed",
                 "add an offset, take a wider dtype, or raise max_clipped", "output.max_clipped",
             )  # fmt: skip
+
+    def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
+        try:
+            windows = contrast(layout)
+        except DamagedChunksError as error:
+            raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
+        seal(layout, journal.records(), self._provenance(layout, summary, inputs), windows=windows)
 
     def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
         plan = plan_dict(self.job.plan, self.job.source.path)
@@ -318,6 +283,12 @@ class _Run:
         }
 
 
-def window_pixels(cuts: tuple[Cut, ...]) -> int:
-    """Return the pixels that a window keeps."""
-    return int(np.prod([cut.edges[-1] - cut.edges[0] for cut in cuts], dtype=np.int64))
+@contextmanager
+def _leaving_nothing(layout: Layout, journal: Journal) -> Iterator[None]:
+    """Remove the work folder of a run that was refused before its first window was done."""
+    try:
+        yield
+    except RequestError:
+        if not journal.done:
+            discard(layout)
+        raise

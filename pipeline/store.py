@@ -82,6 +82,13 @@ class BuildLevel:
     layout: Layout
     level: int
 
-    def __call__(self, region: Region) -> Receipt:
-        """Build one region."""
-        return Receipt(build_level(self.layout, self.level, region), 0)
+    def __call__(self, wanted: tuple[Region, tuple[ChunkRecord, ...]]) -> Receipt:
+        """Build one region, given what the files of the finer level that it reads ought to hold.
+
+        Raises
+        ------
+        DamagedChunksError
+            They do not.
+        """
+        region, records = wanted
+        return Receipt(build_level(self.layout, self.level, region, records), 0)

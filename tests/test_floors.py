@@ -11,15 +11,15 @@ FLOORS = (
     "image step",
     "steps read write",
     "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
-    "plan blocks budget",
+    "plan blocks budget refit",
     "graph store describe",
-    "job journal cluster runner loop peak progress stopping summary",
+    "job journal cluster runner compute levels loop peak progress stopping summary",
     "preview crop figure measure sheet contact sweep suggest starter report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "runner", "loop"},
+    "dask": {"read", "write", "image", "graph", "cluster", "compute", "levels", "loop"},
     "distributed": {"cluster"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},

@@ -1,0 +1,187 @@
+"""All pixels of a run: its windows, then its coarser levels, each journalled once it is on the disk."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dask.array as da
+import numpy as np
+
+from pipeline.cluster import Executor, open_executor
+from pipeline.errors import StoppedError
+from pipeline.graph import LazySource, window_result, window_tasks
+from pipeline.job import Job
+from pipeline.journal import Journal
+from pipeline.levels import Levels, unread_since
+from pipeline.loop import compute_windows
+from pipeline.progress import Progress
+from pipeline.refit import Windows, refit
+from pipeline.step import apply_step
+from pipeline.stopping import Stop
+from pipeline.store import Receipt, StoreRegion
+from pipeline.tiling import Cut
+from pipeline.write import DamagedChunksError, Layout, check_files, sync
+
+REPAIRS = 3
+"""How often one start computes files again that were damaged on the disk."""
+
+Part = tuple[int, int]
+"""A window's number, and which of its parts."""
+
+
+@dataclass
+class Computation:
+    """One start's way through what is still to do.
+
+    Parameters
+    ----------
+    job : Job
+        What is computed.
+    layout : Layout
+        The output on disk.
+    journal : Journal
+        What is done.
+    progress : Progress
+        Told how far it is.
+    stop : Stop
+        Noted signals.
+
+    Attributes
+    ----------
+    where : str
+        What computes it.
+    ready : float
+        When the first window began, by `time.monotonic`.
+    resumed : int
+        Windows that an earlier start had done.
+    bytes_in : int
+        Pixels of the input that this start was for, uncompressed.
+    predicted : int
+        Bytes of memory that it takes.
+    """
+
+    job: Job
+    layout: Layout
+    journal: Journal
+    progress: Progress
+    stop: Stop
+    where: str = ""
+    ready: float = 0.0
+    resumed: int = 0
+    bytes_in: int = 0
+    predicted: int = 0
+
+    def run(self) -> None:
+        """Compute what is not journalled.
+
+        Raises
+        ------
+        PipelineError
+            A window failed, files keep being damaged, or the run was asked to stop.
+        """
+        plan, before = self.job.plan, self.journal.done
+        windows = refit(plan.work, plan.resources, plan.tiling, self.journal.windows["window"])
+        self.predicted = windows.memory.predicted
+        self.resumed = sum(name.startswith("0/") for name in before)
+        self._warm_up()
+        with open_executor(plan.resources, self.job.config.compute.cluster) as executor:
+            self.where, self.ready = executor.where, time.monotonic()
+            for _ in range(REPAIRS):
+                try:
+                    return self._all(executor, windows, before)
+                except DamagedChunksError as error:
+                    lost = self.journal.forget_files(error.keys)
+                    self.progress.say(f"{error}: {len(lost)} windows are computed again")
+        raise StoppedError(
+            f"something else keeps changing files in {self.layout.work}",
+            "look after the disk, then run the same command again",
+        )
+
+    def _warm_up(self) -> None:
+        """Compile the kernels before the clock starts, so that workers find them in the cache."""
+        spec = self.job.plan.image
+        shape = tuple(min(size, 8) for size in spec.shape)
+        block = np.zeros(shape, spec.dtype)
+        for step in self.job.plan.steps:
+            block = apply_step(step, block, spec.axes, (0,) * block.ndim)
+
+    def _all(self, executor: Executor, windows: Windows, before: Iterable[str]) -> None:
+        self._windows(executor, windows)
+        levels = Levels(self.layout, windows.tiling)
+        for level in range(1, len(self.layout.levels)):
+            self._level(executor, levels, level)
+        self._read_again(unread_since(before, len(self.layout.levels)))
+
+    def _windows(self, executor: Executor, windows: Windows) -> None:
+        tiling, done = windows.tiling, self.journal.done
+        store = StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow)
+        item = self.job.plan.image.dtype.itemsize
+        todo = [window for window in range(tiling.windows) if f"0/{window}" not in done]
+        collected: dict[int, list[np.ndarray]] = defaultdict(list)
+        self.progress.say(f"computing on {self.where}: {len(todo)} of {tiling.windows} windows to do")
+        self.progress.start(
+            tiling.windows,
+            tiling.windows - len(todo),
+            sum(item * window_pixels(tiling.cuts(window)) for window in todo),
+        )
+
+        def tasks(part: Part) -> da.Array:
+            cuts = windows.parts(part[0])[part[1]]
+            return window_tasks(self._pixels(cuts), store, cuts)
+
+        def finished(part: Part, result: np.ndarray) -> None:
+            window = part[0]
+            collected[window].append(result.reshape(-1))
+            if len(collected[window]) < len(windows.parts(window)):
+                return
+            self._record(f"0/{window}", np.concatenate(collected.pop(window)))
+            nbytes = item * window_pixels(tiling.cuts(window))
+            self.bytes_in += nbytes
+            self.progress.advance(nbytes)
+
+        every = ((window, number) for window in todo for number in range(len(windows.parts(window))))
+        try:
+            compute_windows(executor, every, tasks, finished, self.stop)
+        finally:
+            self.progress.stop()
+
+    def _pixels(self, cuts: tuple[Cut, ...]) -> da.Array:
+        source = self.job.source
+        if isinstance(source, LazySource):
+            return source.window(cuts)
+        return window_result(source, self.job.plan.steps, cuts, self.job.config.input.nan == "refuse")
+
+    def _level(self, executor: Executor, levels: Levels, level: int) -> None:
+        done = self.journal.done
+        todo = (group for group in range(levels.groups(level)) if f"{level}/{group}" not in done)
+
+        def tasks(group: int) -> da.Array:
+            return levels.tasks(self.journal, level, group)
+
+        def finished(group: int, result: np.ndarray) -> None:
+            self._record(f"{level}/{group}", result)
+
+        compute_windows(executor, todo, tasks, finished, self.stop)
+
+    def _record(self, name: str, result: np.ndarray) -> None:
+        receipts: list[Receipt] = list(result.reshape(-1))
+        records = [record for receipt in receipts for record in receipt.records]
+        sync(self.layout, records)
+        self.journal.append(name, records, clipped=sum(receipt.clipped for receipt in receipts))
+
+    def _read_again(self, windows: list[str]) -> None:
+        """Read what an earlier start wrote and this one has not read: a disk may have changed it since."""
+        if windows:
+            self.progress.say(f"checking the files of {len(windows)} windows of an earlier start")
+        damage = check_files(self.layout.image, self.journal.records(windows))
+        keys = [damaged.key for damaged in damage]
+        if keys:
+            raise DamagedChunksError(keys)
+
+
+def window_pixels(cuts: tuple[Cut, ...]) -> int:
+    """Return the pixels that a window keeps."""
+    return int(np.prod([cut.edges[-1] - cut.edges[0] for cut in cuts], dtype=np.int64))
