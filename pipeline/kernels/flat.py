@@ -13,8 +13,8 @@ from pipeline.kernels.footprint import Footprint
 from pipeline.kernels.lanes import lanes, scratch
 from pipeline.kernels.sweep import Job, Raster, Ring, sweep
 
-# The rings of a tile stay in the second-level cache; a tile is not so narrow that its halo outweighs it.
-RING_BYTES = 1 << 20
+# The rings of a tile stay in a cache of several MB; a tile is not so narrow that its halo outweighs it.
+RING_BYTES = 1 << 22
 # A strip is long enough that starting on it costs little, but the chords of a block stay in cache too.
 STRIP_BYTES = 2048
 CHORD_BYTES = 1 << 19

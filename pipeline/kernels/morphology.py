@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.box import box_scratch, erode_box
+from pipeline.kernels.box import box_scratch, filter_box
 from pipeline.kernels.dtypes import SUPPORTED, check_dtype, signed_dtype, unsigned_dtype
 from pipeline.kernels.flat import arrange, filter_flat
 from pipeline.kernels.footprint import Footprint
@@ -87,7 +87,7 @@ def working_bytes(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Foo
     signed = _signed(footprints)
     if _boxes(footprints):
         wide = signed_dtype(dtype) if signed else dtype
-        size = max(box_scratch(shape, wide, footprint.reach) for footprint in footprints)
+        size = box_scratch(shape, wide, tuple(footprint.reach for footprint in footprints))
         return size * wide.itemsize + OVERHEAD_BYTES
     plan = arrange(shape, dtype, footprints)
     tables = sum(part.nbytes for one in plan.plans for part in one if isinstance(part, np.ndarray))
@@ -145,10 +145,15 @@ def _filter(
 def _filter_box(
     image: NDArray, footprints: tuple[Footprint, ...], flip: bool, minus: int, kept: np.dtype
 ) -> NDArray:
-    """Filter axis by axis in the array that is returned."""
-    out = image.astype(kept if _signed(footprints) else image.dtype, order="C")
-    for number, footprint in enumerate(footprints):
-        erode_box(out, footprint.reach, flip != (number == 1))
+    """Filter axis by axis; an image of other strides, or for a wider result, is filtered in its copy."""
+    reaches = tuple(footprint.reach for footprint in footprints)
+    if image.ndim and image.flags.c_contiguous and not _signed(footprints):
+        out = np.empty(image.shape, image.dtype)
+        filter_box(image, out, reaches, flip=flip, minus=minus)
+        return out.view(kept)
+    out = image.astype(kept if _signed(footprints) and minus else image.dtype, order="C")
+    if image.ndim:
+        filter_box(out, out, reaches, flip=flip)
     with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞ beside NaN
         if minus == 1:
             np.subtract(image, out, out=out)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.chords import ROWS, Plan
 from pipeline.kernels.jit import jit
-from pipeline.kernels.lanes import BLOCK, complement, minimum, read_row, write_row
+from pipeline.kernels.lanes import complement, minimum, read_row, write_row
+from pipeline.kernels.rows import blocks_of, fill, subtract, take
 
 HALF = ROWS // 2
 
@@ -63,13 +64,6 @@ class Ring(NamedTuple):
     start: int
     pitch: int
     depth: int
-
-
-@jit
-def _fill(array: NDArray, start: int, stop: int, value: np.generic) -> None:
-    part = array[start:stop]
-    for i in range(part.size):
-        part[i] = value
 
 
 @jit
@@ -146,15 +140,10 @@ def _erode(
     for x in range(0, columns, plan.strip):
         for j in range(ROWS):
             if rows[j] < 0:
-                _fill(array, plan.chords + j * each, plan.chords + (j + 1) * each, biggest)
+                fill(array, plan.chords + j * each, plan.chords + (j + 1) * each, biggest)
             else:
                 _runs_and_chords(array, plan, rows[j] - plan.reach_x + x, plan.chords + j * each)
         _fold(array, plan, ring, job, job.margin + x, y, lead)
-
-
-@jit
-def _blocks(array: NDArray, count: int) -> int:
-    return (count * array.itemsize + BLOCK - 1) // BLOCK
 
 
 @jit
@@ -175,14 +164,9 @@ def _load(
     begin, end = max(0, job.left - reach), min(job.width, job.right + reach)
     at = row + job.margin + begin - job.left
     stop = at + end - begin
-    read_row(array, at, _pixels(image, job.shape, lead, y, begin), image.step, end - begin)
-    _fill(array, row, at, biggest)
-    if job.flip:
-        complement(array, at, _blocks(array, stop - at))
-    pixels = array[at:stop]
-    for i in range(pixels.size):  # NaN counts as if it lay outside
-        pixels[i] = pixels[i] if pixels[i] == pixels[i] else biggest
-    _fill(array, stop, row + job.stage_pitch, biggest)
+    take(array, at, _pixels(image, job.shape, lead, y, begin), image.step, end - begin, job.flip, biggest)
+    fill(array, row, at, biggest)
+    fill(array, stop, row + job.stage_pitch, biggest)
     return row + job.margin
 
 
@@ -190,19 +174,9 @@ def _load(
 def _turn(array: NDArray, job: Job, ring: Ring, lead: int, y: int, biggest: np.generic) -> int:
     """Make a complete row of the first pass the input of the second; return where `job.first` stands."""
     row = _row(ring, lead, y)
-    complement(array, row + job.margin, _blocks(array, job.right - job.left))
-    _fill(array, row + job.margin + job.right - job.left, row + ring.pitch, biggest)
+    complement(array, row + job.margin, blocks_of(array, job.right - job.left))
+    fill(array, row + job.margin + job.right - job.left, row + ring.pitch, biggest)
     return row + job.margin + job.first - job.left
-
-
-@jit
-def _subtract(result: NDArray, image: NDArray, minus: int) -> None:
-    if minus == 1:
-        for i in range(result.size):
-            result[i] = image[i] - result[i]
-    else:
-        for i in range(result.size):
-            result[i] = result[i] - image[i]
 
 
 @jit
@@ -224,12 +198,12 @@ def _emit(
             row = _row(ring, lead, a)
             at = row + job.margin
             if flipped:
-                complement(array, at, _blocks(array, count))
+                complement(array, at, blocks_of(array, count))
             if job.minus:
                 read_row(array, stage, _pixels(image, job.shape, lead, a, job.first), image.step, count)
-                _subtract(array[at : at + count], array[stage : stage + count], job.minus)
+                subtract(array[at : at + count], array[stage : stage + count], job.minus)
             write_row(array, at, _pixels(out, job.shape, lead, a, job.first), out.step, count)
-            _fill(array, row, row + ring.pitch, biggest)
+            fill(array, row, row + ring.pitch, biggest)
 
 
 @jit
@@ -258,7 +232,7 @@ def sweep(
     biggest : scalar
         +∞, or the largest value of the dtype: what counts outside.
     """
-    _fill(array, 0, array.size, biggest)
+    fill(array, 0, array.size, biggest)
     rows = np.empty(ROWS, np.int64)
     last_ring, delay = first, one.reach_y
     if job.passes == 2:
@@ -279,5 +253,5 @@ def sweep(
                 _erode(array, two, rows, job.last - job.first, second, job, done, lead, biggest)
                 for j in range(ROWS):
                     row = _row(first, lead, done + j)
-                    _fill(array, row, row + first.pitch, biggest)
+                    fill(array, row, row + first.pitch, biggest)
         _emit(array, job, last_ring, image, out, y - delay, job.flip != (job.passes == 2), biggest)
