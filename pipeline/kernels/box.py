@@ -173,7 +173,7 @@ def box_scratch(shape: tuple[int, ...], dtype: np.dtype, reaches: tuple[tuple[in
     clipped = [_clip(shape, reach) for reach in reaches]
     last = 2 * _row_length(shape[-1], [reach[-1] for reach in clipped], dtype) if shape else 0
     columns = [
-        (4 * r + 4) * _strip(shape, dtype, axis, reach)
+        (4 * r + 4) * _strip(shape, dtype, axis, r)
         for reach in clipped
         for axis, r in enumerate(reach[:-1])
         if r
