@@ -81,11 +81,11 @@ class Threads:
         except queue.Empty:
             return None
 
-    def cancel(self) -> None:
-        """Drop windows that have not begun; a block under way ends by itself."""
+    def cancel(self, *, wait: bool = True) -> None:
+        """Drop windows that have not begun; a block under way ends by itself, waited for or not."""
         self._windows.shutdown(wait=False, cancel_futures=True)
-        self._blocks.shutdown(wait=True, cancel_futures=True)
-        self._windows.shutdown(wait=True)
+        self._blocks.shutdown(wait=wait, cancel_futures=True)
+        self._windows.shutdown(wait=wait)
 
 
 class Cluster:
@@ -147,10 +147,16 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
     """
     if resources.cluster == "threads":
         threads = Threads(resources.workers)
+        wait = False
         try:
             yield threads
+            wait = True
+        except Exception:
+            wait = True
+            raise
         finally:
-            threads.cancel()
+            # A second Ctrl-C is no Exception: then nobody waits for the blocks under way.
+            threads.cancel(wait=wait)
         return
     with _client(resources, cluster) as client:
         executor = Cluster(client, _describe(client, resources))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import dask.array as da
@@ -23,7 +23,7 @@ from pipeline.step import apply_step
 from pipeline.stopping import Stop
 from pipeline.store import Receipt, StoreRegion
 from pipeline.tiling import Cut
-from pipeline.write import DamagedChunksError, Layout, check_files, sync
+from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files, sync
 
 REPAIRS = 3
 """How often one start computes files again that were damaged on the disk."""
@@ -89,6 +89,7 @@ class Computation:
         self._warm_up()
         with open_executor(plan.resources, self.job.config.compute.cluster) as executor:
             self.where, self.ready = executor.where, time.monotonic()
+            self.stop.working = True
             for _ in range(REPAIRS):
                 try:
                     return self._all(executor, windows, before)
@@ -120,7 +121,7 @@ class Computation:
         store = StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow)
         item = self.job.plan.image.dtype.itemsize
         todo = [window for window in range(tiling.windows) if f"0/{window}" not in done]
-        collected: dict[int, list[np.ndarray]] = defaultdict(list)
+        collected: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
         self.progress.say(f"computing on {self.where}: {len(todo)} of {tiling.windows} windows to do")
         self.progress.start(
             tiling.windows,
@@ -133,11 +134,12 @@ class Computation:
             return window_tasks(self._pixels(cuts), store, cuts)
 
         def finished(part: Part, result: np.ndarray) -> None:
-            window = part[0]
-            collected[window].append(result.reshape(-1))
+            window, number = part
+            collected[window][number] = result.reshape(-1)
             if len(collected[window]) < len(windows.parts(window)):
                 return
-            self._record(f"0/{window}", np.concatenate(collected.pop(window)))
+            parts = collected.pop(window)
+            self._record(f"0/{window}", np.concatenate([parts[number] for number in sorted(parts)]))
             nbytes = item * window_pixels(tiling.cuts(window))
             self.bytes_in += nbytes
             self.progress.advance(nbytes)
@@ -175,11 +177,17 @@ class Computation:
     def _read_again(self, windows: list[str]) -> None:
         """Read what an earlier start wrote and this one has not read: a disk may have changed it since."""
         if windows:
-            self.progress.say(f"checking the files of {len(windows)} windows of an earlier start")
-        damage = check_files(self.layout.image, self.journal.records(windows))
+            self.progress.say(f"checking what an earlier start wrote: the files of {len(windows)} windows")
+        damage = check_files(self.layout.image, self._until_stopped(self.journal.records(windows)))
         keys = [damaged.key for damaged in damage]
         if keys:
             raise DamagedChunksError(keys)
+
+    def _until_stopped(self, records: Iterable[ChunkRecord]) -> Iterator[ChunkRecord]:
+        for record in records:
+            self.stop.tell()
+            self.stop.check()
+            yield record
 
 
 def window_pixels(cuts: tuple[Cut, ...]) -> int:

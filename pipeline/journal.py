@@ -154,8 +154,12 @@ class Journal:
             )
 
     def records(self, windows: Iterable[str] | None = None) -> Iterator[ChunkRecord]:
-        """Yield the files of finished windows (default: all), read from the disk."""
-        for _, entry in self._entries(self._places if windows is None else windows):
+        """Yield the files of finished windows (default: all), read from the disk in the order of their names.
+
+        So the same run lists them in the same order, whatever befell it on the way.
+        """
+        names = sorted(self._places if windows is None else set(windows), key=_by_numbers)
+        for _, entry in self._entries(names):
             yield from (ChunkRecord(*record) for record in entry["chunks"])
 
     def check(self, *, content: bool = False) -> list[str]:
@@ -220,11 +224,12 @@ class Journal:
                 self._whole = line.endswith(b"\n")
 
     def _entries(self, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        places = sorted((self._places[window], window) for window in windows)
-        if not places:
+        names = list(windows)
+        if not names:
             return
         with open(self._path, "rb") as file:
-            for (begin, length), window in places:
+            for window in names:
+                begin, length = self._places[window]
                 file.seek(begin)
                 entry = _entry(file.read(length))
                 if entry is None:
@@ -232,6 +237,11 @@ class Journal:
                         f"{self._path} was changed during the run", "run the same command again"
                     )
                 yield window, entry
+
+
+def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """Return a key that sorts numbers in names by value: 0/9 comes before 0/10."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split("/")]
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

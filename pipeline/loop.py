@@ -62,6 +62,7 @@ def compute_windows(
         if not under_way:
             break
         outcome = executor.next(timeout=PATIENCE)
+        stop.tell()
         if outcome is None:
             continue
         window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
@@ -72,8 +73,7 @@ def compute_windows(
             failed = window, result
     if failed is not None:
         raise _as_error(*failed) from failed[1]
-    if stop.signal is not None:
-        raise stop.error()
+    stop.check()
 
 
 def _next(waiting: Iterator[Key], under_way: set[Key], executor: Executor, stop: Stop) -> Iterator[Key]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
@@ -104,7 +105,9 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Tell something once."""
-        print(text, file=self._stream, flush=True)
+        # A log that nobody reads any more, or that has no space, is no reason to stop.
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Begin."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.cluster import explain
 from pipeline.compute import Computation
 from pipeline.config import RunConfig
 from pipeline.describe import plan_dict
@@ -20,7 +21,7 @@ from pipeline.journal import Journal, begin, changes, fingerprint, touched, vers
 from pipeline.paths import is_url
 from pipeline.peak import PeakMemory
 from pipeline.progress import Progress, Silent
-from pipeline.stopping import stoppable
+from pipeline.stopping import Stop, stoppable
 from pipeline.summary import Summary
 from pipeline.write import (
     DamagedChunksError,
@@ -76,11 +77,15 @@ def run(
         The data holds a NaN, or a value that the output cannot hold.
     """
     began = time.monotonic()
-    job = prepare(config, sets=sets, input=input, output=output)
-    try:
-        return _Run(job, overwrite, progress or Silent(), began).go()
-    except PipelineError as error:
-        raise job.config.locate(error) from error.__cause__
+    told = progress or Silent()
+    with stoppable(told.say) as stop:
+        job = prepare(config, sets=sets, input=input, output=output)
+        try:
+            return _Run(job, overwrite, told, stop, began).go()
+        except MemoryError as error:
+            raise explain(error) from error
+        except PipelineError as error:
+            raise job.config.locate(error) from error.__cause__
 
 
 def save(
@@ -117,8 +122,10 @@ def save(
         The request is wrong; nothing was started.
     """
     began = time.monotonic()
-    job = prepare_save(image, os.fspath(path), output)
-    return _Run(job, overwrite, progress or Silent(), began).go()
+    told = progress or Silent()
+    with stoppable(told.say) as stop:
+        job = prepare_save(image, os.fspath(path), output)
+        return _Run(job, overwrite, told, stop, began).go()
 
 
 @dataclass
@@ -128,6 +135,7 @@ class _Run:
     job: Job
     overwrite: bool
     progress: Progress
+    stop: Stop
     began: float
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -142,16 +150,16 @@ class _Run:
             return self._already(layout)
         check_target(layout.path, overwrite=self.overwrite or now == "sealed")
         with ExitStack() as stack:
-            stop = stack.enter_context(stoppable())
             peak = stack.enter_context(PeakMemory())
             cut = {"window": dict(self.job.plan.tiling.window)}
             journal = stack.enter_context(begin(layout, inputs, lambda: cut, overwrite=self.overwrite))
-            done = Computation(self.job, layout, journal, self.progress, stop)
+            done = Computation(self.job, layout, journal, self.progress, self.stop)
             if journal.state == "unfinished":
                 with _leaving_nothing(layout, journal):
                     self._look_at_what_is_done(layout, journal, inputs)
                     done.run()
                     self._refuse_changed(inputs)
+            self.stop.working = True  # the commit is short, and better ends
             summary = self._summary(layout, journal, done, peak)
             if journal.state == "unfinished":
                 self._refuse_clipped(summary)

@@ -1,0 +1,141 @@
+"""Runs of bgone in processes of their own, for tests: started quickly, harmed at chosen points, looked at."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from pipeline.write import verify
+
+HERE = Path(__file__).parent
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""A folder in memory, where there is one: what runs here need not reach a disk."""
+
+
+@dataclass
+class Ended:
+    """How a process ended: its exit code (minus the signal that ended it), and what it printed."""
+
+    code: int
+    out: str
+    err: str
+    notes: Path
+
+
+@dataclass
+class Zygote:
+    """The process that forks the others."""
+
+    process: subprocess.Popen
+    folder: Path
+    notes: dict[int, Path] = field(default_factory=dict)
+
+    def start(self, *arguments, **request):
+        """Start `bgone` with arguments, and return the process's number."""
+        notes = Path(request.pop("notes", self.folder / uuid.uuid4().hex))
+        notes.mkdir(exist_ok=True)
+        notes.chmod(0o777)
+        texts = [str(argument) for argument in arguments]
+        pid = self._ask({"do": "start", "arguments": texts, "notes": str(notes), **request})
+        self.notes[pid] = notes
+        return pid
+
+    def wait(self, pid):
+        """Wait for a process to end."""
+        code, notes = self._ask({"do": "wait", "pid": pid}), self.notes.pop(pid)
+        return Ended(code, (notes / "stdout").read_text(), (notes / "stderr").read_text(), notes)
+
+    def run(self, *arguments, **request):
+        """Start it and wait for its end."""
+        return self.wait(self.start(*arguments, **request))
+
+    def _ask(self, request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, "the zygote has died"
+        return json.loads(answer)
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """Something that starts runs."""
+    command = [sys.executable, str(HERE / "zygote.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Zygote(process, tmp_path_factory.mktemp("notes"))
+        process.stdin.close()
+
+
+def reached(notes, count=1):
+    """Wait until processes hold at a point, and return their numbers."""
+    end = time.monotonic() + 120
+    path = notes / "reached"
+    while not path.exists() or len(path.read_text().split()) < count:
+        assert time.monotonic() < end, "nothing got there"
+        time.sleep(0.01)
+    return [int(line) for line in path.read_text().split()]
+
+
+def go(notes):
+    """Let them go on."""
+    (notes / "go").touch()
+
+
+FRAMES = (4, 40, 48)
+
+
+def movie(folder, frames=FRAMES, name="movie.tif", seed=3):
+    """Write a small time-lapse, and return its path."""
+    pixels = np.random.default_rng(seed).integers(100, 60000, frames, np.uint16)
+    pixels[frames[0] // 2] = 777  # flat: nothing of it is left, and no file is written
+    tifffile.imwrite(folder / name, pixels, imagej=True, metadata={"axes": "TYX"})
+    return folder / name
+
+
+CONFIG = """\
+input: {path: movie.tif}
+steps:
+  - white_tophat: {radius: 3}
+output:
+  path: out.ome.zarr
+  chunks: {t: 1, y: 24, x: 48}
+compute:
+  cluster: threads
+  workers: 1
+  window: {t: 1}
+"""
+
+
+def config(folder, text=CONFIG, name="run.yaml", **changes):
+    """Write a config, with some of its text replaced, and return its path."""
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def files_of(output):
+    """Return what decides an output, file by file: all but the provenance, which tells times."""
+    found = {}
+    for path in sorted(Path(output).rglob("*")):
+        name = path.relative_to(output).as_posix()
+        if path.is_file() and name not in ("bgone/zarr.json", "bgone/.zattrs"):
+            found[name] = path.read_bytes()
+    return found
+
+
+def assert_same(output, expected):
+    """Require that two outputs hold the same, down to the last byte, and are whole."""
+    found, wanted = files_of(output), files_of(expected)
+    assert sorted(found) == sorted(wanted)
+    assert [name for name in found if found[name] != wanted[name]] == []
+    assert list(verify(str(output))) == []

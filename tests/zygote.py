@@ -1,0 +1,105 @@
+"""Starts runs for tests: each a process of its own, forked from this one, which has imported everything.
+
+A process of Python takes seconds to start; one of these takes some hundredths. Nothing here starts a
+thread, so forking is safe. Reads one request a line, answers with one line, both JSON.
+"""
+
+import json
+import os
+import resource
+import sys
+import traceback
+
+import dask.array
+import distributed
+import numpy as np
+import tifffile
+import yaozarrs.v04
+import yaozarrs.v05
+import zarr
+from harm import hook_of
+
+import pipeline
+from pipeline import cli, compute, runner
+from pipeline.kernels import cast, halve
+from pipeline.write import durable, work
+
+LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
+"""Imported late otherwise, and then by each process anew."""
+
+
+def warm_up():
+    """Compile, or load, the filters that most tests use."""
+    pipeline.WhiteTophat(radius=3)(np.zeros((2, 16, 16), np.uint16), axes="tyx")
+    halve.halve(np.zeros((1, 4, 4), np.uint16))
+
+
+def start(request):
+    """Start a process for a request, and return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        settle(request)
+        code = cli.main(request["arguments"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def settle(request):
+    """Make this process what the request asks for."""
+    os.setpgid(0, 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(f"{request['notes']}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(descriptor, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(request.get("cwd", request["notes"]))
+    os.environ.update(request.get("environ", {}))
+    for name, limit in request.get("limits", {}).items():
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    if "versions" in request:
+        known = work.versions()
+        runner.versions = lambda: {**known, **request["versions"]}
+    if request.get("harm"):
+        durable.hook = hook_of(request["harm"], request["notes"])
+    if request.get("points"):
+        count_points(request["points"])
+    if "user" in request:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+
+
+def count_points(path):
+    """Write down, at each point where a disk changes, which one it is."""
+    inner = durable.hook or (lambda what, path: None)
+    number = 0
+
+    def hook(what, where):
+        nonlocal number
+        with open(path, "w") as file:
+            file.write(f"{number} {what} {where}")
+        number += 1
+        inner(what, where)
+
+    durable.hook = hook
+
+
+def main():
+    warm_up()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            answer = start(request)
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
