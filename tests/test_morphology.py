@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.kernels import box, flat, morphology
+from pipeline.kernels import box, flat, morphology, sweep
 from pipeline.kernels.dtypes import SUPPORTED, signed_dtype, unsigned_dtype
 from pipeline.kernels.footprint import Footprint
 
@@ -232,6 +232,18 @@ def test_blockwise_equals_whole_where_the_halo_is_twice_the_reach(kind, radii):
                 np.testing.assert_array_equal(part, whole[own])
             wrong += int(short and not np.array_equal(part, whole[own]))
     assert kind == "disk" or wrong, "a halo of one pixel less should not do for a box"
+
+
+def test_every_image_of_a_dtype_is_served_by_the_kernels_that_a_small_one_compiled():
+    kernels = (sweep.sweep, box._along_rows, box._along_columns)
+    whole = np.zeros((2, 3, 9, 11), np.uint16)
+    for image in (whole, whole.T, whole[::-1, :, ::2], np.broadcast_to(np.uint16(3), whole.shape)):
+        for radii in ((1, 1.5, 2, 3), (0, 0, 2, 2), (1, 1, 0, 0), (0, 2, 0, 0), (0, 0, 0, 5), (0, 1, 2, 0)):
+            for kind in ("disk", "box"):
+                for operation in OPERATIONS[:-1]:
+                    compute(operation, image, Footprint(kind, radii), None)
+    for kernel in kernels:
+        assert len([s for s in kernel.signatures if s[0].dtype.name == "uint16"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: i
         blocks=blocks[1:],
         left=base - widths,
         right=base + widths + 1 - run[level],
-        leads=leads.astype(np.int64),
+        leads=np.ascontiguousarray(leads, dtype=np.int64),
         reach=np.array([(len(table) - ROWS) // 2 for table in tables], dtype=np.int64),
         start=np.cumsum([0, *map(len, tables)], dtype=np.int64)[:-1],
         table=np.concatenate(tables),
