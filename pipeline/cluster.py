@@ -216,7 +216,7 @@ def _client(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
                     n_workers=resources.workers,
                     threads_per_worker=1,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     host="127.0.0.1",
                     silence_logs=50,
                 )
