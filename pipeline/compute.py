@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -106,8 +107,14 @@ class Computation:
         spec = self.job.plan.image
         shape = tuple(min(size, 8) for size in spec.shape)
         block = np.zeros(shape, spec.dtype)
-        for step in self.job.plan.steps:
-            block = apply_step(step, block, spec.axes, (0,) * block.ndim)
+        # Told only where it takes long: from the second run on the cache has them.
+        notice = threading.Timer(1.0, self.progress.say, ["compiling the kernels, once on this machine"])
+        notice.start()
+        try:
+            for step in self.job.plan.steps:
+                block = apply_step(step, block, spec.axes, (0,) * block.ndim)
+        finally:
+            notice.cancel()
 
     def _all(self, executor: Executor, windows: Windows, before: Iterable[str]) -> None:
         self._windows(executor, windows)

@@ -30,7 +30,7 @@ class Problem:
         text = ": ".join(part for part in (where, self.field, self.what) if part)
         if self.column:
             text += f" (column {self.column})"
-        return f"{text}; {self.mend}" if self.mend else text
+        return (f"{text}; {self.mend}" if self.mend else text).replace("\n", " ")
 
 
 class PipelineError(Exception):

@@ -186,7 +186,7 @@ def _channels(omero: object, count: int) -> tuple[Channel, ...]:
 def _extras(group: zarr.Group, levels: set[str]) -> tuple[str, ...]:
     found = []
     for name, node in children(group):
-        if name in levels:
+        if name in levels or name == "bgone":  # bgone's own notes on how the image was made
             continue
         inside = ome_attributes(node)[0].get(name, []) if isinstance(node, zarr.Group) else []
         names = [str(item) for item in inside] if isinstance(inside, list) else []
