@@ -22,8 +22,9 @@ def total(values):
 
 
 @pytest.fixture
-def load(tmp_path):
-    """Import the kernel above afresh, from a folder of its own."""
+def load(tmp_path, monkeypatch):
+    """Import the kernel above afresh, from a folder of its own, whatever NUMBA_CACHE_DIR says."""
+    monkeypatch.setattr(module._Impl, "_locator_classes", [module.InTreeCacheLocator])
     path = tmp_path / "kernel_under_test.py"
     path.write_text(SOURCE)
 
