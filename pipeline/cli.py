@@ -209,6 +209,55 @@ def sweep_command(
     click.echo(sweep(config, sets, picture, input=input_path, t=t, c=c, z=z, crop=crop))
 
 
+@main_group.command("init")
+@click.argument("path", metavar="INPUT")
+@click.option("-o", "config", metavar="CONFIG", help="Where it goes; printed without.")
+@click.option("--axes", help="The axes of a stack that does not say them.")
+@click.option("--series", type=int, help="Which image of a file with several.")
+@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@click.option("--overwrite", is_flag=True, help="Replace a config that is there.")
+@DEBUG
+def init_command(
+    path: str, config: str | None, axes: str | None, series: int | None, level: int, overwrite: bool,
+    debug: bool,
+) -> None:  # fmt: skip
+    """Write a commented config for INPUT: axes, scale and channels filled in from the data."""
+    from pipeline.starter import starter, write_new
+
+    text = starter(path, axes=axes, series=series, level=level)
+    if config is None:
+        click.echo(text, nl=False)
+    else:
+        write_new(config, text, overwrite)
+        click.echo(f"wrote {config}")
+
+
+@main_group.command("suggest")
+@click.argument("path", metavar="INPUT")
+@click.option(
+    "-o", "config", metavar="CONFIG", help="The config that is written: NAME.suggested.yaml if not said."
+)
+@click.option("--plot", metavar="PICTURE", help="The plot; beside the config if not said.")
+@click.option("--features", type=click.Choice(["bright", "dark"]), help="Instead of what stands out.")
+@click.option("--axes", help="The axes of a stack that does not say them.")
+@click.option("--series", type=int, help="Which image of a file with several.")
+@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@click.option("--overwrite", is_flag=True, help="Replace a config that is there.")
+@DEBUG
+def suggest_command(
+    path: str, config: str | None, plot: str | None, features: Any, axes: str | None, series: int | None,
+    level: int, overwrite: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Find out what radius and sigmas fit INPUT: a range for each channel, a config and a plot."""
+    from pipeline.suggest import suggest
+
+    said = suggest(
+        path, config=config, plot=plot, axes=axes, series=series, level=level, features=features,
+        overwrite=overwrite,
+    )  # fmt: skip
+    click.echo(said)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 

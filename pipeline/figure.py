@@ -179,7 +179,7 @@ def scale_bar(ax: Axes, shape: tuple[int, int], spec: ImageSpec) -> None:
         path_effects=[patheffects.withStroke(linewidth=4.2, foreground="black")],
     )  # fmt: skip
     ax.annotate(
-        words, (right - px / 2, bottom), (0, 4), textcoords="offset points", ha="center", va="bottom",
+        words, (right, bottom), (0, 4), textcoords="offset points", ha="right", va="bottom",
         color="white", fontsize=8, fontweight="bold", path_effects=edge,
     )  # fmt: skip
     ax.set_xlim(-0.5, shape[1] - 0.5)

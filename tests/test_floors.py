@@ -14,7 +14,8 @@ FLOORS = (
     "plan blocks budget refit",
     "graph store describe",
     "job journal cluster runner compute levels loop peak progress stopping summary",
-    "preview crop figure measure sheet contact sweep suggest starter report sample embryo catalogue cli __main__",
+    "preview crop figure measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
+    "report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
