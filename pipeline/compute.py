@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -29,8 +30,25 @@ from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files,
 REPAIRS = 3
 """How often one start computes files again that were damaged on the disk."""
 
-Part = tuple[int, int]
-"""A window's number, and which of its parts."""
+
+class Part(NamedTuple):
+    """A window's number, and which of its parts."""
+
+    window: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"window {self.window}"
+
+
+class Group(NamedTuple):
+    """A level's number, and which of its groups of regions."""
+
+    level: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"group {self.number} of level {self.level}"
 
 
 @dataclass
@@ -137,7 +155,7 @@ class Computation:
         )
 
         def tasks(part: Part) -> da.Array:
-            cuts = windows.parts(part[0])[part[1]]
+            cuts = windows.parts(part.window)[part.number]
             return window_tasks(self._pixels(cuts), store, cuts)
 
         def finished(part: Part, result: np.ndarray) -> None:
@@ -151,7 +169,7 @@ class Computation:
             self.bytes_in += nbytes
             self.progress.advance(nbytes)
 
-        every = ((window, number) for window in todo for number in range(len(windows.parts(window))))
+        every = (Part(window, number) for window in todo for number in range(len(windows.parts(window))))
         try:
             compute_windows(executor, every, tasks, finished, self.stop)
         finally:
@@ -165,13 +183,14 @@ class Computation:
 
     def _level(self, executor: Executor, levels: Levels, level: int) -> None:
         done = self.journal.done
-        todo = (group for group in range(levels.groups(level)) if f"{level}/{group}" not in done)
+        groups = (Group(level, number) for number in range(levels.groups(level)))
+        todo = (group for group in groups if f"{level}/{group.number}" not in done)
 
-        def tasks(group: int) -> da.Array:
-            return levels.tasks(self.journal, level, group)
+        def tasks(group: Group) -> da.Array:
+            return levels.tasks(self.journal, level, group.number)
 
-        def finished(group: int, result: np.ndarray) -> None:
-            self._record(f"{level}/{group}", result)
+        def finished(group: Group, result: np.ndarray) -> None:
+            self._record(f"{level}/{group.number}", result)
 
         compute_windows(executor, todo, tasks, finished, self.stop)
 

@@ -89,6 +89,6 @@ def _as_error(window: Hashable, error: BaseException) -> BaseException:
     if isinstance(known, PipelineError | DamagedChunksError) or not isinstance(error, Exception):
         return known
     return StoppedError(
-        f"window {window} failed: {type(error).__name__}: {error}",
+        f"{window} failed: {type(error).__name__}: {error}",
         "see it whole with --debug; the same command goes on with what is done",
     )

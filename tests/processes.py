@@ -3,19 +3,16 @@
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tifffile
 
 from pipeline.write import verify
 
-HERE = Path(__file__).parent
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """A folder in memory, where there is one: what runs here need not reach a disk."""
 
@@ -65,21 +62,12 @@ class Zygote:
         return json.loads(answer)
 
 
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory):
-    """Something that starts runs."""
-    command = [sys.executable, str(HERE / "zygote.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Zygote(process, tmp_path_factory.mktemp("notes"))
-        process.stdin.close()
-
-
 def reached(notes, count=1):
     """Wait until processes hold at a point, and return their numbers."""
     end = time.monotonic() + 120
     path = notes / "reached"
     while not path.exists() or len(path.read_text().split()) < count:
-        assert time.monotonic() < end, "nothing got there"
+        assert time.monotonic() < end, (notes / "stderr").read_text()
         time.sleep(0.01)
     return [int(line) for line in path.read_text().split()]
 

@@ -4,6 +4,8 @@ A process of Python takes seconds to start; one of these takes some hundredths. 
 thread, so forking is safe. Reads one request a line, answers with one line, both JSON.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import resource
@@ -27,9 +29,15 @@ from pipeline.write import durable, work
 LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
 """Imported late otherwise, and then by each process anew."""
 
+LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "zarrs")
+"""What else is imported on the way; an ordinary user may not be able to read it where this runs as root."""
+
 
 def warm_up():
     """Compile, or load, the filters that most tests use."""
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     pipeline.WhiteTophat(radius=3)(np.zeros((2, 16, 16), np.uint16), axes="tyx")
     halve.halve(np.zeros((1, 4, 4), np.uint16))
 
@@ -62,6 +70,9 @@ def settle(request):
     os.environ.update(request.get("environ", {}))
     for name, limit in request.get("limits", {}).items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
+    for name, value in request.get("patch", {}).items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
     if "versions" in request:
         known = work.versions()
         runner.versions = lambda: {**known, **request["versions"]}
