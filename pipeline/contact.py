@@ -89,7 +89,7 @@ def common_limits(images: list[NDArray]) -> tuple[float, float]:
 def _draw_head(page: Page, sheet: Sheet) -> None:
     inner = page.width - 2 * _MARGIN
     name = sheet.source.path.rstrip("/").rpartition("/")[2]
-    page.text(_MARGIN, 0.22, fitted(name, inner, 13, 1), 13, fontweight="bold")
+    page.text(_MARGIN, 0.22, fitted(name, inner, 13, 1, bold=True), 13, fontweight="bold")
     extent = f"shown: {sheet.view.extent()}" if sheet.view.cropped else "shown: the whole plane"
     words = f"{image_text(sheet.view.spec)}. {extent}"
     page.text(_MARGIN, 0.52, fitted(words, inner, 9, 1), 9, color=SOFT)

@@ -228,10 +228,11 @@ def span_of(values: NDArray, bounds: tuple[float, float]) -> tuple[float, float]
 def number(value: float) -> str:
     """Return a pixel value for a reader.
 
-    >>> number(1234.0), number(0.01234), number(-3.46), number(1234567)
+    >>> number(1234.5), number(0.01234), number(-3.46), number(1234567)
     ('1234', '0.0123', '-3.46', '1.23e+06')
     """
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.3g}"
+    whole = value == round(value) or abs(value) >= 100
+    return f"{value:.0f}" if whole and abs(value) < 1e6 else f"{value:.3g}"
 
 
 def share(part: float) -> str:
@@ -270,10 +271,11 @@ def _each(values: Mapping[str, str]) -> str:
     return " ".join(f"{axis} {value}" for axis, value in values.items())
 
 
-def fitted(text: str, width: float, size: float, lines: int = 2) -> str:
+def fitted(text: str, width: float, size: float, lines: int = 2, bold: bool = False) -> str:
     """Return text broken into lines that fit a width in inches at a size in points; the middle may go."""
-    # The mean width of a letter of DejaVu Sans is some 0.55 of its size.
-    letters = max(8, int(width * 72 / (0.55 * size)))
+    # The mean width of a letter of DejaVu Sans, as a share of its size.
+    letter = 0.7 if bold else 0.58
+    letters = max(8, int(width * 72 / (letter * size)))
     if len(text) > letters * lines:
         half = (letters * lines - 3) // 2
         text = f"{text[:half].rstrip()} … {text[-half:].lstrip()}"

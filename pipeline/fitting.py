@@ -116,20 +116,24 @@ class Suggestion:
 
     def words(self, spec: ImageSpec) -> str:
         """Return what was found, for a reader."""
+        if self.size.clearness == 0:
+            return f"no {self.features} features found"
         real = in_units(spec, self.smallest, self.largest)
         return f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius{real}"
 
     def doubts(self) -> list[str]:
         """Return what speaks against it."""
         doubts = []
-        if not self.size.clear:
+        if self.size.clearness == 0:
+            doubts.append("nothing of any size stands out")
+        elif not self.size.clear:
             doubts.append(
                 f"no size stands out (its peak is {self.size.clearness:.1f} × the rest; 4 is clear)"
             )
         middles = [math.sqrt(size.low * size.high) for size in self.frames if size.clear]
         if middles and max(middles) > 1.5 * min(middles):
             doubts.append("the size changes over the time-lapse")
-        if self.size.low <= 1:
+        if self.size.clear and self.size.low <= 1:
             doubts.append("the features are hardly larger than a pixel")
         return doubts
 

@@ -21,7 +21,7 @@ def draw(source: Source, suggestions: list[Suggestion]) -> Page:
     row = max(height, 2.4) + 1.0
     page = Page(2 * _MARGIN + _IMAGE + _GAP + _PLOT, _HEAD + row * len(suggestions))
     name = source.path.rstrip("/").rpartition("/")[2]
-    page.text(_MARGIN, 0.22, fitted(name, page.width - 0.7, 13, 1), 13, fontweight="bold")
+    page.text(_MARGIN, 0.22, fitted(name, page.width - 0.7, 13, 1, bold=True), 13, fontweight="bold")
     page.text(_MARGIN, 0.5, f"by the {SOURCE}", 9, color=SOFT)
     for index, each in enumerate(suggestions):
         top = _HEAD + index * row
@@ -32,7 +32,7 @@ def draw(source: Source, suggestions: list[Suggestion]) -> Page:
         ax = page.axes(_MARGIN, top + 0.35, width, height)
         show(ax, each.example, limits(each.example), source.spec)
         scale_bar(ax, (each.example.shape[0], each.example.shape[1]), source.spec)
-        _draw_spectrum(page, each, (left, top + 0.35, page.width - _MARGIN - left, max(height, 2.4) - 0.15))
+        _draw_spectrum(page, each, (left, top + 0.55, page.width - _MARGIN - left, max(height, 2.4) - 0.35))
     return page
 
 
@@ -45,7 +45,7 @@ def _draw_spectrum(page: Page, each: Suggestion, box: tuple[float, float, float,
     top = max(float(spectrum.energy.max()), 1e-9)
     ax.axvspan(each.smallest, each.largest, color=FAINT, alpha=0.7, linewidth=0, label="the features")
     ax.stairs(spectrum.energy / top, edges, fill=True, color=BLUE, label="the image")
-    if spectrum.noise.any():
+    if spectrum.noise.max() > 0.01 * top:
         ax.stairs(spectrum.noise / top, edges, color=SOFT, linewidth=1.2, label="noise as strong as its own")
     radius = each.radius
     ax.axvspan(radius.low, radius.high, ymin=0.955, color=ORANGE, linewidth=0, label=f"{each.step} radius")
@@ -64,7 +64,10 @@ def _draw_spectrum(page: Page, each: Suggestion, box: tuple[float, float, float,
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     ax.spines["bottom"].set_color(FAINT)
-    ax.legend(fontsize=7.5, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.95))
+    ax.legend(
+        fontsize=7.5, frameon=False, loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=4, labelcolor=SOFT,
+        borderpad=0.1, handlelength=1.2, columnspacing=1.2,
+    )  # fmt: skip
     if each.doubts():
         page.text(
             box[0] + 0.08, box[1] + 0.1, fitted(f"in doubt: {each.doubts()[0]}", 3.2, 8, 3), 8, color=ORANGE

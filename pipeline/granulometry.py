@@ -194,7 +194,7 @@ def find_size(spectrum: Spectrum) -> Size:
     peaks = (ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0)
     best = sorted(np.flatnonzero(peaks), key=lambda peak: -energy[peak])
     if not best:
-        return Size(float(spectrum.radii[0]), float(spectrum.radii[-1]), 0.0)
+        return Size(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
     spans = [_span(energy, int(peak)) for peak in best]
     inside = [number for number, (_, last) in enumerate(spans) if last < len(energy) - 1]
     chosen = inside[0] if inside else 0

@@ -205,7 +205,7 @@ def draw(job: Job, rows: list[Row]) -> Page:
     row_height = _LABEL + _CAPTION + height + _HISTOGRAM + _FOOT
     page = Page(2 * _MARGIN + 3 * width + 2 * _GAP, _HEAD + row_height * len(rows))
     inner = page.width - 2 * _MARGIN
-    page.text(_MARGIN, 0.22, fitted(_title(job), inner, 13, 1), 13, fontweight="bold")
+    page.text(_MARGIN, 0.22, fitted(_title(job), inner, 13, 1, bold=True), 13, fontweight="bold")
     page.text(_MARGIN, 0.52, fitted(_subtitle(job, view), inner, 9, 2), 9, color=SOFT)
     for index, row in enumerate(rows):
         _draw_row(page, job, row, _HEAD + index * row_height, width, height)

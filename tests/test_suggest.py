@@ -168,6 +168,15 @@ def test_a_doubt_is_said_in_the_text_and_in_the_config(tmp_path):
     assert "in doubt: no size stands out" in (tmp_path / "noise.yaml").read_text(encoding="utf-8")
 
 
+def test_where_nothing_is_nothing_is_found_and_the_config_runs_all_the_same(tmp_path):
+    path = tmp_path / "dark.tif"
+    tifffile.imwrite(path, np.zeros((80, 90), np.uint16), imagej=True, metadata={"axes": "YX"})
+    said = suggest(str(path), config=str(tmp_path / "dark.yaml"))
+    assert "no bright features found" in said
+    assert "in doubt: nothing of any size stands out" in said
+    assert main(["run", str(tmp_path / "dark.yaml"), "--quiet"]) == 0
+
+
 def test_no_size_can_be_told_of_a_few_pixels(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 90), np.uint8), imagej=True, metadata={"axes": "YX"})
     with pytest.raises(RequestError, match="too few to tell a size"):
