@@ -9,6 +9,7 @@ import sys
 from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 import dask
@@ -197,6 +198,8 @@ def _interrupts_held_back() -> Iterator[None]:
     A terminal sends it to every process of the run. The driver lets what is under way end and
     records it; a worker that stopped by itself would lose that.
     """
+    # Started later, by the first process that is spawned, it would let them through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
