@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from pipeline.complaints import nearest, shown
 from pipeline.errors import RequestError
-from pipeline.step import collected
+from pipeline.lengths import collected
 
 CLUSTERS = ("auto", "local", "threads")
 PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from pipeline.axes import ORDER, check_axes
 from pipeline.complaints import nearest, shown
 from pipeline.errors import Problem, RequestError
-from pipeline.step import collected
+from pipeline.lengths import collected
 from pipeline.units import PX, Quantity, convertible
 
 DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float32", "float64")

@@ -11,11 +11,10 @@ of the whole image first, so it ends a stage of the plan.
 
 from __future__ import annotations
 
-import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,64 +22,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    PlainSerializer,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from pipeline.axes import ORDER
-from pipeline.errors import PipelineError, Problem, RequestError
+from pipeline.errors import PipelineError, RequestError
 from pipeline.image import Image, ImageSpec
 from pipeline.kernels.dtypes import SUPPORTED
-from pipeline.units import PX, Extent, Quantity, convertible, parse_extent, plain_extent
-
-_AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[-+]?[\d.eE+-]+\s*\S+\s*$"}]}
-
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def collected(check: Callable[[T], R]) -> Callable[[T], R]:
-    """Return a check whose PipelineError pydantic collects with the other mistakes of a model.
-
-    pydantic takes ValueErrors alone; the PipelineError is its cause, fields included.
-    """
-
-    @functools.wraps(check)
-    def checking(raw: T) -> R:
-        try:
-            return check(raw)
-        except PipelineError as error:
-            raise ValueError(str(error)) from error
-
-    return checking
-
-
-@collected
-def _parse(raw: object) -> Extent:
-    if not isinstance(raw, Mapping):
-        return parse_extent(raw)
-    found: dict[str, Quantity] = {}
-    problems: list[Problem] = []
-    for axis, value in raw.items():
-        try:
-            found[axis] = Quantity.parse(value)
-        except PipelineError as error:
-            problems.extend(error.under(str(axis)).problems)
-    if problems:
-        raise RequestError(problems)
-    return parse_extent(found)
-
-
-Length = Annotated[
-    Any,
-    BeforeValidator(_parse),
-    PlainSerializer(plain_extent),
-    WithJsonSchema({"anyOf": [*_AMOUNT["anyOf"], {"type": "object", "additionalProperties": _AMOUNT}]}),
-]
-"""The type of a field that is a radius, a size or a sigma; its value is an `Extent`."""
+from pipeline.lengths import check_lengths, collected
+from pipeline.units import Extent, Quantity
 
 REGISTRY: dict[str, type[Step]] = {}
 """Step by its name in YAML; filled by the classes themselves, never changed afterwards."""
@@ -158,7 +109,7 @@ class Step(BaseModel, ABC):
 
     @model_validator(mode="after")
     def _lengths_fit_along(self) -> Self:
-        collected(_check_lengths)(self)
+        collected(check_lengths)((self.along, self.lengths))
         return self
 
     # -- binding to an image ---------------------------------------------------------------
@@ -322,33 +273,6 @@ class Step(BaseModel, ABC):
                 f"a step takes an Image, a NumPy array or a Dask array, not {type(array).__name__}"
             )
         return _appliers[package](self, array, spec.axes, spec)
-
-
-def _check_lengths(step: Step) -> None:
-    """Refuse lengths for other axes than `along`, or with units of another kind."""
-    problems: list[Problem] = []
-    for name, extent in step.lengths.items():
-        each = extent if isinstance(extent, Mapping) else dict.fromkeys(step.along, extent)
-        if set(each) != set(step.along):
-            given = ", ".join(each)
-            problems.append(
-                Problem(
-                    f"is given for the axes {given} and the step works along {step.along!r}",
-                    "give one length for each axis of `along`", name,
-                )
-            )  # fmt: skip
-            continue
-        for axis, quantity in each.items():
-            wanted = "second" if axis == "t" else "meter"
-            if quantity.unit != PX and not convertible(quantity.unit, wanted):
-                kinds = "a length, and t is time" if axis == "t" else f"a time, and {axis} is a length"
-                field = f"{name}.{axis}" if isinstance(extent, Mapping) else name
-                problems.append(
-                    Problem(f"{quantity} is {kinds}", "give one for each axis, in its unit", field)
-                )
-                break
-    if problems:
-        raise RequestError(problems)
 
 
 def array_spec(

@@ -13,7 +13,8 @@ from pipeline.errors import Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels.dtypes import unsigned_dtype
 from pipeline.kernels.footprint import Footprint
-from pipeline.step import Length, Step, collected
+from pipeline.lengths import Length, collected
+from pipeline.step import Step
 from pipeline.units import PX, Extent, Quantity
 
 

@@ -14,7 +14,8 @@ from pipeline.errors import Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels import gaussian
 from pipeline.kernels.dtypes import float_dtype
-from pipeline.step import Step, collected
+from pipeline.lengths import collected
+from pipeline.step import Step
 from pipeline.units import PX, Extent, Quantity, convertible, ratio
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.

@@ -12,7 +12,7 @@ from pydantic import field_validator, model_validator
 from pipeline.errors import RequestError
 from pipeline.image import ImageSpec
 from pipeline.kernels import gaussian as kernel
-from pipeline.step import Length, collected
+from pipeline.lengths import Length, collected
 from pipeline.steps._linear import LinearStep, below, check_sigma
 from pipeline.units import Extent, Quantity
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from pydantic import field_validator
 
 from pipeline.kernels import gaussian as kernel
-from pipeline.step import Length
+from pipeline.lengths import Length
 from pipeline.steps._linear import LinearStep, check_sigma
 from pipeline.units import Extent
 

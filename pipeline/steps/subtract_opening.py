@@ -6,7 +6,7 @@ from pydantic import field_validator
 
 from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
-from pipeline.step import Length
+from pipeline.lengths import Length
 from pipeline.steps._flat import FlatStep, check_size
 from pipeline.units import Extent
 
