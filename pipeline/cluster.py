@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -211,6 +212,7 @@ def _interrupts_held_back() -> Iterator[None]:
 def _client(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any]:
     import distributed
 
+    _hush()
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with dask.config.set(_worker_settings()), _without_main():
         if resources.cluster == "local":
@@ -241,6 +243,12 @@ def _client(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
             client.close()
             if owner is not None:
                 owner.close()
+
+
+def _hush() -> None:
+    """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
+    for name in ("distributed", "distributed.client", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _worker_settings() -> dict[str, Any]:

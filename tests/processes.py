@@ -72,6 +72,14 @@ def reached(notes, count=1):
     return [int(line) for line in path.read_text().split()]
 
 
+def wait_until(condition):
+    """Wait until something is so."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def go(notes):
     """Let them go on."""
     (notes / "go").touch()

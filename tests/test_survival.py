@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import tifffile
-from processes import CONFIG, assert_same, config, files_of, go, movie, reached
+from processes import CONFIG, assert_same, config, files_of, go, movie, reached, wait_until
 
 TALL = (3, 520, 40)
 """Frames that have a pyramid of two levels."""
@@ -175,13 +174,6 @@ def test_a_second_ctrl_c_waits_for_nothing(zygote, folder, expected):
     assert "Traceback" not in stopped.err
     assert zygote.run("run", made).code == 0
     assert_finished(made, expected)
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # Two runs at once, and who holds the lock

@@ -12,6 +12,7 @@ import resource
 import sys
 import traceback
 
+import dask
 import dask.array
 import distributed
 import numpy as np
@@ -67,7 +68,9 @@ def settle(request):
         os.dup2(descriptor, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request.get("cwd", request["notes"]))
-    os.environ.update(request.get("environ", {}))
+    if request.get("environ"):
+        os.environ.update(request["environ"])
+        dask.config.refresh()
     for name, limit in request.get("limits", {}).items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
     for name, value in request.get("patch", {}).items():

@@ -1,0 +1,238 @@
+"""Worker processes, their scheduler and the terminal: whatever befalls them, the same command finishes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from processes import assert_same, config, go, movie, reached, wait_until
+
+HERE = Path(__file__).parent
+CONFIG = """\
+input: {path: movie.tif}
+steps:
+  - white_tophat: {radius: 3}
+output:
+  path: out.ome.zarr
+  chunks: {t: 1, y: 24, x: 48}
+compute:
+  cluster: local
+  workers: 2
+  window: {t: 2}
+"""
+FRAMES = (8, 40, 48)
+
+
+def set_up(folder, name="here", text=CONFIG):
+    place = folder / name
+    place.mkdir()
+    movie(place, FRAMES)
+    return config(place, text)
+
+
+@pytest.fixture(scope="module")
+def expected(kept_folder, zygote):
+    """The output of a run that nothing stopped, on threads."""
+    made = set_up(kept_folder, "on threads")
+    ended = zygote.run("run", made, "--set", "compute.cluster=threads")
+    assert ended.code == 0, ended.err
+    return made.parent / "out.ome.zarr"
+
+
+def environ_of(notes, *harm):
+    """Return the environment in which workers meet with harm."""
+    return {
+        "BGONE_TEST_WORKERS": json.dumps({"harm": list(harm), "notes": str(notes)}),
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": str(HERE / "worker_harm.py"),
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+    }
+
+
+def finish(zygote, made, expected):
+    """Let the same command finish, on threads since that is quicker, and require what it should give."""
+    again = zygote.run("run", made, "--set", "compute.cluster=threads")
+    assert again.code == 0, again.err
+    assert_finished(made, expected)
+    return again
+
+
+def assert_finished(made, expected):
+    assert_same(made.parent / "out.ome.zarr", expected)
+    assert sorted(os.listdir(made.parent)) == ["movie.tif", "out.ome.zarr", "run.yaml"]
+    assert (made.parent / "movie.tif").read_bytes() == (expected.parent / "movie.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        [{"point": "before write", "nth": 1, "then": "kill", "times": 1}],
+        [{"point": "before write", "then": "kill", "times": 2}],
+        [{"point": "after write", "then": "segfault", "times": 1}],
+    ],
+    ids=["a worker killed", "all workers killed", "a segfault"],
+)
+def test_workers_that_die_are_replaced_and_the_run_goes_on(zygote, folder, expected, harm):
+    made = set_up(folder)
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", *harm))
+    assert ended.code == 0, ended.err
+    assert len(list((folder / "notes").glob("harmed.*"))) == harm[0]["times"]
+    assert "Traceback" not in ended.err
+    assert_finished(made, expected)
+
+
+def test_a_worker_out_of_memory_stops_the_run(zygote, folder, expected):
+    made = set_up(folder)
+    harm = {"point": "before write", "path": "/0/c/5", "then": "memory"}
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
+    assert ended.code == 3, ended.err
+    assert "a worker ran out of memory; set compute.memory or compute.workers lower" in ended.err
+    assert "Traceback" not in ended.err
+    finish(zygote, made, expected)
+
+
+def test_a_block_that_kills_every_worker_stops_the_run(zygote, folder, expected):
+    made = set_up(folder)
+    harm = {"point": "before write", "path": "/0/c/5", "then": "kill"}
+    environ = environ_of(folder / "notes", harm) | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ)
+    assert ended.code == 3, ended.err
+    assert "workers were lost" in ended.err
+    assert "Traceback" not in ended.err
+    finish(zygote, made, expected)
+
+
+def test_when_the_driver_is_killed_its_workers_end_too(zygote, folder, expected):
+    made = set_up(folder)
+    harm = {"point": "before write", "then": "hold"}
+    pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
+    workers = [psutil.Process(worker) for worker in reached(folder / "notes", 2)]
+    os.kill(pid, signal.SIGKILL)
+    assert zygote.wait(pid).code == -9
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
+    finish(zygote, made, expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_to_the_driver_keeps_what_workers_do(zygote, folder, expected, number, code):
+    made = set_up(folder)
+    harm = {"point": "before write", "then": "hold"}
+    pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
+    reached(folder / "notes", 2)
+    os.kill(pid, number)
+    wait_until(lambda: "stopping: what is under way" in (folder / "notes" / "stderr").read_text())
+    go(folder / "notes")
+    ended = zygote.wait(pid)
+    assert ended.code == code, ended.err
+    assert "Traceback" not in ended.err
+    again = finish(zygote, made, expected)
+    assert "2 of 4 windows to do" in again.err
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected, times):
+    made = set_up(folder)
+    notes = folder / "notes"
+    notes.mkdir()
+    environ = os.environ | environ_of(notes, {"point": "before write", "then": "hold"})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(made.parent)
+        os.execvpe(sys.executable, [sys.executable, "-m", "pipeline", "run", "run.yaml"], environ)
+    reached(notes, 2)
+    shown = b""
+    for _ in range(times):
+        os.write(terminal, b"\x03")
+        while b"stopping: what is under way" not in shown:
+            shown += os.read(terminal, 1000)
+    if times == 1:
+        go(notes)
+    shown += rest_of(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, shown.decode()
+    assert b"Traceback" not in shown
+    assert b"error: interrupted; the same command goes on from here" in shown
+    again = finish(zygote, made, expected)
+    assert f"{4 - 2 * (times == 1)} of 4 windows to do" in again.err
+
+
+def rest_of(terminal):
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 1000)
+        except OSError:  # Linux says so where the other end is closed
+            return shown
+        if not part:
+            return shown
+        shown += part
+
+
+@pytest.fixture
+def scheduler(folder):
+    """A scheduler and one worker, each a process of its own, and what the worker may meet with."""
+    notes = folder / "notes"
+    notes.mkdir()
+    started = []
+
+    def start(*harm):
+        file = folder / "scheduler.json"
+        command = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ]
+        started.append(launch([*command, "--no-dashboard", "--scheduler-file", file], notes))
+        (notes / "other").write_text(str(started[0].pid))
+        wait_until(file.exists)
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny"]
+        environ = os.environ | environ_of(notes, *harm)
+        started.append(
+            launch([*worker, "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"], notes, environ)
+        )
+        return file, *started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def launch(command, notes, environ=None):
+    with open(notes / "cluster.log", "a") as log:
+        texts = [str(part) for part in command]
+        return subprocess.Popen(texts, stdout=log, stderr=log, env=environ, cwd=notes)
+
+
+def test_a_scheduler_that_is_killed_stops_the_run(zygote, folder, expected, scheduler):
+    made = set_up(folder)
+    file, _, _ = scheduler({"point": "before write", "path": "/0/c/5", "then": "kill other"})
+    ended = zygote.run("run", made, "--set", f"compute.cluster={file}")
+    assert ended.code == 3, ended.err
+    assert "the same command goes on" in ended.err
+    assert "Traceback" not in ended.err
+    finish(zygote, made, expected)
+
+
+def test_a_straggler_of_a_killed_run_changes_nothing(zygote, folder, expected, scheduler):
+    made = set_up(folder)
+    file, _, _ = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
+    pid = zygote.start("run", made, "--set", f"compute.cluster={file}")
+    reached(folder / "notes")
+    os.kill(pid, signal.SIGKILL)
+    assert zygote.wait(pid).code == -9
+    before = len((folder / "notes" / "tasks").read_text().split())
+    again = zygote.run("run", made, "--set", "compute.cluster=threads")
+    assert again.code == 0, again.err
+    go(folder / "notes")
+    wait_until(lambda: len((folder / "notes" / "tasks").read_text().split()) > before)
+    assert_finished(made, expected)
