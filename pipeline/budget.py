@@ -17,7 +17,7 @@ from pipeline.image import ImageSpec
 from pipeline.machine import MIB
 from pipeline.step import Step, step_dtype
 
-DRIVER = 260 * MIB
+DRIVER = 280 * MIB
 """The process that was started, with everything imported and kernels compiled."""
 
 WORKER = 240 * MIB
