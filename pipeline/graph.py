@@ -88,7 +88,7 @@ def check_nan(block: NDArray, axes: str, origin: tuple[int, ...]) -> None:
         where = ", ".join(f"{axis} {first + at}" for axis, first, at in zip(axes, origin, place, strict=True))
         raise DataError(
             f"the input holds a NaN at {where} (block at {', '.join(map(str, origin))})",
-            "mend the data, or set input.nan: propagate", "input.nan",
+            "mend the data, or set input.nan: propagate; then begin anew with --overwrite", "input.nan",
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.step import Step, chain_dtype, chain_halo
 from pipeline.tiling import Tiling
-from pipeline.write.layout import Layout, make_layout
+from pipeline.write.layout import Layout, choose_chunks, make_layout
 
 SHORT = 8 * 2**30
 """Bytes of input under which starting worker processes costs more than they save."""
@@ -211,10 +211,13 @@ def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> 
     """
     said = config.output
     chunks = dict(said.chunks or {})
-    forced = {**(config.compute.window or {}), **(config.compute.block or {})}
-    for axis, px in forced.items():
-        if axis in output.axes and said.chunks is None and px < output.sizes[axis]:
-            chunks[axis] = px
+    usual = dict(zip(output.axes, choose_chunks(output, {}), strict=True))
+    shards = {axis: px for axis, px in (said.shards or {}).items() if px % usual.get(axis, px)}
+    # A forced block has the last word: it is whole files.
+    for forced in (shards, config.compute.window, config.compute.block):
+        for axis, px in (forced or {}).items():
+            if axis in output.axes and axis not in (said.chunks or {}) and px < output.sizes[axis]:
+                chunks[axis] = px
     return make_layout(
         output,
         said.path,

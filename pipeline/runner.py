@@ -267,7 +267,8 @@ class _Run:
         if most is not None and share > most:
             raise DataError(
                 f"{100 * share:.3g} % of the pixels were clipped and {100 * most:.3g} % are allowed",
-                "add an offset, take a wider dtype, or raise max_clipped", "output.max_clipped",
+                "add an offset, take a wider dtype, or raise max_clipped; then begin anew with --overwrite",
+                "output.max_clipped",
             )  # fmt: skip
 
     def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:

@@ -30,7 +30,8 @@ class InputConfig(Settings):
     select : mapping of str to text or list, optional
         By axis: a slice as text, counted from 0 and without its stop, or a list of indices or channel names.
     nan : {"refuse", "propagate"}
-        What NaN pixels mean.
+        What NaN pixels mean: the run stops at one, or each step does with it what it does. A
+        Gaussian spreads it; a minimum or maximum leaves it out, and the pixel itself stays NaN.
     level : int
         Which level of a pyramid, 0 being the full resolution.
     series : int, optional

@@ -333,6 +333,10 @@ def channel_indices(channels: tuple[str | int, ...], spec: ImageSpec) -> tuple[i
                 f"there is no channel {channel!r} (channels: {there})", "name one that is there", "channels"
             )
         indices.append(names.index(channel) if isinstance(channel, str) else channel)
+    if len(set(indices)) < len(indices):
+        raise RequestError(
+            "a channel is named twice, by its name and by its index", "name each once", "channels"
+        )
     return tuple(indices)
 
 

@@ -63,7 +63,8 @@ class StoreRegion:
         value = np.float64(block[place]) + self.offset
         return DataError(
             f"{value:g} at {where} is outside {dtype} ({clipped} such pixels in the block at {begin})",
-            "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
+            "say overflow: clip, add an offset, or take a wider dtype; then begin anew with --overwrite",
+            "output.overflow",
         )  # fmt: skip
 
 

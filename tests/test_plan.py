@@ -218,3 +218,19 @@ def test_channels_keep_their_names():
         "GFP",
         "RFP",
     )
+
+
+def test_axes_without_a_chunk_of_their_own_follow_the_block_and_the_shards():
+    small = spec(shape=(4, 50, 61))
+    found = plan(small, output={"chunks": {"y": 16, "x": 16}}, compute={"block": {"t": 1, "y": 16, "x": 16}})
+    assert found.layout.unit_sizes == {"t": 1, "y": 16, "x": 16}
+    found = plan(small, {"white_tophat": {"radius": 4}}, output={"shards": {"t": 2, "y": 32, "x": 32}})
+    assert found.layout.unit_sizes == {"t": 2, "y": 32, "x": 32}
+    found = plan(small, output={"chunks": {"y": 32, "x": 32}}, compute={"window": {"t": 1, "y": 96, "x": 64}})
+    assert found.tiling.window["t"] == 1
+
+
+def test_a_channel_named_twice_is_refused():
+    image = spec("cyx", (2, 64, 64), channels=(Channel("GFP"), Channel("RFP")))
+    with pytest.raises(RequestError, match="named twice"):
+        plan(image, {"white_tophat": {"radius": 3, "channels": [0, "GFP"]}})

@@ -43,8 +43,14 @@ def make_source(
     """
     kept = name_axes(opened, axes)
     spec = _scaled(_spec(opened, kept), scale or {})
+    before = spec.scale
     spec, picks = select(spec, wanted or {})
-    return Source(spec, opened.path, opened.store, tuple(at for _, at in kept), picks, opened.extras)
+    uneven = tuple(
+        f"the scale along {axis}: what is selected of it is not evenly spaced"
+        for axis in before
+        if axis not in spec.scale
+    )
+    return Source(spec, opened.path, opened.store, tuple(at for _, at in kept), picks, opened.extras + uneven)
 
 
 def name_axes(opened: Opened, axes: str | None) -> Kept:
