@@ -54,6 +54,7 @@ def compute_windows(
     waiting = iter(windows)
     under_way: set[Key] = set()
     failed: tuple[Key, BaseException] | None = None
+    trouble = ""
     while True:
         if failed is None:
             for window in _next(waiting, under_way, executor, stop):
@@ -64,6 +65,9 @@ def compute_windows(
         outcome = executor.next(timeout=PATIENCE)
         stop.tell()
         if outcome is None:
+            if executor.trouble != trouble:
+                trouble = executor.trouble
+                stop.say(trouble or "going on")
             continue
         window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
         under_way.discard(window)

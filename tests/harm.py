@@ -73,11 +73,11 @@ def happen(then, folder):
         raise AssertionError(then)
 
 
-def first(folder, times):
+def first(name, times):
     """Return whether this process is among the first to get here, and count it."""
     for number in range(times):
         try:
-            os.close(os.open(f"{folder}/harmed.{number}", os.O_CREAT | os.O_EXCL))
+            os.close(os.open(f"{name}.{number}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
         return True
@@ -97,11 +97,11 @@ def hook_of(rules, folder):
     counted = [itertools.count() for _ in rules]
 
     def hook(what, path):
-        for rule, count in zip(rules, counted, strict=True):
+        for index, (rule, count) in enumerate(zip(rules, counted, strict=True)):
             here = what.endswith(rule.get("point", "")) and rule.get("path", "") in path
             if not here or next(count) != rule.get("nth", 0):
                 continue
-            if first(folder, rule["times"]) if "times" in rule else True:
+            if "times" not in rule or first(f"{folder}/harmed.{index}", rule["times"]):
                 happen(rule["then"], folder)
 
     return hook

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -15,6 +16,10 @@ from pipeline.write import verify
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """A folder in memory, where there is one: what runs here need not reach a disk."""
+
+
+PATIENCE = 240
+"""Seconds after which a test that waits fails; no test needs them on any machine that is not stuck."""
 
 
 @dataclass
@@ -47,7 +52,12 @@ class Zygote:
 
     def wait(self, pid):
         """Wait for a process to end."""
-        code, notes = self._ask({"do": "wait", "pid": pid}), self.notes.pop(pid)
+        notes, end = self.notes.pop(pid), time.monotonic() + PATIENCE
+        while (code := self._ask({"do": "look", "pid": pid})) is None:
+            time.sleep(0.005)
+            if time.monotonic() > end:
+                os.killpg(pid, signal.SIGKILL)
+                raise AssertionError(f"it did not end: {(notes / 'stderr').read_text()}")
         return Ended(code, (notes / "stdout").read_text(), (notes / "stderr").read_text(), notes)
 
     def run(self, *arguments, **request):
@@ -64,7 +74,7 @@ class Zygote:
 
 def reached(notes, count=1):
     """Wait until processes hold at a point, and return their numbers."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     path = notes / "reached"
     while not path.exists() or len(path.read_text().split()) < count:
         assert time.monotonic() < end, (notes / "stderr").read_text()
@@ -74,7 +84,7 @@ def reached(notes, count=1):
 
 def wait_until(condition):
     """Wait until something is so."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -13,15 +13,15 @@ FLOORS = (
     "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
     "plan blocks budget refit",
     "graph store describe",
-    "job journal cluster runner compute levels loop peak progress stopping summary",
+    "job journal cluster connect runner compute levels loop peak progress stopping summary",
     "preview crop figure measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
     "report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "compute", "levels", "loop"},
-    "distributed": {"cluster"},
+    "dask": {"read", "write", "image", "graph", "cluster", "connect", "compute", "levels", "loop"},
+    "distributed": {"cluster", "connect"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},
 }

@@ -67,20 +67,19 @@ def assert_finished(made, expected):
     assert (made.parent / "movie.tif").read_bytes() == (expected.parent / "movie.tif").read_bytes()
 
 
+KILLED = {"point": "before write", "nth": 1, "then": "kill", "times": 1}
+SEGFAULT = {"point": "after write", "nth": 2, "then": "segfault", "times": 1}
+ALL_KILLED = {"point": "before write", "then": "kill", "times": 2}
+
+
 @pytest.mark.parametrize(
-    "harm",
-    [
-        [{"point": "before write", "nth": 1, "then": "kill", "times": 1}],
-        [{"point": "before write", "then": "kill", "times": 2}],
-        [{"point": "after write", "then": "segfault", "times": 1}],
-    ],
-    ids=["a worker killed", "all workers killed", "a segfault"],
+    "harm", [[KILLED, SEGFAULT], [ALL_KILLED]], ids=["one killed, one segfault", "all killed at once"]
 )
 def test_workers_that_die_are_replaced_and_the_run_goes_on(zygote, folder, expected, harm):
     made = set_up(folder)
     ended = zygote.run("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", *harm))
     assert ended.code == 0, ended.err
-    assert len(list((folder / "notes").glob("harmed.*"))) == harm[0]["times"]
+    assert len(list((folder / "notes").glob("harmed.*"))) == 2
     assert "Traceback" not in ended.err
     assert_finished(made, expected)
 
@@ -98,8 +97,8 @@ def test_a_worker_out_of_memory_stops_the_run(zygote, folder, expected):
 def test_a_block_that_kills_every_worker_stops_the_run(zygote, folder, expected):
     made = set_up(folder)
     harm = {"point": "before write", "path": "/0/c/5", "then": "kill"}
-    environ = environ_of(folder / "notes", harm) | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-    ended = zygote.run("run", made, notes=folder / "notes", environ=environ)
+    environ, patch = environ_of(folder / "notes", harm), {"pipeline.connect.ALLOWED_FAILURES": 1}
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ, patch=patch)
     assert ended.code == 3, ended.err
     assert "workers were lost" in ended.err
     assert "Traceback" not in ended.err
@@ -236,3 +235,21 @@ def test_a_straggler_of_a_killed_run_changes_nothing(zygote, folder, expected, s
     go(folder / "notes")
     wait_until(lambda: len((folder / "notes" / "tasks").read_text().split()) > before)
     assert_finished(made, expected)
+
+
+def test_a_cluster_that_loses_its_last_worker_is_waited_for(zygote, folder, expected, scheduler):
+    made = set_up(folder)
+    file, _, worker = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
+    patch = {"pipeline.cluster.ASK_SECONDS": 0}
+    pid = zygote.start(
+        "run", made, "--set", f"compute.cluster={file}", patch=patch, notes=folder / "notes" / "driver"
+    )
+    reached(folder / "notes")
+    worker.kill()
+    said = folder / "notes" / "driver" / "stderr"
+    wait_until(lambda: "the cluster has no worker: waiting for one" in said.read_text())
+    os.kill(pid, signal.SIGINT)
+    wait_until(lambda: "once more stops at once" in said.read_text())
+    os.kill(pid, signal.SIGINT)
+    assert zygote.wait(pid).code == 130
+    finish(zygote, made, expected)

@@ -111,7 +111,8 @@ def main():
         if request["do"] == "start":
             answer = start(request)
         else:
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
+            pid, status = os.waitpid(request["pid"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
         print(json.dumps(answer), flush=True)
 
 

@@ -1,0 +1,192 @@
+"""How a run comes to a Dask cluster: worker processes of its own, a scheduler's address, or SLURM jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import dask
+
+from pipeline.blocks import Resources
+from pipeline.errors import RequestError
+
+CONNECT_SECONDS = 10
+
+ALLOWED_FAILURES = 5
+"""Workers that may die over one block before it is what kills them, and the run stops."""
+
+
+@contextmanager
+def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any]:
+    """Start or reach a cluster, and leave it afterwards.
+
+    Parameters
+    ----------
+    resources : Resources
+        Workers, and where they are.
+    cluster : str or dict
+        The config's `compute.cluster`.
+
+    Yields
+    ------
+    distributed.Client
+        Connected.
+
+    Raises
+    ------
+    RequestError
+        The cluster cannot be reached.
+    """
+    import distributed
+
+    _hush()
+    # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
+    with dask.config.set(_worker_settings()), _without_main():
+        if resources.cluster == "local":
+            with _interrupts_held_back():
+                owner: Any = distributed.LocalCluster(
+                    n_workers=resources.workers,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address="127.0.0.1:0",
+                    host="127.0.0.1",
+                    silence_logs=50,
+                )
+            target: Any = owner
+        elif isinstance(cluster, dict):
+            owner = target = _slurm(cluster, resources)
+        else:
+            owner, target = None, _address(cluster)
+        try:
+            client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise RequestError(
+                f"no scheduler answers at {target} ({type(error).__name__})",
+                "start dask scheduler there, or correct the address", "compute.cluster",
+            ) from None  # fmt: skip
+        try:
+            yield client
+        finally:
+            client.close()
+            if owner is not None:
+                owner.close()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new worker processes from importing the script that called.
+
+    Processes are spawned, and each would first run that script again, down to the call that
+    starts them, unless the user knows to guard it. No task needs it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    try:
+        for name in hidden:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
+
+
+@contextmanager
+def _environ(**variables: str) -> Iterator[None]:
+    """Set variables of the environment for a moment."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from all threads and processes that are started here; this one gets it afterwards.
+
+    A terminal sends it to every process of the run. The driver lets what is under way end and
+    records it; a worker that stopped by itself would lose that.
+    """
+    # Started later, by the first process that is spawned, it would let them through again.
+    # A worker that is killed leaves a semaphore behind, which it clears away: no news for the user.
+    with _environ(PYTHONWARNINGS="ignore:resource_tracker:UserWarning"):
+        resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hush() -> None:
+    """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
+    for name in ("distributed", "distributed.client", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _worker_settings() -> dict[str, Any]:
+    return {
+        "distributed.worker.daemon": True,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        "distributed.comm.timeouts.connect": CONNECT_SECONDS,
+        "distributed.nanny.pre-spawn-environ": {
+            "OMP_NUM_THREADS": 1,
+            "MKL_NUM_THREADS": 1,
+            "OPENBLAS_NUM_THREADS": 1,
+        },
+    }
+
+
+def _address(cluster: str) -> str:
+    if "://" in cluster:
+        return cluster
+    if not os.path.isfile(cluster):
+        raise RequestError(
+            f"{cluster} is neither an address nor a scheduler file",
+            "say auto, local, threads, tcp://HOST:PORT, or the file that dask scheduler wrote",
+            "compute.cluster",
+        )  # fmt: skip
+    import json
+
+    with open(cluster) as file:
+        try:
+            return str(json.load(file)["address"])
+        except (ValueError, KeyError, TypeError):
+            raise RequestError(
+                f"{cluster} is not a scheduler file",
+                "give the file that dask scheduler wrote",
+                "compute.cluster",
+            ) from None
+
+
+def _slurm(cluster: dict[str, Any], resources: Resources) -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise RequestError(
+            "a slurm cluster needs dask-jobqueue", "pip install 'bgone[slurm]'", "compute.cluster"
+        ) from None
+    keywords = dict(cluster["slurm"] or {})
+    jobs = keywords.pop("jobs", None)
+    try:
+        owner = SLURMCluster(**keywords)
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"dask-jobqueue refuses the keywords: {error}", "see its SLURMCluster", "compute.cluster.slurm"
+        ) from None
+    if jobs is not None:
+        owner.scale(jobs=int(jobs))
+    else:
+        owner.adapt(minimum=1, maximum=max(1, resources.workers))
+    return owner
