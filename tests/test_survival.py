@@ -409,7 +409,8 @@ def test_a_flipped_chunk_without_a_pyramid_is_computed_again(zygote, folder):
     flip(first_file(half_done(zygote, made) / "image", 0))
     again = zygote.run("run", made)
     assert again.code == 0, again.err
-    assert "1 damaged files" in again.err
+    # Which window was journalled last, and so is read at once, is the workers' affair.
+    assert "1 damaged files" in again.err or "1 windows are damaged" in again.err
     assert_finished(made, whole.parent / "out.ome.zarr")
 
 

@@ -12,6 +12,10 @@ import psutil
 import pytest
 from processes import assert_same, config, go, movie, reached, wait_until
 
+# Many processes that start and die: on a busy machine that takes longer than a suite should.
+pytestmark = pytest.mark.slow
+
+
 HERE = Path(__file__).parent
 CONFIG = """\
 input: {path: movie.tif}
