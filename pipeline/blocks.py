@@ -65,7 +65,7 @@ class Work:
         task = task_bytes(self.steps, self.image, self.output, block, self.halo)
         blocks = math.prod(-(-size // block[axis]) for axis, size in self.image.sizes.items())
         tasks = min(resources.workers, blocks)
-        return Memory(base_bytes(resources.workers, resources.processes), task, tasks, 0)
+        return Memory(base_bytes(resources.workers, resources.processes, len(self.steps)), task, tasks, 0)
 
     def least(self, axis: str) -> int:
         """Return the smallest block along an axis that is whole units and holds a neighbour's halo."""

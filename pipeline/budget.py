@@ -17,11 +17,17 @@ from pipeline.image import ImageSpec
 from pipeline.machine import MIB
 from pipeline.step import Step, step_dtype
 
-DRIVER = 280 * MIB
-"""The process that was started, with everything imported and kernels compiled."""
+DRIVER = 275 * MIB
+"""The process that was started, with everything imported: 240 measured, and some for other machines."""
 
-WORKER = 240 * MIB
-"""Each worker process beside it, likewise."""
+COMPILED = 35 * MIB
+"""What compiling the kernels of a step leaves in that process, where no cache has them: 30 to 48 measured."""
+
+COMPILED_MORE = 12 * MIB
+"""The same for steps after the second: kernels share most of it."""
+
+WORKER = 145 * MIB
+"""Each worker process beside it, without the libraries that it shares with the first: 135 measured."""
 
 IN_FLIGHT = 2
 """Windows under way at a time: while one ends, the next keeps the workers busy."""
@@ -54,9 +60,10 @@ class Memory:
         return self.base + self.tasks * self.task + self.shared
 
 
-def base_bytes(workers: int, processes: bool) -> int:
+def base_bytes(workers: int, processes: bool, steps: int) -> int:
     """Return what the processes of a run on this machine take before the first pixel."""
-    return DRIVER + (WORKER * workers if processes else 0)
+    compiled = COMPILED * min(steps, 2) + COMPILED_MORE * max(0, steps - 2)
+    return DRIVER + compiled + (WORKER * workers if processes else 0)
 
 
 def padded(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -91,21 +98,17 @@ def task_bytes(
 ) -> int:
     """Return what one block takes on its way from file to file.
 
-    While it is read, the largest stored chunk that it touches stands beside it decoded and encoded; while
-    it is written, its kept part does, in the output's dtype, and one encoded chunk.
+    While it is read, a stored chunk stands beside it, encoded and decoded. While it is filtered, it is held
+    to the end. While it is written it has gone: what the chain gave is there, a copy of what is kept of it
+    where the dtype changes or a halo is trimmed, and one file in the making.
     """
     shape = padded(block, halo, image.sizes)
-    chunk = 2 * math.prod(image.chunks) * image.dtype.itemsize
-    reading = math.prod(shape) * image.dtype.itemsize + chunk
+    pixels, item = math.prod(shape), chain_item(steps, image.dtype)
+    reading = pixels * image.dtype.itemsize + 2 * math.prod(image.chunks) * image.dtype.itemsize
     filtering = chain_bytes(steps, shape, image.dtype, image.axes)
-    last = math.prod(shape) * chain_item(steps, image.dtype)
-    kept = math.prod(block.values()) * output.dtype.itemsize
-    writing = (
-        math.prod(shape) * image.dtype.itemsize
-        + last
-        + 2 * kept
-        + math.prod(output.chunks) * output.dtype.itemsize
-    )
+    kept = math.prod(block.values())
+    copied = kept if kept < pixels or item != output.dtype.itemsize else 0
+    writing = pixels * item + (copied + 2 * math.prod(output.chunks)) * output.dtype.itemsize
     return max(reading, filtering, writing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,23 +73,59 @@ def _slurm_memory() -> Iterable[int]:
 def tree_memory() -> int:
     """Return the bytes of memory that this process and its descendants hold now.
 
-    Pages shared between the processes are counted once where the system says so (PSS).
+    What each has for itself, and the libraries once, which all of them map from the same files.
     """
-    total = 0
-    own = psutil.Process()
-    for process in (own, *own.children(recursive=True)):
-        try:
-            total += _pss(process.pid) or process.memory_info().rss
-        except psutil.Error:
-            continue  # it ended in between
-    return total
+    own, shared = 0, 0
+    for pid in _tree(os.getpid()):
+        found = _held(pid)
+        own += found[0]
+        shared = max(shared, found[1])
+    return own + shared
 
 
-def _pss(pid: int) -> int | None:
+def process_peak() -> int:
+    """Return the most bytes that this process has held since `forget_peak`, or 0 where it is not known."""
+    return _status("self").get("VmHWM", 0)
+
+
+def forget_peak() -> None:
+    """Let `process_peak` begin anew, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _tree(root: int) -> Iterable[int]:
+    """Yield the numbers of a process and of its descendants."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        return None
-    return None
+        yield root
+        for thread in os.listdir(f"/proc/{root}/task"):
+            for child in Path(f"/proc/{root}/task/{thread}/children").read_text().split():
+                yield from _tree(int(child))
+    except FileNotFoundError:
+        # It ended in between, or the kernel lists no children: then the slow way.
+        with contextlib.suppress(psutil.Error):
+            if root == os.getpid():
+                yield from (child.pid for child in psutil.Process(root).children(recursive=True))
+    except OSError:
+        return
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """Return the bytes that a process holds for itself, and those that it maps from files."""
+    status = _status(str(pid))
+    if "RssAnon" in status:
+        return status["RssAnon"] + status.get("RssShmem", 0), status["RssFile"]
+    try:
+        return psutil.Process(pid).memory_info().rss, 0
+    except psutil.Error:
+        return 0, 0  # it ended in between
+
+
+def _status(pid: str) -> dict[str, int]:
+    """Return the sizes in a process's status, in bytes."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    parts = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): int(size) * 1024 for name, size, *_ in parts}

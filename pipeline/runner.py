@@ -36,6 +36,7 @@ from pipeline.write import (
     seal,
     state,
 )
+from pipeline.write.work import refuse_others
 
 
 def run(
@@ -147,6 +148,8 @@ class _Run:
         now = state(layout)
         if now == "published" and not self._is_to_be_replaced(layout):
             discard(layout)
+            if self.overwrite:
+                refuse_others(layout, inputs, overwrite=True)
             return self._already(layout)
         check_target(layout.path, overwrite=self.overwrite or now == "sealed")
         with ExitStack() as stack:
@@ -168,7 +171,7 @@ class _Run:
             return replace(
                 summary,
                 seconds=time.monotonic() - self.began - summary.startup_seconds,
-                memory_peak_bytes=peak.nbytes,
+                memory_peak_bytes=peak.look(),
             )
 
     def _refuse_what_is_not_there_yet(self) -> None:
@@ -256,7 +259,7 @@ class _Run:
             bytes_stored=sum(record.nbytes for record in journal.records()),
             pixels=plan.output.nbytes // plan.output.dtype.itemsize,
             clipped=sum(int(kept.get("clipped", 0)) for _, kept in journal.facts()),
-            memory_peak_bytes=peak.nbytes,
+            memory_peak_bytes=peak.look(),
             memory_predicted_bytes=done.predicted or plan.memory.predicted,
             memory_budget_bytes=plan.resources.memory,
             where=done.where,
