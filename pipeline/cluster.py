@@ -19,6 +19,7 @@ from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
 from pipeline.connect import connect
 from pipeline.errors import PipelineError, StoppedError
+from pipeline.machine import share_heap
 from pipeline.stopping import Terminated
 
 ASK_SECONDS = 5
@@ -171,6 +172,7 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
         The cluster cannot be reached.
     """
     if resources.cluster == "threads":
+        share_heap()
         threads = Threads(resources.workers)
         wait = False
         try:
