@@ -29,6 +29,9 @@ COMPILED_MORE = 12 * MIB
 WORKER = 145 * MIB
 """Each worker process beside it, without the libraries that it shares with the first: 135 measured."""
 
+HEAP = 24 * MIB
+"""What the heap keeps of freed blocks for the next task: as much again for small ones, 20 to 25 measured."""
+
 IN_FLIGHT = 2
 """Windows under way at a time: while one ends, the next keeps the workers busy."""
 
@@ -100,7 +103,8 @@ def task_bytes(
 
     While it is read, a stored chunk stands beside it, encoded and decoded. While it is filtered, it is held
     to the end. While it is written it has gone: what the chain gave is there, a copy of what is kept of it
-    where the dtype changes or a halo is trimmed, and one file in the making.
+    where the dtype changes or a halo is trimmed, and one file in the making. Blocks beyond the threshold
+    (32 MiB at most) from which the C library maps memory are given back at once; others stay in its heap.
     """
     shape = padded(block, halo, image.sizes)
     pixels, item = math.prod(shape), chain_item(steps, image.dtype)
@@ -109,7 +113,8 @@ def task_bytes(
     kept = math.prod(block.values())
     copied = kept if kept < pixels or item != output.dtype.itemsize else 0
     writing = pixels * item + (copied + 2 * math.prod(output.chunks)) * output.dtype.itemsize
-    return max(reading, filtering, writing)
+    live = max(reading, filtering, writing)
+    return live + min(live, HEAP)
 
 
 def chain_item(steps: tuple[Step, ...], dtype: np.dtype) -> int:

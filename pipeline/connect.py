@@ -144,7 +144,7 @@ def _worker_settings() -> dict[str, Any]:
             "OMP_NUM_THREADS": 1,
             "MKL_NUM_THREADS": 1,
             "OPENBLAS_NUM_THREADS": 1,
-            # What `share_heap` does; dask's own setting, to give back all at once, costs a third of the speed.
+            # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
             "MALLOC_ARENA_MAX": 1,
         },
     }
