@@ -187,7 +187,9 @@ def memory_of(
         return memory
     read = math.prod(padded(window, work.halo, work.image.sizes)) * work.image.dtype.itemsize
     windows = math.prod(-(-size // window[axis]) for axis, size in work.image.sizes.items())
-    return replace(memory, shared=min(IN_FLIGHT, windows) * read)
+    # Worker processes hand each other what is shared, and then both hold it.
+    copies = 2 if resources.processes and resources.workers > 1 else 1
+    return replace(memory, shared=copies * min(IN_FLIGHT, windows) * read)
 
 
 def refusal(work: Work, block: Mapping[str, int], memory: Memory, resources: Resources) -> RequestError:

@@ -89,7 +89,7 @@ def tree_memory() -> int:
     What each has for itself, and the libraries once, which all of them map from the same files.
     """
     own, shared = 0, 0
-    for pid in _tree(os.getpid()):
+    for pid in _tree():
         found = _held(pid)
         own += found[0]
         shared = max(shared, found[1])
@@ -107,20 +107,25 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _tree(root: int) -> Iterable[int]:
-    """Yield the numbers of a process and of its descendants."""
-    try:
-        yield root
-        for thread in os.listdir(f"/proc/{root}/task"):
-            for child in Path(f"/proc/{root}/task/{thread}/children").read_text().split():
-                yield from _tree(int(child))
-    except FileNotFoundError:
-        # It ended in between, or the kernel lists no children: then the slow way.
-        with contextlib.suppress(psutil.Error):
-            if root == os.getpid():
-                yield from (child.pid for child in psutil.Process(root).children(recursive=True))
-    except OSError:
-        return
+def _tree() -> list[int]:
+    """Return the numbers of this process and of its descendants."""
+    me = os.getpid()
+    if not os.path.exists(f"/proc/{me}/task/{me}/children"):
+        return [me, *(child.pid for child in psutil.Process(me).children(recursive=True))]
+    found = [me]
+    for pid in found:
+        found += _children(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started, without a look at all others."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it, or one of its threads, ended in between
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
 
 
 def _held(pid: int) -> tuple[int, int]:

@@ -190,6 +190,9 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
     work = Work(steps, chain_halo(steps, image.axes), image, output, unit)
     resources = Resources(compute.workers or cores, compute.memory or memory, choose_cluster(config, image))
     block, resources = choose_block(work, resources)
+    if compute.block:
+        # The window is chosen for the blocks that there will be.
+        block = dict(force(work, compute.block, None, Tiling(image.sizes, block, block, work.halo)).block)
     chosen = Tiling(image.sizes, block, choose_window(work, block, resources), work.halo)
     tiling = force(work, compute.block, compute.window, chosen)
     needed = memory_of(work, tiling.block, tiling.window, resources)
