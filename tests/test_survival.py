@@ -317,7 +317,7 @@ CUT = TALL_CONFIG.replace("{t: 1, y: 260, x: 40}", "{t: 1, y: 20, x: 20}")
         ("window: {t: 1}", "window: {t: 3}"),
         ("block: {y: 20, x: 20}", "block: {y: 40, x: 40}"),
         ("block: {y: 40, x: 40}\n  window: {y: 80}", "block: {y: 60}\n  window: {y: 120}"),
-        ("block: {y: 100, x: 20}", "memory: 300 MiB"),
+        ("block: {y: 100, x: 20}", "memory: 400 MiB"),
         ("workers: 2", "workers: 1\n  memory: 400 MiB"),
     ],
     ids=lambda text: text.replace("\n", ""),

@@ -17,7 +17,7 @@ COMPUTE = {
     "one by one": "workers: 1\n  window: {t: 1}",
     "all at once": "workers: 2\n  window: {t: 3}",
     "in pieces": "workers: 1\n  block: {y: 130, x: 40}\n  window: {t: 1, y: 260}",
-    "with little memory": "workers: 1\n  memory: 300 MiB",
+    "with little memory": "workers: 1\n  memory: 400 MiB",
 }
 POINTS = st.integers(0, 160)
 
