@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.background import difference
 from pipeline.crop import View, find_views, limits, plane, step_by_step
 from pipeline.describe import image_text
 from pipeline.errors import DataError, RequestError
@@ -66,7 +67,7 @@ class Row:
     before, after : numpy.ndarray
         Rows and columns; after the last step as they are written to the output.
     taken : numpy.ndarray
-        What the step took off, or for a black top-hat the background above the dark features.
+        The background, as the step says it lies between the two; or what the step took off.
     clipped : int
         Pixels that the output's dtype cannot hold.
     untouched : bool
@@ -131,20 +132,10 @@ def _rows_of(plan: Plan, view: View, images: list[NDArray]) -> list[Row]:
     rows = []
     for index in meant or [len(plan.steps) - 1]:
         step, before, after = plan.steps[index], images[index], images[index + 1]
-        row = Row(view, index, step, before, difference(step, before, after), after, untouched=not meant)
+        taken = difference(step.background, before, after)
+        row = Row(view, index, step, before, taken, after, untouched=not meant)
         rows.append(row)
     return [*rows[:-1], replace(rows[-1], after=final, clipped=clipped, last=True)]
-
-
-def difference(step: Step, before: NDArray, after: NDArray) -> NDArray:
-    """Return what a step took for background.
-
-    Before − after; for a black top-hat, which turns the image over, before + after.
-    """
-    wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
-    if step.name == "black_tophat":
-        return np.add(before, after, dtype=wide)
-    return np.subtract(before, after, dtype=wide)
 
 
 def preview(
@@ -265,8 +256,10 @@ def _rule(page: Page, top: float) -> Artist:
 
 def taken_name(step: Step, brief: bool = False) -> str:
     """Return what the panel between before and after shows."""
-    name = "taken off" if step.name == "gaussian" else "background"
-    return name if brief else f"{name} = before {'+' if step.name == 'black_tophat' else '−'} after"
+    name = "background" if step.background else "taken off"
+    return (
+        name if brief else f"{name} = before {'+' if step.background == 'input plus result' else '−'} after"
+    )
 
 
 def _notes(job: Job, row: Row) -> str:

@@ -36,6 +36,9 @@ from pipeline.units import Extent, Quantity
 REGISTRY: dict[str, type[Step]] = {}
 """Step by its name in YAML; filled by the classes themselves, never changed afterwards."""
 
+Background = Literal["input minus result", "input plus result"]
+"""What of a step's input and result is the background that it found."""
+
 Applier = Callable[["Step", Any, str, ImageSpec], Any]
 _appliers: dict[str, Applier] = {}
 
@@ -71,6 +74,11 @@ class Step(BaseModel, ABC):
     kind: ClassVar[Literal["local", "fitted"]] = "local"
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Parameters that the contract test tries."""
+    background: ClassVar[Background | None] = None
+    """What of input and result is the background that the step found: "input minus result" where it
+    is taken off, "input plus result" where it stays above features turned over, as a black top-hat
+    does; None where the step changes more than a background, as a smoothing does. Pixel by pixel;
+    each operator says its own, also where it is None."""
 
     along: str = "yx"
     channels: Annotated[

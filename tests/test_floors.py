@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "pipeline"
 FLOORS = (
-    "errors axes units kernels machine tiling",
-    "image lengths step",
+    "errors axes units kernels machine tiling clock",
+    "image lengths step background planes",
     "steps read write",
     "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
     "plan blocks budget refit",

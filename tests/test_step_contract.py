@@ -9,6 +9,7 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from ruamel.yaml import YAML
 
 import pipeline.steps  # noqa: F401  (registers them)
 from pipeline.axes import ORDER
+from pipeline.background import difference
 from pipeline.image import Channel, ImageSpec
 from pipeline.kernels.dtypes import SUPPORTED
-from pipeline.step import REGISTRY, Step, apply_step
+from pipeline.step import REGISTRY, Background, Step, apply_step
 from pipeline.steps._flat import FlatStep
 
 DTYPES = [dtype.name for dtype in SUPPORTED]
@@ -246,6 +248,29 @@ def test_channels_that_are_not_named_pass_untouched(name, parameters):
             assert agree(step, found, everywhere.take(channel, axis), image.max())
         else:
             np.testing.assert_array_equal(found, image.take(channel, axis))
+
+
+@every_example
+def test_the_background_is_where_the_step_says_and_nowhere_where_it_says_none(name, parameters):
+    case = make_case(name, parameters)
+    middle = tuple(size // 2 for size in case.spec.shape)
+
+    def one_pixel(value):
+        image = np.full(case.spec.shape, 100, np.uint16)
+        image[middle] = value
+        return image, case.apply(image)
+
+    # Of a bright and a dark pixel the one that the step keeps as bright.
+    image, result = max(map(one_pixel, (150, 50)), key=lambda pair: float(pair[1][middle]))
+    looks_even = {
+        kind for kind in get_args(Background) if np.allclose(difference(kind, image, result), 100, atol=20)
+    }
+    assert looks_even == ({case.step.background} - {None})
+
+
+@every_step
+def test_each_step_says_of_itself_where_its_background_is(step):
+    assert "background" in vars(step)
 
 
 def through_yaml(plain):

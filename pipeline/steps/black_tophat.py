@@ -51,6 +51,7 @@ class BlackTophat(TophatStep):
            [0, 0, 0, 0, 0, 0]], dtype=uint16)
     """
 
+    background = "input plus result"
     examples = ({"radius": 3}, {"radius": 2, "footprint": "box"}, {"size": {"y": 3, "x": 5}})
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:

@@ -60,6 +60,7 @@ class DifferenceOfGaussians(LinearStep):
     low_sigma: Length
     high_sigma: Length
 
+    background = None  # smoothed noise is taken off too
     examples = (
         {"low_sigma": 1, "high_sigma": 4},
         {"low_sigma": 1, "high_sigma": 20},

@@ -51,6 +51,7 @@ class Gaussian(LinearStep):
 
     sigma: Length
 
+    background = None  # smoothed noise is taken off too
     examples = (
         {"sigma": 1.5},
         {"sigma": 12},

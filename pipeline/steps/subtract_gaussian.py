@@ -51,6 +51,7 @@ class SubtractGaussian(LinearStep):
 
     sigma: Length
 
+    background = "input minus result"
     examples = ({"sigma": 2}, {"sigma": 25}, {"sigma": {"y": 3, "x": 0}, "mode": "mirror"})
 
     @field_validator("sigma")

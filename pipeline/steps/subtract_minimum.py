@@ -45,6 +45,7 @@ class SubtractMinimum(FlatStep):
 
     size: Length
 
+    background = "input minus result"
     examples = ({"size": 5}, {"size": {"y": 3, "x": 7}}, {"size": 3, "along": "tyx"})
 
     @field_validator("size")

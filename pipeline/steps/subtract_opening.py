@@ -52,6 +52,7 @@ class SubtractOpening(FlatStep):
     minimum_size: Length
     maximum_size: Length
 
+    background = "input minus result"
     examples = (
         {"minimum_size": 5, "maximum_size": 5},
         {"minimum_size": 3, "maximum_size": 7},

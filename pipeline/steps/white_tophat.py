@@ -53,6 +53,7 @@ class WhiteTophat(TophatStep):
            [0, 0, 0, 0, 0, 0]], dtype=uint16)
     """
 
+    background = "input minus result"
     examples = (
         {"radius": 3},
         {"radius": 2, "footprint": "box"},
