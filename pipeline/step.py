@@ -79,6 +79,8 @@ class Step(BaseModel, ABC):
     is taken off, "input plus result" where it stays above features turned over, as a black top-hat
     does; None where the step changes more than a background, as a smoothing does. Pixel by pixel;
     each operator says its own, also where it is None."""
+    accuracy: ClassVar[float] = 0.0
+    """How far from `reference` a result may lie, as a share of the data's range; 0: not in any bit."""
 
     along: str = "yx"
     channels: Annotated[
@@ -231,6 +233,23 @@ class Step(BaseModel, ABC):
         numpy.ndarray
             Of the block's shape and `out_dtype`; right where the halo is whole, or ends at
             the image's border.
+        """
+
+    @abstractmethod
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the result for a whole image through scikit-image or scipy: slow, and with no kernel.
+
+        Parameters
+        ----------
+        image : numpy.ndarray
+            Pixels, with axes in the order of `axes`; its ends are the border. Not changed.
+        axes : str
+            The axes of the image.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the image's shape; of `out_dtype`, or float64 where `accuracy` is not 0.
         """
 
     # -- applying it -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 A new step is covered by being registered; its own oracle goes into a test file of its own.
 """
 
+import importlib
 import inspect
 import itertools
 import pickle
@@ -142,6 +143,41 @@ def test_blockwise_equals_whole_in_other_dtypes(name, parameters, dtype):
     whole, largest = case.apply(image), np.abs(image.astype(float)).max()
     for region in regions(case.spec, case.halo, 5):
         assert agree(case.step, case.block(image, region), whole[region], largest), region
+
+
+@every_example
+@pytest.mark.parametrize("thin", [False, True], ids=["thick", "thin"])
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+def test_the_result_is_that_of_scikit_image_and_scipy(name, parameters, dtype, thin):
+    case = make_case(name, parameters, dtype, thin=thin)
+    image = pixels(case.spec)
+    before = image.copy()
+    found, expected = case.apply(image), case.step.reference(image, case.axes)
+    np.testing.assert_array_equal(image, before)
+    assert found.shape == expected.shape
+    if case.step.accuracy == 0:
+        assert expected.dtype == found.dtype
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert expected.dtype == np.float64
+        far = np.abs(found - expected).max()
+        assert (
+            far <= case.step.accuracy * np.ptp(image.astype(float)) + 1e-6 * np.abs(image.astype(float)).max()
+        )
+
+
+@every_step
+def test_the_reference_uses_no_kernel(step, monkeypatch):
+    case = make_case(step.name, step.examples[0])
+    image = pixels(case.spec)
+    expected = case.step.reference(image, case.axes)
+    for module in ("morphology", "gaussian"):
+        kernels = importlib.import_module(f"pipeline.kernels.{module}")
+        for name in [name for name, value in vars(kernels).items() if inspect.isfunction(value)]:
+            monkeypatch.setattr(kernels, name, None)
+    with pytest.raises(TypeError):
+        case.apply(image)
+    np.testing.assert_array_equal(case.step.reference(image, case.axes), expected)
 
 
 def islands(case, seed):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import field_validator, model_validator
 
 from pipeline.errors import Problem, RequestError
@@ -15,6 +16,7 @@ from pipeline.kernels.dtypes import unsigned_dtype
 from pipeline.kernels.footprint import Footprint
 from pipeline.lengths import Length, collected
 from pipeline.step import Step
+from pipeline.steps import _reference
 from pipeline.units import PX, Extent, Quantity
 
 
@@ -98,6 +100,12 @@ class FlatStep(Step, ABC):
             lengths = tuple(max(length, 1) // 2 for length in lengths)
         return Footprint(shape, tuple(float(length) for length in lengths))
 
+    def mask_of(self, field: str, axes: str, shape: Literal["disk", "box"] = "box") -> NDArray[np.bool_]:
+        """Return the same as scikit-image takes it, made without the kernels."""
+        halved = field.endswith("size")
+        lengths = (max(px, 1) // 2 if halved else px for px in self.pixels(field, axes))
+        return _reference.mask(shape, tuple(lengths))
+
     def round_length(self, name: str, px: float, given: Quantity) -> float:
         """Return a length in px; a size becomes an odd whole number."""
         return odd_size(px, given) if name.endswith("size") else px
@@ -159,6 +167,12 @@ class TophatStep(FlatStep, ABC):
         if self.size is not None:
             return self.footprint_of("size", axes)
         return self.footprint_of("radius", axes, self.footprint or "disk")
+
+    def mask_on(self, axes: str) -> NDArray[np.bool_]:
+        """Return the same as scikit-image takes it (resolved step)."""
+        if self.size is not None:
+            return self.mask_of("size", axes)
+        return self.mask_of("radius", axes, self.footprint or "disk")
 
     def halo(self) -> dict[str, int]:
         """Return twice the reach of the footprint: an erosion and a dilation, or the reverse."""

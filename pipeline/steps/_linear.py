@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.errors import Problem, RequestError
@@ -16,6 +17,7 @@ from pipeline.kernels import gaussian
 from pipeline.kernels.dtypes import float_dtype
 from pipeline.lengths import collected
 from pipeline.step import Step
+from pipeline.steps import _reference
 from pipeline.units import PX, Extent, Quantity, convertible, ratio
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.
@@ -56,6 +58,8 @@ def below(low: Quantity, high: Quantity) -> bool:
 class LinearStep(Step, ABC):
     """A step made of Gaussian filters."""
 
+    accuracy: ClassVar[float] = 1e-4
+
     mode: Literal["nearest", "reflect", "mirror", "constant"] = "nearest"
     truncate: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)] = 4
 
@@ -84,3 +88,7 @@ class LinearStep(Step, ABC):
     def out_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return float32, or float64 for float64, int32 and uint32."""
         return float_dtype(dtype)
+
+    def smoothed(self, field: str, image: NDArray, axes: str) -> NDArray[np.float64]:
+        """Return scipy's Gaussian of a resolved sigma, in float64."""
+        return _reference.smoothed(image, self.pixels(field, axes), self.mode, self.truncate)

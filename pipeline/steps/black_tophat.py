@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels import morphology
 from pipeline.steps._flat import TophatStep
+from pipeline.steps._reference import difference, dilated, eroded
 
 
 class BlackTophat(TophatStep):
@@ -61,3 +62,9 @@ class BlackTophat(TophatStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the closing of the block minus the block."""
         return morphology.black_tophat(block, self.shape_on(axes))
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return scikit-image's closing minus the image."""
+        footprint = self.mask_on(axes)
+        closed = eroded(dilated(image, footprint), footprint)
+        return difference(closed, image, self.out_dtype(image.dtype))

@@ -123,6 +123,10 @@ class DifferenceOfGaussians(LinearStep):
             block, low, high, mode=self.mode, truncate=self.truncate, origin=origin
         )
 
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the difference of scipy's two Gaussians."""
+        return self.smoothed("low_sigma", image, axes) - self.smoothed("high_sigma", image, axes)
+
 
 def _check_order(step: DifferenceOfGaussians) -> None:
     for axis in step.along:

@@ -79,3 +79,7 @@ class Gaussian(LinearStep):
         """Return the block smoothed."""
         sigmas = self.pixels("sigma", axes)
         return kernel.gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return scipy's Gaussian."""
+        return self.smoothed("sigma", image, axes)

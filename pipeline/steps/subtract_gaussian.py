@@ -76,3 +76,7 @@ class SubtractGaussian(LinearStep):
         """Return the block minus its Gaussian."""
         sigmas = self.pixels("sigma", axes)
         return kernel.subtract_gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the image minus scipy's Gaussian."""
+        return image - self.smoothed("sigma", image, axes)

@@ -8,6 +8,7 @@ from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import unsigned_dtype
 from pipeline.lengths import Length
 from pipeline.steps._flat import FlatStep, check_size
+from pipeline.steps._reference import difference, eroded
 from pipeline.units import Extent
 
 
@@ -72,3 +73,7 @@ class SubtractMinimum(FlatStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus its local minimum."""
         return morphology.subtract_erosion(block, self.footprint_of("size", axes))
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the image minus scikit-image's erosion."""
+        return difference(image, eroded(image, self.mask_of("size", axes)), self.out_dtype(image.dtype))

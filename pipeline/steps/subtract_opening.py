@@ -8,6 +8,7 @@ from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
 from pipeline.lengths import Length
 from pipeline.steps._flat import FlatStep, check_size
+from pipeline.steps._reference import difference, dilated, eroded
 from pipeline.units import Extent
 
 
@@ -96,3 +97,9 @@ class SubtractOpening(FlatStep):
         """Return the block minus the maximum of its minimum."""
         minimum, maximum = self.footprint_of("minimum_size", axes), self.footprint_of("maximum_size", axes)
         return morphology.subtract_opening(block, minimum, maximum)
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the image minus scikit-image's dilation of its erosion."""
+        lowest = eroded(image, self.mask_of("minimum_size", axes))
+        background = dilated(lowest, self.mask_of("maximum_size", axes))
+        return difference(image, background, self.out_dtype(image.dtype))

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels import morphology
 from pipeline.steps._flat import TophatStep
+from pipeline.steps._reference import difference, dilated, eroded
 
 
 class WhiteTophat(TophatStep):
@@ -69,3 +70,9 @@ class WhiteTophat(TophatStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus its opening."""
         return morphology.white_tophat(block, self.shape_on(axes))
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the image minus scikit-image's opening."""
+        footprint = self.mask_on(axes)
+        opened = dilated(eroded(image, footprint), footprint)
+        return difference(image, opened, self.out_dtype(image.dtype))
