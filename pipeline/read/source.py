@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StoppedError
 from pipeline.image import ImageSpec, Region, region_shape
+from pipeline.read.missing import Missing
 from pipeline.read.runs import Run, runs
 
 Pick = range | tuple[int, ...]
@@ -53,6 +54,10 @@ class Store(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return, as plain data, what decides the pixels: sizes, times and metadata as they are now."""
+
+    def missing(self, kept: Sequence[Pick]) -> Missing | None:
+        """Return what is read as a fill value since no file holds it, of some indices of each axis."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,19 @@ class Source:
                 f"{error.filename!r} cannot be read: {error.strerror}",
                 "make it reachable and run the same command again",
             ) from error
+
+    def missing(self) -> Missing | None:
+        """Return how much of this image no file holds, so that a fill value is read instead.
+
+        Raises
+        ------
+        DataError
+            The data says that it was there once, or does not say what it would be.
+        """
+        kept: list[Pick] = [range(1)] * len(self.store.shape)
+        for pick, axis in zip(self.picks, self.stored, strict=True):
+            kept[axis] = pick
+        return self.store.missing(kept)
 
     def extras(self) -> tuple[str, ...]:
         """Return in words what the data holds and is not carried over, such as labels."""

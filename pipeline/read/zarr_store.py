@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -22,7 +22,8 @@ from pipeline.errors import DataError, RequestError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
 from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
-from pipeline.read.source import Store
+from pipeline.read.missing import Missing, missing_chunks
+from pipeline.read.source import Pick, Store
 
 Node = zarr.Array | zarr.Group
 _opening = threading.Lock()
@@ -102,6 +103,11 @@ class ZarrStore(Store):
             "times": times.hexdigest(),
             **content_of([(f"{self.where}/{name}", size) for name, size, _ in found]),
         }
+
+    def missing(self, kept: Sequence[Pick]) -> Missing | None:
+        """Return how many chunks of some indices no file holds."""
+        array = open_node(self.root, self.path)
+        return missing_chunks(array, self.where, kept) if isinstance(array, zarr.Array) else None
 
     def _metadata_digest(self) -> str:
         array = open_node(self.root, self.path)
