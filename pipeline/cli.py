@@ -153,8 +153,16 @@ def sample_command(
 
 @main_group.command("verify")
 @click.argument("output")
+@click.option(
+    "--recompute", "blocks", type=click.IntRange(1), metavar="N",
+    help="Compute N random blocks again from the input, through scikit-image and scipy.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), help="Which blocks; printed, to look at the same ones again.")
+@click.option("--input", "input_path", metavar="PATH", help="Where the input is now, if it was moved.")
 @DEBUG
-def verify_command(output: str, debug: bool) -> None:
+def verify_command(
+    output: str, blocks: int | None, seed: int | None, input_path: str | None, debug: bool
+) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
     from pipeline.errors import Problem, VerificationError
     from pipeline.write import verify
@@ -165,6 +173,10 @@ def verify_command(output: str, debug: bool) -> None:
             Problem(str(damage), "write the output again with --overwrite", file=output) for damage in damaged
         )
     click.echo(f"{output} holds what its manifest says")
+    if blocks is not None:
+        from pipeline.recompute import recompute
+
+        click.echo(recompute(output, blocks, seed=seed, input=input_path))
 
 
 @main_group.command("preview")

@@ -15,7 +15,7 @@ FLOORS = (
     "graph store describe",
     "job journal cluster connect runner compute levels loop peak progress stopping summary",
     "preview crop figure measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
-    "report sample embryo catalogue cli __main__",
+    "oracle recompute view report sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
