@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import PipelineError
+from pipeline.errors import DataError, PipelineError
 
 CONFIG = click.argument("config", type=click.Path())
 SETS = click.option(
@@ -74,9 +74,10 @@ def plan_command(
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
     if as_json:
-        click.echo(json.dumps(plan_dict(job.plan, job.source.path), indent=2))
+        plain = {**plan_dict(job.plan, job.source.path), "missing": str(job.missing or "")}
+        click.echo(json.dumps(plain, indent=2))
     else:
-        click.echo(plan_text(job.plan, job.source.path, job.source.extras()))
+        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing))
 
 
 @main_group.command("steps")
@@ -113,10 +114,15 @@ def info_command(
     from pipeline.read import open_source
 
     source = open_source(path, axes=axes, series=series, level=level)
+    try:
+        missing = str(source.missing() or "")
+    except DataError as error:
+        missing = str(error)
     if as_json:
-        click.echo(json.dumps(info_dict(source.path, source.spec), indent=2, ensure_ascii=False))
+        plain = {**info_dict(source.path, source.spec), "missing": missing}
+        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        click.echo(info_text(source.path, source.spec, source.extras()))
+        click.echo(info_text(source.path, source.spec, source.extras(), missing))
 
 
 @main_group.command("sample")

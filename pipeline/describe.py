@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.blocks import shape_text, size_text
 from pipeline.image import ImageSpec
 from pipeline.plan import Plan
+from pipeline.read import Missing
 from pipeline.step import Step
 from pipeline.units import short_unit
 
@@ -66,7 +67,7 @@ def disk_needed(plan: Plan) -> int:
     return sum(math.prod(level.shape) for level in plan.layout.levels) * plan.output.dtype.itemsize
 
 
-def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = ()) -> str:
+def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: Missing | None = None) -> str:
     """Return a plan for a reader at a terminal.
 
     Parameters
@@ -77,11 +78,14 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = ()) -> str:
         Absolute path or URL of the input.
     left_out : tuple of str
         What the input holds and the output will not.
+    missing : Missing, optional
+        What of the input no file holds.
     """
     tiling = plan.tiling
     rows = [
         ("input", source),
         ("", image_text(plan.image)),
+        *([("", str(missing))] if missing else []),
         ("output", plan.layout.path),
         ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
@@ -180,7 +184,7 @@ def image_text(spec: ImageSpec) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def info_text(path: str, spec: ImageSpec, left_out: tuple[str, ...] = ()) -> str:
+def info_text(path: str, spec: ImageSpec, left_out: tuple[str, ...] = (), missing: str = "") -> str:
     """Return what `bgone info` prints of an input."""
     rows = [
         ("path", path),
@@ -192,6 +196,7 @@ def info_text(path: str, spec: ImageSpec, left_out: tuple[str, ...] = ()) -> str
         ("size", size_text(spec.nbytes)),
         ("scale", scale_text(spec) or "not said"),
         ("channels", channels_text(spec) or "not named"),
+        ("note", missing),
         *(("not carried over", text) for text in left_out),
     ]  # fmt: skip
     return "\n".join(f"{label:<10}  {text}" for label, text in rows if text)

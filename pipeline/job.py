@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.image import Image
 from pipeline.machine import cores, default_budget
 from pipeline.paths import is_url, resolve_path
 from pipeline.plan import Plan, make_plan
-from pipeline.read import Source, open_source
+from pipeline.read import Missing, Source, open_source
 from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
 
 
@@ -27,6 +28,22 @@ class Job:
     config: RunConfig
     source: Source | LazySource
     plan: Plan
+
+    @cached_property
+    def missing(self) -> Missing | None:
+        """What of the input no file holds, so that a fill value is read instead; looked up once.
+
+        Raises
+        ------
+        DataError
+            The data says that it was there once, or does not say what it would be.
+        """
+        if isinstance(self.source, LazySource):
+            return None
+        try:
+            return self.source.missing()
+        except PipelineError as error:
+            raise self.config.locate(error) from None
 
 
 def prepare(

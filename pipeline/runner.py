@@ -152,6 +152,8 @@ class _Run:
                 refuse_others(layout, inputs, overwrite=True)
             return self._already(layout)
         check_target(layout.path, overwrite=self.overwrite or now == "sealed")
+        if self.job.missing is not None:
+            self.progress.say(f"note: of the input {self.job.missing}")
         with ExitStack() as stack:
             peak = stack.enter_context(PeakMemory())
             cut = {"window": dict(self.job.plan.tiling.window)}
@@ -263,6 +265,7 @@ class _Run:
             memory_predicted_bytes=done.predicted or plan.memory.predicted,
             memory_budget_bytes=plan.resources.memory,
             where=done.where,
+            missing=str(self.job.missing or ""),
         )
 
     def _refuse_clipped(self, summary: Summary) -> None:

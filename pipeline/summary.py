@@ -33,6 +33,8 @@ class Summary:
         Measured over all processes on this machine; predicted; allowed.
     where : str
         What computed it.
+    missing : str
+        What of the input no file held, in words.
     """
 
     output: str
@@ -50,6 +52,7 @@ class Summary:
     memory_predicted_bytes: int = 0
     memory_budget_bytes: int = 0
     where: str = ""
+    missing: str = ""
 
     @property
     def clipped_share(self) -> float:
@@ -83,4 +86,6 @@ class Summary:
         if self.clipped:
             share = f"{100 * self.clipped_share:.3g} %"
             rows.append((f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold",))
+        if self.missing:
+            rows.append((f"of the input {self.missing}",))
         return "\n  ".join([f"wrote {self.output}", *(", ".join(row) for row in rows)])

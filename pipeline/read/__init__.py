@@ -1,7 +1,8 @@
 """Images in: Zarr, OME-Zarr and TIFF, lazily, as one kind of source."""
 
 from pipeline.read.lazy import lazy_array, open_image
+from pipeline.read.missing import Missing
 from pipeline.read.open import open_source
 from pipeline.read.source import Source, Store
 
-__all__ = ["Source", "Store", "lazy_array", "open_image", "open_source"]
+__all__ = ["Missing", "Source", "Store", "lazy_array", "open_image", "open_source"]
