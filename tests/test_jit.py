@@ -25,6 +25,7 @@ def total(values):
 def load(tmp_path, monkeypatch):
     """Import the kernel above afresh, from a folder of its own, whatever NUMBA_CACHE_DIR says."""
     monkeypatch.setattr(module._Impl, "_locator_classes", [module.InTreeCacheLocator])
+    monkeypatch.setattr(module, "_unkept", set())
     path = tmp_path / "kernel_under_test.py"
     path.write_text(SOURCE)
 
@@ -107,3 +108,27 @@ def test_folder_open_to_others_is_not_used(load, tmp_path, monkeypatch):
     module._private_folder().chmod(0o777)
     assert load()(np.arange(4)) == 6
     assert files(tmp_path) == []
+
+
+def test_what_is_not_compiled_is_told_and_not_compiled_where_that_is_not_wanted(load, tmp_path):
+    with pytest.raises(module.NotCompiledError), module.only_load():
+        load()(np.arange(4))
+    assert files(tmp_path) == []
+    load()(np.arange(4))
+    kernel = load()
+    with module.only_load():
+        assert kernel(np.arange(5)) == 10
+        with pytest.raises(module.NotCompiledError):
+            kernel(np.array([0.5]))
+    assert kernel(np.array([0.5])) == 0.5
+
+
+def test_whether_code_is_kept_is_known(load, monkeypatch):
+    load()
+    assert module.keeps()
+    monkeypatch.setattr(module._Impl, "_locator_classes", [])
+    kernel = load()
+    assert not module.keeps()
+    with pytest.raises(module.NotCompiledError), module.only_load():
+        kernel(np.arange(4))
+    assert kernel(np.arange(4)) == 6

@@ -8,6 +8,7 @@ of this package changed or the file cannot be read. A cache that cannot be writt
 """
 
 import contextlib
+import contextvars
 import functools
 import hashlib
 import os
@@ -15,16 +16,44 @@ import pickle
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
 from numba.core.serialize import dumps
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_may_compile = contextvars.ContextVar("may_compile", default=True)
+_unkept: set[str] = set()
+
+
+class NotCompiledError(Exception):
+    """A kernel is not on disk, where nothing should be compiled."""
+
+
+@contextlib.contextmanager
+def only_load() -> Iterator[None]:
+    """Load kernels from the disk while this is open, and compile none.
+
+    Raises
+    ------
+    NotCompiledError
+        One is not there.
+    """
+    token = _may_compile.set(False)
+    try:
+        yield
+    finally:
+        _may_compile.reset(token)
+
+
+def keeps() -> bool:
+    """Return whether compiled code is kept on disk; else each process compiles its own."""
+    return not _unkept
 
 
 @functools.lru_cache(maxsize=1)
@@ -98,16 +127,33 @@ class _Cache(FunctionCache):
         super().__init__(function)
         self._cache_file = _Files(self._cache_path, self._impl.filename_base)
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        return _or_compile(super().load_overload(sig, target_context), self._name)
+
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):  # a full or vanished disk: the code still serves this process
             super().save_overload(sig, data)
 
 
+class _NoCache(NullCache):
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        return _or_compile(None, "a kernel")
+
+
+def _or_compile(found: Any, name: str) -> Any:
+    if found is None and not _may_compile.get():
+        raise NotCompiledError(f"{name} is not compiled yet")
+    return found
+
+
 def _compiled(function: Callable, fastmath: bool) -> Any:
     kernel = numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=fastmath)(function)
     if hasattr(kernel, "enable_caching"):  # it is the plain function under NUMBA_DISABLE_JIT
-        with contextlib.suppress(RuntimeError, OSError):  # nowhere to write: each process compiles
+        try:
             kernel._cache = _Cache(function)
+        except (RuntimeError, OSError):  # nowhere to write: each process compiles
+            kernel._cache = _NoCache()
+            _unkept.add(function.__qualname__)
     return kernel
 
 
