@@ -10,8 +10,10 @@ import zarr
 from read_samples import coded, whole
 
 import pipeline
+from pipeline.cli import main
 from pipeline.errors import DataError
 from pipeline.read import missing, open_source
+from pipeline.write import provenance_of
 
 STACK = coded((5, 20, 33)) + np.uint16(1)
 GRID = (5, 3, 3)
@@ -182,3 +184,44 @@ def test_an_array_given_by_itself_is_known_too(own):
     chunk_files(own)[0].unlink()
     with pytest.raises(DataError, match="the file is missing"):
         open_source(own / "0", axes="tyx").missing()
+
+
+# What a user is told
+
+
+def test_plan_info_and_run_say_it_and_the_output_keeps_it(tmp_path, capsys):
+    array = stored(tmp_path / "a.zarr", dimension_names=["t", "y", "x"])
+    file_of(tmp_path / "a.zarr", array, 3, 2, 0).unlink()
+    text = "1 of 45 chunks are not there and are read as 0 (the fill value)"
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "input: {path: a.zarr}\nsteps:\n  - white_tophat: {radius: 2}\noutput: {path: out.ome.zarr}\n"
+    )
+    for command in (
+        ["info", str(tmp_path / "a.zarr")],
+        ["plan", str(config)],
+        ["plan", str(config), "--json"],
+    ):
+        assert main(command) == 0
+        assert text in capsys.readouterr().out
+    assert main(["run", str(config)]) == 0
+    shown = capsys.readouterr()
+    assert f"note: of the input {text}" in shown.err
+    assert f"of the input {text}" in shown.out
+    assert provenance_of(str(tmp_path / "out.ome.zarr"))["summary"]["missing"].startswith(text)
+
+
+def test_a_lost_chunk_of_an_own_image_stops_a_run_before_it_begins(own, capsys):
+    config = own.parent / "run.yaml"
+    steps = "steps:\n  - white_tophat: {radius: 1}\n"
+    config.write_text(f"input: {{path: {own.name}}}\n{steps}output: {{path: out.ome.zarr}}\n")
+    path = chunk_files(own)[-1]
+    path.unlink()
+    for command in ("plan", "run"):
+        assert main([command, str(config)]) == 5
+        said = capsys.readouterr().err
+        assert f"{config}:1: input.path: " in said
+        assert f"{path.relative_to(own).as_posix()}: the file is missing" in said
+    assert not list(own.parent.glob("out.ome.zarr*"))
+    assert main(["info", str(own)]) == 0
+    assert "the file is missing" in capsys.readouterr().out
