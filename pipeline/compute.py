@@ -6,19 +6,21 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
 
+from pipeline.clock import Seconds, add_up, spending, take
 from pipeline.cluster import Executor, open_executor
 from pipeline.errors import StoppedError
-from pipeline.graph import LazySource, window_result, window_tasks
+from pipeline.graph import ApplyChain, LazySource, store_tasks, window_tasks
 from pipeline.job import Job
 from pipeline.journal import Journal
 from pipeline.levels import Levels, unread_since
 from pipeline.loop import compute_windows
+from pipeline.planes import merge
 from pipeline.progress import Progress
 from pipeline.refit import Windows, refit
 from pipeline.step import apply_step
@@ -80,6 +82,12 @@ class Computation:
         Pixels of the input that this start was for, uncompressed.
     predicted : int
         Bytes of memory that it takes.
+    spent, driver : mapping of str to float
+        Seconds by kind of work: of all tasks together, and of this process between them.
+    workers : int
+        Tasks at a time; 0 where the workers are not this run's own.
+    seconds : float
+        From the first window to the last group of the pyramid.
     """
 
     job: Job
@@ -92,6 +100,10 @@ class Computation:
     resumed: int = 0
     bytes_in: int = 0
     predicted: int = 0
+    spent: Seconds = field(default_factory=dict)
+    driver: Seconds = field(default_factory=dict)
+    workers: int = 0
+    seconds: float = 0.0
 
     def run(self) -> None:
         """Compute what is not journalled.
@@ -108,6 +120,7 @@ class Computation:
         self._warm_up()
         with open_executor(plan.resources, self.job.config.compute.cluster) as executor:
             self.where, self.ready = executor.where, time.monotonic()
+            self.workers = 0 if plan.resources.cluster == "remote" else plan.resources.workers
             self.stop.working = True
             for _ in range(REPAIRS):
                 try:
@@ -139,6 +152,7 @@ class Computation:
         levels = Levels(self.layout, windows.tiling)
         for level in range(1, len(self.layout.levels)):
             self._level(executor, levels, level)
+        self.seconds = time.monotonic() - self.ready
         self._read_again(unread_since(before, len(self.layout.levels)))
 
     def _windows(self, executor: Executor, windows: Windows) -> None:
@@ -156,7 +170,7 @@ class Computation:
 
         def tasks(part: Part) -> da.Array:
             cuts = windows.parts(part.window)[part.number]
-            return window_tasks(self._pixels(cuts), store, cuts)
+            return self._tasks(cuts, store)
 
         def finished(part: Part, result: np.ndarray) -> None:
             window, number = part
@@ -175,11 +189,12 @@ class Computation:
         finally:
             self.progress.stop()
 
-    def _pixels(self, cuts: tuple[Cut, ...]) -> da.Array:
-        source = self.job.source
+    def _tasks(self, cuts: tuple[Cut, ...], store: StoreRegion) -> da.Array:
+        source, config = self.job.source, self.job.config
         if isinstance(source, LazySource):
-            return source.window(cuts)
-        return window_result(source, self.job.plan.steps, cuts, self.job.config.input.nan == "refuse")
+            return store_tasks(source.window(cuts), cuts, store)
+        chain = ApplyChain(self.job.plan.steps, source.spec.axes, cuts, config.input.nan == "refuse")
+        return window_tasks(source, chain, store)
 
     def _level(self, executor: Executor, levels: Levels, level: int) -> None:
         done = self.journal.done
@@ -197,8 +212,14 @@ class Computation:
     def _record(self, name: str, result: np.ndarray) -> None:
         receipts: list[Receipt] = list(result.reshape(-1))
         records = [record for receipt in receipts for record in receipt.records]
-        sync(self.layout, records)
-        self.journal.append(name, records, clipped=sum(receipt.clipped for receipt in receipts))
+        planes = merge(part for receipt in receipts for part in receipt.planes)
+        self.spent = add_up([self.spent, *(receipt.seconds for receipt in receipts)])
+        with spending("sync"):
+            sync(self.layout, records)
+            self.journal.append(
+                name, records, clipped=sum(receipt.clipped for receipt in receipts), planes=planes
+            )
+        self.driver = add_up([self.driver, take()])
 
     def _read_again(self, windows: list[str]) -> None:
         """Read what an earlier start wrote and this one has not read: a disk may have changed it since."""

@@ -1,9 +1,8 @@
 """A plan's window as a lazy array: read, overlap, filter, trim, store.
 
-The only caller of `map_overlap`. Blocks that need no neighbour (whole planes) become one
-task each, from file to file: read, filter and store are fused by dask. Where a plane is
-cut, `map_overlap` hands each block the halo of its neighbours, so that every pixel of the
-window is read once.
+The only caller of `map_overlap`. A block that needs no neighbour (whole planes) is one task
+from file to file. Where a plane is cut, parts of it are read once, and `map_overlap` hands each
+block the halo of its neighbours; a block is then filtered, trimmed and stored in one task.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clock import spending
 from pipeline.errors import DataError, PipelineError
 from pipeline.image import Image, ImageSpec, Region
 from pipeline.step import Step, apply_step, chain_dtype, chain_halo, register_applier
@@ -52,21 +52,27 @@ class ApplyChain:
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
         """Return the filtered block, trimmed."""
         assert block_id is not None
+        return self.pixels(block, block_id)[1]
+
+    def pixels(self, block: NDArray, block_id: BlockId) -> tuple[NDArray, NDArray]:
+        """Return what is kept of a block, before the chain and after it."""
         reads = [cut.reads[index] for cut, index in zip(self.cuts, block_id, strict=True)]
         # dask does not check what a task gives: a block of another shape would shift every pixel.
         assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
         origin = tuple(start for start, _ in reads)
         if self.refuse_nan and block.dtype.kind == "f":
             check_nan(block, self.axes, origin)
-        for step in self.steps:
-            expected = step_result_dtype(step, block.dtype)
-            block = apply_step(step, block, self.axes, origin)
-            assert block.dtype == expected, (step.name, block.dtype, expected)
         keep = tuple(
             slice(cut.edges[index] - start, cut.edges[index + 1] - start)
             for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
         )
-        return block[keep]
+        before = block[keep]
+        with spending("filter"):
+            for step in self.steps:
+                expected = step_result_dtype(step, block.dtype)
+                block = apply_step(step, block, self.axes, origin)
+                assert block.dtype == expected, (step.name, block.dtype, expected)
+        return before, block[keep]
 
 
 def step_result_dtype(step: Step, dtype: np.dtype) -> np.dtype:
@@ -131,6 +137,10 @@ class WindowReader:
         return self.source.read(region)
 
 
+Store = Callable[[Region, "NDArray | None", NDArray], Any]
+"""`(region, pixels read, pixels made) → receipt`, picklable: writes a finished block."""
+
+
 @dataclass(frozen=True)
 class StoreBlock:
     """Hand a finished block to the writer, with its place in the image.
@@ -138,53 +148,101 @@ class StoreBlock:
     Parameters
     ----------
     store : callable
-        `(region, block) → receipt`, picklable.
+        The writer.
     cuts : tuple of Cut
         How each axis of the window is cut.
     """
 
-    store: Callable[[Region, NDArray], Any]
+    store: Store
     cuts: tuple[Cut, ...]
 
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
         """Store the block and return its receipt, in an array of one."""
         assert block_id is not None
+        return self.put(None, block, block_id)
+
+    def put(self, before: NDArray | None, after: NDArray, block_id: BlockId) -> NDArray:
+        """Store a block of which the input is known, and return its receipt, in an array of one."""
         region = tuple(
             slice(cut.edges[index], cut.edges[index + 1])
             for cut, index in zip(self.cuts, block_id, strict=True)
         )
-        receipt = np.empty((1,) * block.ndim, object)
-        receipt[(0,) * block.ndim] = self.store(region, block)
+        receipt = np.empty((1,) * after.ndim, object)
+        receipt[(0,) * after.ndim] = self.store(region, before, after)
         return receipt
+
+
+@dataclass(frozen=True)
+class FilterAndStore:
+    """Filter a block that carries its halo, and store what is kept of it.
+
+    Parameters
+    ----------
+    chain : ApplyChain
+        The filters.
+    store : callable
+        The writer.
+    """
+
+    chain: ApplyChain
+    store: Store
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipt, in an array of one."""
+        assert block_id is not None
+        before, after = self.chain.pixels(block, block_id)
+        return StoreBlock(self.store, self.chain.cuts).put(before, after, block_id)
+
+
+@dataclass(frozen=True)
+class ReadFilterStore:
+    """Read a block that no other needs a part of, filter and store it: one task from file to file.
+
+    Parameters
+    ----------
+    source : Source
+        Where the pixels are.
+    then : FilterAndStore
+        What becomes of them.
+    """
+
+    source: Source
+    then: FilterAndStore
+
+    def __call__(self, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipt, in an array of one."""
+        assert block_id is not None
+        reads = [cut.reads[index] for cut, index in zip(self.then.chain.cuts, block_id, strict=True)]
+        return self.then(self.source.read(tuple(slice(*read) for read in reads)), block_id)
+
+
+def overlap_depth(chain: ApplyChain) -> dict[int, int]:
+    """Return the halo along each axis, 0 where a window holds it in one block."""
+    halo = chain_halo(chain.steps, chain.axes)
+    return {
+        index: halo[axis] if cut.count > 1 else 0
+        for index, (axis, cut) in enumerate(zip(chain.axes, chain.cuts, strict=True))
+    }
+
+
+def overlapped(array: da.Array, chain: ApplyChain, call: Callable[..., NDArray], **result: Any) -> da.Array:
+    """Return a function called on each block with its halo; the array's chunks are `chain.cuts`'."""
+    return da.map_overlap(
+        call, array, depth=overlap_depth(chain), boundary="none", trim=False, allow_rechunk=False, **result
+    )
 
 
 def filtered(array: da.Array, chain: ApplyChain) -> da.Array:
     """Return the chain applied to an array whose chunks are `chain.cuts`'."""
     dtype = chain_dtype(chain.steps, array.dtype)
-    halo = chain_halo(chain.steps, chain.axes)
-    depth = {
-        index: halo[axis] if cut.count > 1 else 0
-        for index, (axis, cut) in enumerate(zip(chain.axes, chain.cuts, strict=True))
-    }
-    return da.map_overlap(
-        chain,
-        array,
-        depth=depth,
-        boundary="none",
-        trim=False,
-        allow_rechunk=False,
-        chunks=tuple(cut.kept for cut in chain.cuts),
-        dtype=dtype,
-        meta=np.empty((0,) * array.ndim, dtype),
-    )
+    kept = tuple(cut.kept for cut in chain.cuts)
+    return overlapped(array, chain, chain, chunks=kept, dtype=dtype, meta=np.empty((0,) * array.ndim, dtype))
 
 
-def window_result(
-    source: Source, steps: tuple[Step, ...], cuts: tuple[Cut, ...], refuse_nan: bool
-) -> da.Array:
-    """Return the filtered pixels of a window, lazily, one chunk a block."""
+def window_array(source: Source, cuts: tuple[Cut, ...]) -> da.Array:
+    """Return the pixels that a window reads, lazily, cut where its blocks are."""
     reader = WindowReader(source, cuts)
-    array = da.from_array(
+    return da.from_array(
         reader,
         chunks=tuple(cut.chunks for cut in cuts),
         asarray=False,
@@ -193,20 +251,40 @@ def window_result(
         name=False,
         meta=np.empty((0,) * reader.ndim, reader.dtype),
     )
-    return filtered(array, ApplyChain(steps, source.spec.axes, cuts, refuse_nan))
 
 
-def window_tasks(
-    result: da.Array, store: Callable[[Region, NDArray], Any], cuts: tuple[Cut, ...]
-) -> da.Array:
-    """Return the storing of a window's pixels, lazily: computed, an array of one receipt a block."""
-    return da.map_blocks(
-        StoreBlock(store, cuts),
-        result,
-        chunks=tuple((1,) * cut.count for cut in cuts),
-        dtype=object,
-        meta=np.empty((0,) * result.ndim, object),
-    )
+def _receipts(cuts: tuple[Cut, ...]) -> dict[str, Any]:
+    """Return what dask is told of an array of receipts, one a block."""
+    ones = tuple((1,) * cut.count for cut in cuts)
+    return {"chunks": ones, "dtype": object, "meta": np.empty((0,) * len(cuts), object)}
+
+
+def window_tasks(source: Source, chain: ApplyChain, store: Store) -> da.Array:
+    """Return a window's blocks read, filtered and stored, lazily.
+
+    Parameters
+    ----------
+    source : Source
+        Where the pixels are.
+    chain : ApplyChain
+        The filters, and how the window is cut.
+    store : callable
+        The writer.
+
+    Returns
+    -------
+    dask.array.Array
+        Computed, an array of one receipt a block.
+    """
+    then = FilterAndStore(chain, store)
+    if any(overlap_depth(chain).values()):
+        return overlapped(window_array(source, chain.cuts), chain, then, **_receipts(chain.cuts))
+    return da.map_blocks(ReadFilterStore(source, then), **_receipts(chain.cuts))
+
+
+def store_tasks(pixels: da.Array, cuts: tuple[Cut, ...], store: Store) -> da.Array:
+    """Return the storing of pixels that are computed elsewhere, one chunk a block, lazily."""
+    return da.map_blocks(StoreBlock(store, cuts), pixels, **_receipts(cuts))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.paths import is_url
 from pipeline.peak import PeakMemory
 from pipeline.progress import Progress, Silent
 from pipeline.stopping import Stop, stoppable
-from pipeline.summary import Summary
+from pipeline.summary import Summary, performance
 from pipeline.write import (
     DamagedChunksError,
     Layout,
@@ -266,6 +266,7 @@ class _Run:
             memory_budget_bytes=plan.resources.memory,
             where=done.where,
             missing=str(self.job.missing or ""),
+            performance=performance(done.spent, done.driver, done.workers, done.seconds),
         )
 
     def _refuse_clipped(self, summary: Summary) -> None:

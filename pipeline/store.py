@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clock import Seconds, spending, take
 from pipeline.errors import DataError
 from pipeline.image import Region
 from pipeline.kernels.cast import cast, first_outside
+from pipeline.planes import PlaneSums, plane_sums
 from pipeline.write import ChunkRecord, Layout, build_level, write_region
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one block: its files, and how many pixels were clipped."""
+    """What became of one block: its files, pixels clipped, figures of its planes, seconds by kind of work."""
 
     records: tuple[ChunkRecord, ...]
     clipped: int
+    planes: tuple[PlaneSums, ...] = ()
+    seconds: Seconds = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,27 @@ class StoreRegion:
     offset: float
     overflow: str
 
-    def __call__(self, region: Region, block: NDArray) -> Receipt:
+    def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> Receipt:
         """Write one block.
+
+        Parameters
+        ----------
+        region : tuple of slice
+            Where it lies in the image.
+        before, block : ndarray
+            Its pixels as read (None where they are not known), and as the chain gives them.
 
         Raises
         ------
         DataError
             A pixel cannot be held by the output's dtype, and `overflow` is "error".
         """
-        pixels, clipped = cast(block, self.layout.spec.dtype, self.offset)
-        if clipped and self.overflow == "error":
-            raise self._refusal(region, block, clipped)
-        return Receipt(write_region(self.layout, 0, region, pixels), clipped)
+        with spending("cast"):
+            pixels, clipped = cast(block, self.layout.spec.dtype, self.offset)
+            if clipped and self.overflow == "error":
+                raise self._refusal(region, block, clipped)
+            planes = plane_sums(region, before, block, clipped)
+        return Receipt(write_region(self.layout, 0, region, pixels), clipped, planes, take())
 
     def _refusal(self, region: Region, block: NDArray, clipped: int) -> DataError:
         dtype = self.layout.spec.dtype
@@ -92,4 +105,6 @@ class BuildLevel:
             They do not.
         """
         region, records = wanted
-        return Receipt(build_level(self.layout, self.level, region, records), 0)
+        with spending("pyramid"):
+            files = build_level(self.layout, self.level, region, records)
+        return Receipt(files, 0, (), take())

@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.blocks import size_text
+from pipeline.clock import Seconds
 from pipeline.progress import MB, duration
+
+KINDS = {
+    "read": "reading files",
+    "decode": "decoding",
+    "filter": "filters",
+    "cast": "casting and counting",
+    "encode": "encoding",
+    "write": "writing files",
+    "pyramid": "pyramid",
+    "wait": "waiting",
+}
+"""Kinds of work in a task, in the order in which they come, and in words."""
+
+
+def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -> dict[str, Any]:
+    """Return what the time of a run went into.
+
+    Parameters
+    ----------
+    spent : mapping of str to float
+        Seconds by kind of work, of all tasks together.
+    driver : mapping of str to float
+        Of the process that was started: bringing files to the disk, beside the tasks.
+    workers : int
+        Tasks at a time; 0 where that changed on the way.
+    seconds : float
+        From the first task to the last.
+
+    Returns
+    -------
+    dict
+        `workers`; `seconds` and `shares` by kind, each kind once: what is left of the workers' time
+        is "wait"; `driver_seconds`.
+
+    Examples
+    --------
+    >>> performance({"filter": 6.0, "read": 1.0}, {}, workers=2, seconds=4.0)["shares"]
+    {'read': 0.125, 'filter': 0.75, 'wait': 0.125}
+    """
+    busy = sum(spent.values())
+    known = {**spent, "wait": max(0.0, workers * seconds - busy)} if workers else dict(spent)
+    ordered = {kind: known[kind] for kind in KINDS if kind in known}
+    total = sum(ordered.values())
+    return {
+        "workers": workers,
+        "seconds": ordered,
+        "shares": {kind: value / total for kind, value in ordered.items()} if total else {},
+        "driver_seconds": dict(driver),
+    }
+
+
+def time_text(found: dict[str, Any]) -> str:
+    """Return what the time went into for a reader, the largest share first."""
+    shares = sorted(found["shares"].items(), key=lambda item: -item[1])
+    parts = [f"{100 * share:.0f} % {KINDS[kind]}" for kind, share in shares if share >= 0.005]
+    return f"of the workers' time {', '.join(parts)}" if parts else "no time to speak of"
 
 
 @dataclass(frozen=True)
@@ -35,6 +92,8 @@ class Summary:
         What computed it.
     missing : str
         What of the input no file held, in words.
+    performance : dict
+        What the time went into; see `performance`.
     """
 
     output: str
@@ -53,6 +112,7 @@ class Summary:
     memory_budget_bytes: int = 0
     where: str = ""
     missing: str = ""
+    performance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def clipped_share(self) -> float:
@@ -83,6 +143,8 @@ class Summary:
                 f"{size_text(self.memory_budget_bytes)} allowed",
             ),
         ]
+        if self.performance:
+            rows.append((time_text(self.performance),))
         if self.clipped:
             share = f"{100 * self.clipped_share:.3g} %"
             rows.append((f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold",))

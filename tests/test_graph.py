@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.errors import DataError
-from pipeline.graph import merge_chunks, window_result, window_tasks
+from pipeline.graph import ApplyChain, merge_chunks, window_tasks
 from pipeline.image import ImageSpec
 from pipeline.step import apply_step, chain_halo
 from pipeline.steps import CLASSES
@@ -44,6 +44,16 @@ CHAINS = {
     "rank then linear": (WhiteTophat(radius=2), DifferenceOfGaussians(low_sigma=0.6, high_sigma=1.5)),
     "coarse grid": (DifferenceOfGaussians(low_sigma=1, high_sigma=30),),
 }
+
+
+def compute_window(source, steps, cuts, store, refuse_nan=False):
+    """Compute a window, in an order that is always the same."""
+    chain = ApplyChain(steps, source.spec.axes, cuts, refuse_nan)
+    return window_tasks(source, chain, store).compute(scheduler="sync")
+
+
+def nothing(region, before, after):
+    """Store nothing."""
 
 
 def resolved(chain, spec):
@@ -89,10 +99,13 @@ def test_windows_of_blocks_give_the_whole_result(name, data):
     tiling = Tiling(source.spec.sizes, block, window, halo)
     expected = whole(steps, array, "tyx")
     actual = np.zeros_like(expected)
+
+    def store(region, before, after):
+        np.testing.assert_array_equal(before, array[region])
+        actual[region] = after
+
     for index in range(tiling.windows):
-        cuts = tiling.cuts(index)
-        part = tuple(slice(cut.edges[0], cut.edges[-1]) for cut in cuts)
-        actual[part] = window_result(source, steps, cuts, refuse_nan=False).compute(scheduler="sync")
+        compute_window(source, steps, tiling.cuts(index), store)
     assert_same(actual, expected, name)
 
 
@@ -118,7 +131,7 @@ def test_whole_planes_are_one_task_each_from_file_to_file():
         source.spec.sizes, {"t": 1, "y": 20, "x": 20}, {"t": 6, "y": 20, "x": 20}, chain_halo(steps, "tyx")
     )
     cuts = tiling.cuts(0)
-    tasks = window_tasks(window_result(source, steps, cuts, False), lambda region, block: 0, cuts)
+    tasks = window_tasks(source, ApplyChain(steps, "tyx", cuts), nothing)
     assert len(dict(da.optimize(tasks.__dask_graph__(), tasks.__dask_keys__()))) == 6
 
 
@@ -131,14 +144,13 @@ def test_the_store_gets_each_region_once_with_its_own_pixels():
     expected = whole(steps, array, "yx")
     seen = np.zeros(array.shape, int)
 
-    def store(region, block):
+    def store(region, before, block):
         np.testing.assert_array_equal(block, expected[region])
         seen[region] += 1
         return region
 
     for index in range(tiling.windows):
-        cuts = tiling.cuts(index)
-        window_tasks(window_result(source, steps, cuts, False), store, cuts).compute(scheduler="sync")
+        compute_window(source, steps, tiling.cuts(index), store)
     assert (seen == 1).all()
 
 
@@ -151,8 +163,8 @@ def test_a_nan_is_refused_with_its_place():
         source.spec.sizes, {"t": 1, "y": 8, "x": 8}, {"t": 2, "y": 8, "x": 8}, chain_halo(steps, "tyx")
     ).cuts(0)
     with pytest.raises(DataError, match="t 1, y 3, x 5"):
-        window_result(source, steps, cuts, refuse_nan=True).compute(scheduler="sync")
-    window_result(source, steps, cuts, refuse_nan=False).compute(scheduler="sync")
+        compute_window(source, steps, cuts, nothing, refuse_nan=True)
+    compute_window(source, steps, cuts, nothing)
 
 
 def test_chunks_smaller_than_the_halo_are_merged_visibly():

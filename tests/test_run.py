@@ -136,10 +136,10 @@ def test_a_run_that_stops_on_the_way_leaves_no_output_and_goes_on_where_it_stopp
 
     whole = store.StoreRegion.__call__
 
-    def broken(self, region, block):
+    def broken(self, region, before, block):
         if region[0].start == 3:
             raise OSError("the cable was pulled")
-        return whole(self, region, block)
+        return whole(self, region, before, block)
 
     monkeypatch.setattr(store.StoreRegion, "__call__", broken)
     with pytest.raises(pipeline.PipelineError, match="cable") as caught:

@@ -15,9 +15,9 @@ def dask_setup(worker):
     durable.hook = hook_of(asked["harm"], asked["notes"])
     store = StoreRegion.__call__
 
-    def noted(self, region, block):
+    def noted(self, region, before, block):
         try:
-            return store(self, region, block)
+            return store(self, region, before, block)
         finally:
             with open(f"{asked['notes']}/tasks", "a") as file:
                 file.write(f"{os.getpid()}\n")

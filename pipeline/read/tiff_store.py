@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clock import spending
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
@@ -104,7 +105,8 @@ class TiffStore(Store):
         for place in product(*(range(part.stop - part.start) for part in lead)):
             where = tuple(at + start for at, start in zip(place, starts, strict=True))
             index = int(np.ravel_multi_index(where, self.shape[:-2])) if where else 0
-            self._read_plane(index, ys, xs, result[place])
+            with spending("read"):
+                self._read_plane(index, ys, xs, result[place])
         return result
 
     def _read_plane(self, index: int, ys: slice, xs: slice, target: NDArray) -> None:

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store as Storage
 from zarr.storage import LocalStore
 
+from pipeline.clock import spending
 from pipeline.errors import DataError, RequestError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
 from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
 from pipeline.read.source import Pick, Store
+from pipeline.read.zarr_chunks import ChunkFiles, chunk_files
 
 Node = zarr.Array | zarr.Group
 _opening = threading.Lock()
@@ -64,8 +66,12 @@ class ZarrStore(Store):
         """Return the pixels of a region."""
         try:
             with _opening:
-                array = _array(self.root, self.path, _array_stamp(self.where))
-            block = np.asarray(array[region])
+                array, files = _array(self.root, self.path, _array_stamp(self.where))
+            if files is not None:
+                block = files.read(region)
+            else:
+                with spending("read"):
+                    block = np.asarray(array[region])
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoppedError(
@@ -215,9 +221,10 @@ def _array_stamp(where: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _array(root: str, path: str, changed: tuple[int, int]) -> zarr.Array:
+def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | None]:
     """Return an open array; `changed` is in the key so that one written anew is opened anew."""
-    return zarr.open_array(store=storage(root), path=path, mode="r")
+    array = zarr.open_array(store=storage(root), path=path, mode="r")
+    return array, chunk_files(array, "/".join(part for part in (root.rstrip("/"), path) if part))
 
 
 def _files_below(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clock import spending
 from pipeline.image import Region
 from pipeline.write import durable
 from pipeline.write.codec import Codec, DamagedError, crc32c
@@ -74,10 +75,13 @@ def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]
     block = block.reshape([part.stop - part.start for part in region])
     origin = [part.start for part in region]
     codec = codec_of(layout, level)
-    return tuple(
-        _write_unit(layout, layout.chunk_key(level, index), codec.encode(block[_shifted(unit, origin)]))
-        for index, unit in layout.units(level, region)
-    )
+    records = []
+    for index, unit in layout.units(level, region):
+        with spending("encode"):
+            data = codec.encode(block[_shifted(unit, origin)])
+        with spending("write"):
+            records.append(_write_unit(layout, layout.chunk_key(level, index), data))
+    return tuple(records)
 
 
 def _shifted(region: Region, origin: list[int]) -> Region:
