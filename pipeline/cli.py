@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -183,6 +184,33 @@ def verify_command(
         from pipeline.recompute import recompute
 
         click.echo(recompute(output, blocks, seed=seed, input=input_path))
+
+
+@main_group.command("view")
+@click.argument("output")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Of this machine; a free one if not said."
+)
+@DEBUG
+def view_command(output: str, port: int, debug: bool) -> None:
+    """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
+    from pipeline.view import open_server, view_text
+
+    with open_server(output, port) as server:
+        click.echo(view_text(server))
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+@main_group.command("report")
+@click.argument("output")
+@click.option("-o", "page", metavar="FILE", help="Where the page goes; its place inside OUTPUT by default.")
+@DEBUG
+def report_command(output: str, page: str | None, debug: bool) -> None:
+    """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
+    from pipeline.report import report
+
+    click.echo(report(output, page))
 
 
 @main_group.command("preview")
