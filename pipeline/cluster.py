@@ -17,13 +17,16 @@ import numpy as np
 
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
-from pipeline.connect import connect
+from pipeline.connect import connect, refuse_dead
 from pipeline.errors import PipelineError, StoppedError
 from pipeline.machine import share_heap
 from pipeline.stopping import Terminated
 
 ASK_SECONDS = 5
 """A scheduler is not asked more often which workers it has."""
+
+FETCH_SECONDS = 5
+"""How long the receipts of a finished window may take, before the loop looks after other things."""
 
 Key = Hashable
 """What a window is called while it is under way."""
@@ -140,14 +143,21 @@ class Cluster:
         try:
             window, future = self._done.get(timeout=timeout)
         except queue.Empty:
+            refuse_dead(self._client)
             return None
-        self._futures.pop(window, None)
+        result: np.ndarray | BaseException
         try:
-            return window, future.result()
+            result = future.result(timeout=FETCH_SECONDS)
         except (KeyboardInterrupt, Terminated):
             raise
         except BaseException as error:  # handed to the loop, which raises it
-            return window, error
+            if isinstance(error, TimeoutError) and future.status not in ("error", "cancelled", "lost"):
+                # The worker that had it was lost, and it is computed again.
+                self._done.put((window, future))
+                return None
+            result = error
+        self._futures.pop(window, None)
+        return window, result
 
     def cancel(self) -> None:
         """Stop what is under way."""

@@ -14,9 +14,14 @@ from typing import Any
 import dask
 
 from pipeline.blocks import Resources
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, StoppedError
 
 CONNECT_SECONDS = 10
+
+CLOSE_SECONDS = 60
+"""Time for a cluster of the run's own to end by itself."""
+
+NEVER = "1000 days"
 
 ALLOWED_FAILURES = 5
 """Workers that may die over one block before it is what kills them, and the run stops."""
@@ -47,7 +52,7 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
 
     _hush()
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
-    with dask.config.set(_worker_settings()), _without_main():
+    with dask.config.set(_worker_settings(local=resources.cluster == "local")), _without_main():
         if resources.cluster == "local":
             with _interrupts_held_back():
                 owner: Any = distributed.LocalCluster(
@@ -75,7 +80,38 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
         finally:
             client.close()
             if owner is not None:
-                owner.close()
+                _close(owner)
+
+
+def _close(cluster: Any) -> None:
+    """End a cluster of the run's own, its processes by force if need be: the run does not wait for ever."""
+    try:
+        cluster.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:
+        for worker in list(cluster.workers.values()):
+            if getattr(worker, "pid", None):
+                os.kill(worker.pid, signal.SIGKILL)
+
+
+def refuse_dead(client: Any) -> None:
+    """Stop a run whose own worker processes have all ended and are not started again.
+
+    Raises
+    ------
+    StoppedError
+        They have.
+    """
+    from distributed import LocalCluster, Status
+
+    cluster = client.cluster
+    if not isinstance(cluster, LocalCluster):
+        return
+    ended = (Status.closing, Status.closed, Status.failed)
+    if all(worker.status in ended for worker in list(cluster.workers.values())):
+        raise StoppedError(
+            "the worker processes have ended and cannot be started again",
+            "see that there is memory for them, or say cluster: threads; the same command goes on",
+        )
 
 
 @contextmanager
@@ -135,8 +171,11 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _worker_settings() -> dict[str, Any]:
-    return {
+def _worker_settings(*, local: bool) -> dict[str, Any]:
+    # A worker process that has died is started again, which on a busy machine takes longer than dask
+    # waits before it gives the worker up, and then nothing ever starts it.
+    patience = {"distributed.deploy.lost-worker-timeout": NEVER} if local else {}
+    return patience | {
         "distributed.worker.daemon": True,
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.comm.timeouts.connect": CONNECT_SECONDS,
