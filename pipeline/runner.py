@@ -21,6 +21,7 @@ from pipeline.journal import Journal, begin, changes, fingerprint, touched, vers
 from pipeline.paths import is_url
 from pipeline.peak import PeakMemory
 from pipeline.progress import Progress, Silent
+from pipeline.report import run_files
 from pipeline.stopping import Stop, stoppable
 from pipeline.summary import Summary, performance
 from pipeline.write import (
@@ -283,7 +284,9 @@ class _Run:
             windows = contrast(layout)
         except DamagedChunksError as error:
             raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
-        seal(layout, journal.records(), self._provenance(layout, summary, inputs), windows=windows)
+        kept = self._provenance(layout, summary, inputs)
+        files = run_files(self.job, layout, journal.facts(), kept, self.progress.say)
+        seal(layout, journal.records(), kept, windows=windows, files=files)
 
     def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
         plan = plan_dict(self.job.plan, self.job.source.path)

@@ -13,15 +13,16 @@ FLOORS = (
     "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
     "plan blocks budget refit",
     "graph store describe",
-    "job journal cluster connect runner compute levels loop peak progress stopping summary",
-    "preview crop figure measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
-    "oracle recompute view report sample embryo catalogue cli __main__",
+    "job journal probe fleet slurm remote cluster connect runner compute levels loop peak progress stopping summary "
+    "crop figure report",
+    "preview measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
+    "oracle recompute view sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "connect", "compute", "levels", "loop"},
-    "distributed": {"cluster", "connect"},
+    "dask": {"read", "write", "image", "graph", "cluster", "connect", "slurm", "compute", "levels", "loop"},
+    "distributed": {"cluster", "connect", "slurm"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},
 }

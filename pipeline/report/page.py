@@ -1,0 +1,289 @@
+"""The report of a run: one HTML file that needs no network and no script."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined, Template
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from pipeline.blocks import shape_text
+from pipeline.crop import finite, limits
+from pipeline.describe import channels_text, image_text
+from pipeline.figure import number, parameters, span_of
+from pipeline.progress import MB, duration
+from pipeline.report.curves import change_text, curve, histogram
+from pipeline.report.drawing import cutting
+from pipeline.report.frames import seconds_of
+from pipeline.report.material import Material
+from pipeline.report.methods import methods, references
+from pipeline.report.performance import performance
+from pipeline.report.pictures import Shown, bounds_of, gather_planes, picture
+from pipeline.report.provenance import identity_rows, version_rows
+from pipeline.write.metadata import BGONE
+
+
+def render(material: Material) -> bytes:
+    """Return the report as HTML.
+
+    Parameters
+    ----------
+    material : Material
+        Of the run.
+    """
+    shown, note = gather_planes(material)
+    return (
+        _template()
+        .render(
+            title=_title(material),
+            facts=_facts(material),
+            sentence=_sentence(material),
+            channels=[_channel(material, planes) for planes in shown],
+            note=note,
+            curves=_curves(material),
+            clipping=_clipping(material),
+            steps=_steps(material),
+            cut=cutting(material.part("plan")),
+            performance=performance(material.part("summary")),
+            methods=methods(material),
+            references=references(material.steps),
+            config=_yaml(material.part("config")),
+            identity=identity_rows(material),
+            versions=version_rows(material),
+        )
+        .encode()
+    )
+
+
+@cache
+def _template() -> Template:
+    source = files("pipeline.report").joinpath("template.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source)
+
+
+def _title(material: Material) -> str:
+    path = str(material.part("plan").get("output") or material.part("summary").get("output") or "")
+    return path.rstrip("/").rpartition("/")[2] or BGONE
+
+
+def _sentence(material: Material) -> str:
+    finished = str(material.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
+    version = material.part("versions").get("bgone", "")
+    return f"Written by bgone {version}, finished {finished}"
+
+
+def _facts(material: Material) -> list[tuple[str, str]]:
+    summary, plan = material.part("summary"), material.part("plan")
+    clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
+    facts = [
+        ("input", str(material.part("input").get("path", ""))),
+        ("", image_text(material.image)),
+        ("output", str(plan.get("output", ""))),
+        ("", f"{material.dtype.name}, chunks {shape_text(plan.get('output_chunks', {}))}, {_levels(plan)}"),
+        ("steps", " → ".join(step.name for step in material.steps) or "computed in Python"),
+        ("clipped", _share(clipped, pixels) if clipped else "no pixel"),
+    ]
+    if summary.get("seconds"):
+        speed = summary.get("bytes_in", 0) / MB / summary["seconds"]
+        facts.append(
+            ("took", f"{duration(summary['seconds'])}, {speed:.0f} MB/s on {summary.get('where', '')}")
+        )
+    if summary.get("windows_resumed"):
+        facts.append(
+            (
+                "resumed",
+                f"{summary['windows_resumed']} of {summary['windows']} windows were done by an earlier start",
+            )
+        )
+    return facts
+
+
+def _levels(plan: Mapping[str, Any]) -> str:
+    count = len(plan.get("levels", ()))
+    return f"{count} levels" if count != 1 else "one level"
+
+
+def _share(count: int, of: int) -> str:
+    words = f"{count:,} pixels".replace(",", "\u202f")
+    return f"{words}, {100 * count / of:.2g} % of all" if of else words
+
+
+def _channel(material: Material, planes: list[Shown]) -> dict[str, Any]:
+    channel = planes[0].view.channel
+    kind = material.background(channel)
+    names = _columns(material, channel)
+    # Before and background share black and white, so that what was taken is seen to be gone.
+    shared = bounds_of([image for plane in planes for image in (plane.before, plane.taken)])
+    result = bounds_of([plane.after for plane in planes])
+    rows = []
+    for plane in planes:
+        cells = [(plane.before, shared), (plane.taken, shared), (plane.after, result)]
+        drawn = [
+            picture(pixels, bounds, plane.view, f"{name}, {plane.view.where()}")
+            for (pixels, bounds), name in zip(cells, names, strict=True)
+            if pixels is not None
+        ]
+        rows.append({"where": _where(material, plane), "pictures": drawn})
+    heads = [
+        {"name": name, "bounds": f"{number(low)} … {number(high)}"}
+        for name, (low, high) in zip(names, (shared, shared, result), strict=True)
+    ]
+    return {
+        "name": _channel_name(material, channel),
+        "untouched": material.untouched(channel) and bool(material.steps),
+        "heads": heads if planes[0].before is not None else heads[-1:],
+        "rows": rows,
+        "histograms": _histograms(planes, shared, result, "background" if kind else "taken off"),
+    }
+
+
+def _columns(material: Material, channel: int) -> tuple[str, str, str]:
+    kind = material.background(channel)
+    sign = "+" if kind == "input plus result" else "−"
+    added = f" (with {material.offset:g} added)" if material.offset else ""
+    return "before", f"{'background' if kind else 'taken off'} = before {sign} after", f"after{added}"
+
+
+def _channel_name(material: Material, channel: int) -> str:
+    spec = material.image
+    if "c" not in spec.axes:
+        return ""
+    names = spec.channel_names
+    return names[channel] if channel < len(names) and names[channel] else f"channel {channel}"
+
+
+def _where(material: Material, shown: Shown) -> str:
+    words = [f"{axis} {index}" for axis, index in shown.view.at.items() if axis != "c"]
+    seconds = seconds_of(material.image)
+    if seconds is not None:
+        words.insert(1, duration(float(seconds[shown.view.at["t"]])))
+    return " · ".join(words)
+
+
+def _histograms(
+    planes: list[Shown], shared: tuple[float, float], result: tuple[float, float], taken: str
+) -> list[dict[str, Any]]:
+    def pooled(name: str) -> NDArray:
+        return finite(np.concatenate([plane.samples[name] for plane in planes]))
+
+    found = []
+    if planes[0].before is not None:
+        before, off = pooled("before"), pooled("taken")
+        both = np.concatenate([before, off])
+        drawn = histogram(
+            [("input", before), ("background", off)],
+            span_of(both, limits(both)),
+            f"Histogram of before and {taken}",
+        )
+        found.append({"keys": [("input", "before"), ("background", taken)], "drawn": drawn})
+    after = pooled("after")
+    drawn = histogram([("signal", after)], span_of(after, limits(after)), "Histogram of after")
+    found.append({"keys": [("signal", "after")], "drawn": drawn})
+    return found
+
+
+def _curves(material: Material) -> dict[str, Any] | None:
+    frames = material.frames
+    if frames is None or not frames.along:
+        return None
+    axis = frames.along
+    x, label = np.arange(frames.shape[frames.axes.index(axis)], dtype=float), _axis_label(material, axis)
+    channels = []
+    for channel in range(material.image.sizes.get("c", 1)):
+        charts = []
+        level = frames.curve("mean_background", channel)
+        if np.isfinite(level).any():
+            charts.append(("background", "background, mean of each frame", level))
+        else:
+            charts.append(("input", "input, mean of each frame", frames.curve("mean_input", channel)))
+        charts.append(("signal", "signal, mean of the result", frames.curve("mean_result", channel)))
+        clipped = frames.counts(channel)
+        if np.nansum(clipped) > 0:
+            charts.append(("clipped", "pixels clipped", clipped))
+        drawn = [
+            {"kind": kind, "name": name, "drawn": curve(x, values, label, name, kind),
+             "words": change_text(values, "frame" if axis == "t" else "plane")}
+            for kind, name, values in charts
+        ]  # fmt: skip
+        channels.append({
+            "name": _channel_name(material, channel),
+            "charts": [chart for chart in drawn if chart["drawn"]],
+        })  # fmt: skip
+    over = "time" if axis == "t" else "depth"
+    return {"over": over, "channels": channels, "stack": "z" in frames.axes and axis == "t"}
+
+
+def _axis_label(material: Material, axis: str) -> str:
+    spec = material.image
+    if axis == "t" and (seconds := seconds_of(spec)) is not None and len(seconds) > 1:
+        return f"frame (one every {_precise(float(seconds[1] - seconds[0]))})"
+    return "frame" if axis == "t" else "plane"
+
+
+def _precise(seconds: float) -> str:
+    return duration(seconds) if seconds >= 60 and seconds == round(seconds) else f"{seconds:.3g} s"
+
+
+def _clipping(material: Material) -> list[str]:
+    summary, plan, frames = material.part("summary"), material.part("plan"), material.frames
+    if plan.get("overflow") == "fits":
+        return [f"Nothing can overflow: {material.dtype.name} holds every value that these steps can give."]
+    clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
+    if not clipped:
+        return [f"No pixel was clipped: all values are within {material.dtype.name}."]
+    words = [f"{_share(clipped, pixels)}, were outside {material.dtype.name} and clipped to its ends."]
+    if frames is not None and np.isfinite(frames.clipped).any():
+        at = np.unravel_index(int(np.nanargmax(frames.clipped)), frames.shape)
+        where = ", ".join(f"{axis} {index}" for axis, index in zip(frames.axes, at, strict=True))
+        if where:
+            words.append(f"The most in one plane: {frames.clipped[at]:.0f}, at {where}.")
+    return words
+
+
+def _steps(material: Material) -> list[dict[str, str]]:
+    spec = material.image
+    rows = []
+    for step in material.steps:
+        kind = {
+            "input minus result": "input − result", "input plus result": "input + result", None: "none",
+        }[step.background]  # fmt: skip
+        chosen = (
+            spec.with_(channels=tuple(spec.channels[int(index)] for index in step.channels))
+            if (step.channels and spec.channels)
+            else None
+        )
+        on = (
+            "all"
+            if step.channels is None
+            else (channels_text(chosen) if chosen else ", ".join(map(str, step.channels)))
+        )
+        rows.append({
+            "name": step.name, "lengths": parameters(step, spec), "along": step.along, "channels": on,
+            "halo": shape_text(step.halo()), "background": kind,
+        })  # fmt: skip
+    return rows
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    """Return the config as it can be run again: what was not said is left out."""
+    plain = {
+        name: {key: value for key, value in part.items() if value is not None}
+        if isinstance(part, Mapping)
+        else part
+        for name, part in config.items()
+    }
+    stream = io.StringIO()
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(plain, stream)
+    return stream.getvalue()

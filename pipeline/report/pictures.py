@@ -1,0 +1,183 @@
+"""Before, background and after of a few planes: read once each, made small, drawn as PNG inside SVG."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from pipeline.background import difference
+from pipeline.crop import CROP, View, find_views, limits, plane
+from pipeline.figure import aspect_of, round_length
+from pipeline.image import ImageSpec
+from pipeline.report import svg
+from pipeline.report.material import Material
+from pipeline.report.pixels import MOST, Pixels
+from pipeline.units import short_unit
+
+CHANNELS = 8
+"""So many channels are shown; more would make a page that opens slowly."""
+
+# Px a side of a picture, where there are few and where there are many.
+_LARGE, _SMALL, _FEW = 384, 240, 9
+
+_SAMPLES = 2**14
+_BAR = 0.25
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One plane, or the middle of it, made small.
+
+    Parameters
+    ----------
+    view : View
+        Which.
+    before, taken : numpy.ndarray or None
+        Float, rows and columns; None where the input cannot be shown.
+    after : numpy.ndarray
+        As written, the offset included.
+    samples : mapping of str to numpy.ndarray
+        Pixels of each at full resolution, some of them.
+    """
+
+    view: View
+    before: NDArray | None
+    taken: NDArray | None
+    after: NDArray
+    samples: dict[str, NDArray]
+
+
+def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
+    """Read what is shown: for each channel its first, middle and last time point, at the middle depth.
+
+    Returns
+    -------
+    list of list of Shown
+        By channel, then by time.
+    str
+        What the reader must know: that only the middle is shown, or why there is nothing to show.
+    """
+    spec = material.image
+    frames = spec.sizes.get("t", 1)
+    times = sorted({0, frames // 2, frames - 1})
+    channels = range(min(spec.sizes.get("c", 1), CHANNELS))
+    views = find_views(
+        spec,
+        t=",".join(map(str, times)) if "t" in spec.axes else None,
+        c=",".join(map(str, channels)) if "c" in spec.axes else None,
+    )
+    heavy = material.result.reads(views[0].region)
+    if heavy > MOST:
+        return [], f"The output is stored in pieces of {heavy / 2**20:.0f} MiB, so it is not read again."
+    before, note = material.before, material.without
+    if before is not None and before.reads(views[0].region) > MOST:
+        before, note = (
+            None,
+            "The input is stored in pieces too large to be read again, so only the result is shown.",
+        )
+    side = _LARGE if len(views) <= _FEW // 3 * 2 else _SMALL
+    shown: dict[int, list[Shown]] = {}
+    for view in sorted(views, key=lambda view: (view.channel, view.at.get("t", 0))):
+        shown.setdefault(view.channel, []).append(_look(material, before, view, side))
+    return list(shown.values()), " ".join(part for part in (_extent(spec, views[0]), note) if part)
+
+
+def _extent(spec: ImageSpec, view: View) -> str:
+    words = []
+    if view.cropped:
+        words.append(f"Shown is the middle of each plane, {view.extent()}: {CROP} px a side at the most.")
+    if spec.sizes.get("c", 1) > CHANNELS:
+        words.append(f"Shown are the first {CHANNELS} of {spec.sizes['c']} channels.")
+    return " ".join(words)
+
+
+def _look(material: Material, before: Pixels | None, view: View, side: int) -> Shown:
+    after = plane(material.result.read(view.region))
+    samples = {"after": _thinned(after)}
+    small = shrink(after, side)
+    del after
+    if before is None:
+        return Shown(view, None, None, small, samples)
+    raw = plane(before.read(view.region))
+    samples["before"] = _thinned(raw)
+    given = shrink(raw, side)
+    del raw
+    kind, offset = material.background(view.channel), material.offset
+    samples["taken"] = difference(kind, samples["before"], samples["after"] - offset)
+    return Shown(view, given, difference(kind, given, small - np.float32(offset)), small, samples)
+
+
+def _thinned(pixels: NDArray) -> NDArray:
+    """Return some pixels of a plane, of every row and column alike."""
+    step = max(1, int(np.sqrt(pixels.size / _SAMPLES)))
+    return pixels[step // 2 :: step, step // 2 :: step].astype(np.float32).reshape(-1)
+
+
+def shrink(pixels: NDArray, side: int) -> NDArray:
+    """Return an image of at most so many px a side: the mean of equal boxes, a rest at the far end left off.
+
+    >>> shrink(np.arange(16).reshape(4, 4), 2).tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
+    factor = -(-max(pixels.shape) // side)
+    rows, columns = (min(factor, size) for size in pixels.shape)
+    height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
+    # Whole rows first: that goes over memory as it lies.
+    sums = np.zeros((height, width * columns), np.float32)
+    for row in range(rows):
+        sums += pixels[row : height * rows : rows, : width * columns]
+    return sums.reshape(height, width, columns).sum(axis=2) / np.float32(rows * columns)
+
+
+def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
+    """Return black and white that pictures share."""
+    there = [_thinned(picture) for picture in pictures if picture is not None]
+    return limits(np.concatenate(there)) if there else (0.0, 1.0)
+
+
+def picture(pixels: NDArray, bounds: tuple[float, float], view: View, title: str) -> Markup:
+    """Return an image with its scale bar as SVG.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Rows and columns.
+    bounds : (float, float)
+        What is black and what is white.
+    view : View
+        What is seen: its extent in px of the image, and its scale.
+    title : str
+        What it is, for a reader who does not see it.
+    """
+    low, high = bounds
+    levels = np.nan_to_num((pixels - low) / (high - low) * 255, nan=0.0, posinf=255.0, neginf=0.0)
+    encoded = imagecodecs.png_encode(np.clip(np.rint(levels), 0, 255).astype(np.uint8), level=3)
+    data = base64.b64encode(encoded).decode()
+    rows, columns = (part.stop - part.start for part in view.region[-2:])
+    width, height = 360.0, 360.0 * rows * aspect_of(view.spec) / columns
+    # A strip is drawn high enough to be seen, and a column narrow enough to fit.
+    height = min(max(height, 40.0), 720.0)
+    coarse = ' style="image-rendering:pixelated"' if max(pixels.shape) < 128 else ""
+    drawn = Markup(
+        '<image width="{:.0f}" height="{:.1f}" preserveAspectRatio="none"{} href="data:image/png;base64,{}"/>'
+    ).format(width, height, Markup(coarse), data)
+    return svg.image("picture", width, height, title, [drawn, *_scale_bar(columns, view.spec, width, height)])
+
+
+def _scale_bar(columns: int, spec: ImageSpec, width: float, height: float) -> list[Markup]:
+    unit = spec.units.get("x")
+    pixel = spec.scale.get("x") if unit else None
+    length = round_length(max(1.0, columns * _BAR) * (pixel or 1))
+    drawn = length / (pixel or 1) * width / columns
+    words = f"{length:g} {short_unit(unit) if unit and pixel else 'px'}"
+    right, bottom = width - 12, height - 12
+    return [
+        svg.rect("bar", right - drawn, bottom - 4, drawn, 4),
+        svg.text(right, bottom - 9, words, "end", "bar"),
+    ]

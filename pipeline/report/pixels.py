@@ -1,0 +1,98 @@
+"""Pixels that a report shows: of the input and of the output, a plane or a crop at a time, never much."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from numpy.typing import NDArray
+
+from pipeline.image import Region
+from pipeline.read import Source
+from pipeline.write import Layout, read_region
+
+MOST = 128 * 2**20
+"""Bytes that may have to be read and unpacked for one picture, whole chunks counted."""
+
+
+class Pixels(Protocol):
+    """Something that gives boxes of pixels."""
+
+    def read(self, region: Region) -> NDArray:
+        """Return a box, along the axes of the image that was filtered."""
+
+    def reads(self, region: Region) -> int:
+        """Return the bytes that must be read and unpacked for it."""
+
+
+@dataclass(frozen=True)
+class InputPixels:
+    """The input, still where it was."""
+
+    source: Source
+
+    def read(self, region: Region) -> NDArray:
+        """Return a box."""
+        return self.source.read(region)
+
+    def reads(self, region: Region) -> int:
+        """Return the bytes of the chunks that a box meets."""
+        spec = self.source.spec
+        return touched(region, spec.chunks, spec.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class UnfinishedPixels:
+    """The output of a run that is about to be sealed."""
+
+    layout: Layout
+
+    def read(self, region: Region) -> NDArray:
+        """Return a box."""
+        shape = tuple(part.stop - part.start for part in region)
+        return read_region(self.layout, 0, self.layout.padded(region)).reshape(shape)
+
+    def reads(self, region: Region) -> int:
+        """Return the bytes of the files that a box meets."""
+        return touched(self.layout.padded(region), self.layout.unit, self.layout.spec.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class FinishedPixels:
+    """An output that is there.
+
+    Parameters
+    ----------
+    source : Source
+        The output, opened.
+    axes : str
+        The axes of the image that was filtered; the output may have more, of length 1.
+    """
+
+    source: Source
+    axes: str
+
+    def read(self, region: Region) -> NDArray:
+        """Return a box."""
+        shape = tuple(part.stop - part.start for part in region)
+        return self.source.read(self._padded(region)).reshape(shape)
+
+    def reads(self, region: Region) -> int:
+        """Return the bytes of the chunks that a box meets."""
+        spec = self.source.spec
+        return touched(self._padded(region), spec.chunks, spec.dtype.itemsize)
+
+    def _padded(self, region: Region) -> Region:
+        parts = dict(zip(self.axes, region, strict=True))
+        return tuple(parts.get(axis, slice(0, 1)) for axis in self.source.spec.axes)
+
+
+def touched(region: Region, chunks: tuple[int, ...], itemsize: int) -> int:
+    """Return the bytes of the chunks that a region meets.
+
+    >>> touched((slice(0, 1), slice(5, 15)), (4, 10), 2)
+    160
+    """
+    lengths = [(-(-part.stop // px) - part.start // px) * px for part, px in zip(region, chunks, strict=True)]
+    return math.prod(lengths) * itemsize

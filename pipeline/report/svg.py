@@ -1,0 +1,60 @@
+"""Pieces of SVG, their words escaped. Colours come from the page's style, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from markupsafe import Markup
+
+
+def image(
+    kind: str, width: float, height: float, title: str, parts: Iterable[Markup], stretched: bool = False
+) -> Markup:
+    """Return a whole picture; `title` is for a reader who does not see it."""
+    return Markup('<svg class="{}" viewBox="0 0 {:g} {:.1f}"{} role="img" aria-label="{}">{}</svg>').format(
+        kind, width, height, Markup(' preserveAspectRatio="none"') if stretched else "", title,
+        Markup("").join(parts),
+    )  # fmt: skip
+
+
+def rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> Markup:
+    """Return a rectangle, never so thin that it cannot be seen."""
+    inner = Markup("<title>{}</title>").format(title) if title else ""
+    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}">{}</rect>').format(
+        kind, x, y, max(width, 0.5), max(height, 0.5), inner
+    )
+
+
+def line(kind: str, start: tuple[float, float], end: tuple[float, float]) -> Markup:
+    """Return a line from one place (x, y) to another."""
+    return Markup('<line class="{}" x1="{:.2f}" y1="{:.2f}" x2="{:.2f}" y2="{:.2f}"/>').format(
+        kind, *start, *end
+    )
+
+
+def text(
+    x: float,
+    y: float,
+    words: object,
+    anchor: Literal["start", "middle", "end"] = "start",
+    kind: str = "label",
+    upward: bool = False,
+) -> Markup:
+    """Return words at a place."""
+    turned = " rotate(-90)" if upward else ""
+    return Markup(
+        '<text class="{}" transform="translate({:.1f} {:.1f}){}" text-anchor="{}">{}</text>'
+    ).format(kind, x, y, turned, anchor, words)
+
+
+def path(kind: str, places: Iterable[tuple[float, float]], closed: bool = False) -> Markup:
+    """Return a line through places, or the area inside it."""
+    return Markup('<{} class="{}" points="{}"/>').format(
+        "polygon" if closed else "polyline", kind, " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    )
+
+
+def dot(kind: str, x: float, y: float) -> Markup:
+    """Return a small dot."""
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="2.4"/>').format(kind, x, y)
