@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import queue
 import sys
-import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import dask
 import dask.array as da
+import dask.threaded
 import numpy as np
 
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
 from pipeline.connect import connect, refuse_dead
-from pipeline.errors import PipelineError, StoppedError
+from pipeline.errors import DataError, PipelineError, StoppedError
+from pipeline.fleet import Fleet, Say, Worker
 from pipeline.machine import share_heap
+from pipeline.probe import Guard, Probe, WarmUp
+from pipeline.slurm import Jobs
 from pipeline.stopping import Terminated
+from pipeline.write import DamagedChunksError
 
-ASK_SECONDS = 5
-"""A scheduler is not asked more often which workers it has."""
+TASKS_A_THREAD = 2
+"""Tasks under way for each thread of a cluster: while one ends, the next is there."""
+
+SCHEDULING_SECONDS = 0.002
+"""What a task may cost the scheduler, twice over, so that it is never what all wait for."""
 
 FETCH_SECONDS = 5
 """How long the receipts of a finished window may take, before the loop looks after other things."""
@@ -49,11 +55,47 @@ class Executor(Protocol):
     def trouble(self) -> str:
         """What keeps it from going on, in words, or nothing."""
 
+    @property
+    def smallest(self) -> Worker | None:
+        """The worker with the least memory a thread, where each has a limit of its own."""
+
+    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
+        """Look at what computes before it gets its first task.
+
+        Parameters
+        ----------
+        make : callable
+            Makes the probe; called where there are workers elsewhere.
+        warm : WarmUp
+            Run once in each of them.
+        say : callable
+            Tells the user something.
+
+        Returns
+        -------
+        Guard or None
+            What each task must call that writes.
+
+        Raises
+        ------
+        RequestError
+            Some cannot take part, and why.
+        """
+
+    def expect(self, blocks: int) -> None:
+        """Note how many blocks are to come."""
+
+    def batch(self, seconds: float) -> int:
+        """Return how many blocks one task should do, each of which takes so many seconds."""
+
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
 
     def next(self, timeout: float | None = None) -> Outcome | None:
         """Wait for any window to end and return it; None when `timeout` seconds passed."""
+
+    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
+        """Return whether a window failed for a worker that gets no more of them: it may be tried again."""
 
     def cancel(self) -> None:
         """Stop what is under way."""
@@ -78,13 +120,34 @@ class Threads:
         """Nothing."""
         return ""
 
+    @property
+    def smallest(self) -> Worker | None:
+        """None: threads share the memory of the run."""
+        return None
+
+    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
+        """Do nothing: threads see what the run sees."""
+        return None
+
+    def expect(self, blocks: int) -> None:
+        """Do nothing: the number of threads is fixed."""
+
+    def batch(self, seconds: float) -> int:
+        """One: a task costs threads next to nothing."""
+        return 1
+
+    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
+        """No."""
+        return False
+
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
         self._windows.submit(self._compute, window, tasks)
 
     def _compute(self, window: Key, tasks: da.Array) -> None:
         try:
-            (receipts,) = dask.compute(tasks, scheduler="threads", pool=self._blocks)
+            # By its name dask would look for a cluster first, and import all of distributed for that.
+            (receipts,) = dask.compute(tasks, scheduler=dask.threaded.get, pool=self._blocks)
         except BaseException as error:  # handed to the loop, which raises it
             self._done.put((window, error))
         else:
@@ -105,37 +168,100 @@ class Threads:
 
 
 class Cluster:
-    """Windows computed by the workers of a `dask.distributed` cluster."""
+    """Windows computed by the workers of a `dask.distributed` cluster.
 
-    def __init__(self, client: Any, where: str) -> None:
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected.
+    where : str
+        For the reader.
+    jobs : Jobs, optional
+        What starts its workers, where those are the run's own SLURM jobs.
+    own : bool
+        Whether its workers are processes that the run has started on this machine: such see
+        what it sees, and share its memory.
+    """
+
+    def __init__(self, client: Any, where: str, jobs: Jobs | None = None, *, own: bool = False) -> None:
         self._client = client
+        self._jobs = jobs
+        self._own = own
+        self._fleet = Fleet(client, "one" if jobs is None else jobs.waiting)
         self._done: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
         self._futures: dict[Key, Any] = {}
-        self._known, self._asked = 0, -math.inf
+        self._tasks: dict[Key, int] = {}
+        self._allowed: dict[Key, frozenset[str]] = {}
+        self._to_come = 0
+        self._probe: Probe | None = None
         self.where = where
 
     @property
     def in_flight(self) -> int:
-        """Two, and more where there are many workers: none should wait for a window's last block."""
-        return max(IN_FLIGHT, min(32, self._threads() // 8))
+        """As many windows as give each thread a task, and one to go on with; two at the least."""
+        busy = sum(self._tasks.values()) >= TASKS_A_THREAD * self._threads
+        return max(IN_FLIGHT, len(self._futures) + (not busy))
 
     @property
     def trouble(self) -> str:
         """What keeps it from going on, in words, or nothing."""
-        return "" if self._threads() else "the cluster has no worker: waiting for one (Ctrl-C stops)"
+        if self._threads:
+            return ""
+        waiting = "one" if self._jobs is None else self._jobs.waiting
+        return f"the cluster has no worker: waiting for {waiting} (Ctrl-C stops)"
 
+    @property
     def _threads(self) -> int:
-        """Return the threads of all workers, asked for anew every few seconds."""
-        now = time.monotonic()
-        if now - self._asked > ASK_SECONDS:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-            self._known, self._asked = sum(worker["nthreads"] for worker in workers), now
-        return self._known
+        workers = self._fleet.workers()
+        if self._jobs is not None:
+            self._jobs.keep_up([worker.name for worker in workers])
+        return sum(worker.threads for worker in workers)
+
+    def _workers_wanted(self) -> int:
+        """Return how many workers have something to do."""
+        workers = self._fleet.known
+        each = max(1, min((worker.threads for worker in workers), default=1))
+        return max(1, -(-(self._to_come + sum(self._tasks.values())) // each))
+
+    def expect(self, blocks: int) -> None:
+        """Note how many blocks are to come."""
+        self._to_come = blocks
+
+    def batch(self, seconds: float) -> int:
+        """Return as many as let the scheduler keep up with all threads."""
+        if self._own:
+            return 1
+        return max(1, round(self._threads * SCHEDULING_SECONDS / max(seconds, 1e-4)))
+
+    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
+        """Look at each worker before it gets its first task."""
+        if self._own:
+            return None
+        if self._jobs is not None:
+            self._jobs.begin()
+            self._jobs.wanted = self._workers_wanted
+        self._fleet.wait_for_first(say)
+        self._probe = make()
+        self._fleet.admit(self._probe, say)
+        self._fleet.warm_up(warm, say)
+        return Guard(self._probe.work, self._probe.token)
+
+    @property
+    def smallest(self) -> Worker | None:
+        """The worker with the least memory a thread, where workers have a limit of their own."""
+        if self._own:
+            return None
+        worker = self._fleet.smallest()
+        return worker if worker.memory else None
 
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
-        future = self._client.compute(tasks)
-        self._futures[window] = future
+        workers = [worker.address for worker in self._fleet.workers()]
+        # Only where some are left out: it is work for the scheduler to keep tasks to a list.
+        future = self._client.compute(tasks, workers=workers if self._fleet.unfit else None)
+        self._futures[window], self._tasks[window] = future, tasks.npartitions
+        self._allowed[window] = frozenset(workers if self._fleet.unfit else ())
+        self._to_come -= tasks.size
         future.add_done_callback(lambda done: self._done.put((window, done)))
 
     def next(self, timeout: float | None = None) -> Outcome | None:
@@ -144,6 +270,7 @@ class Cluster:
             window, future = self._done.get(timeout=timeout)
         except queue.Empty:
             refuse_dead(self._client)
+            self._revive()
             return None
         result: np.ndarray | BaseException
         try:
@@ -157,12 +284,33 @@ class Cluster:
                 return None
             result = error
         self._futures.pop(window, None)
+        self._tasks.pop(window, None)
         return window, result
+
+    def _revive(self) -> None:
+        """Give up windows all of whose workers have gone, while others came."""
+        there = {worker.address for worker in self._fleet.workers()} if self._fleet.unfit else None
+        for window, future in self._futures.items():
+            if there and self._allowed[window] and not self._allowed[window] & there:
+                self._allowed[window] = frozenset()
+                future.cancel(force=True)
+
+    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
+        """Return whether a window met with a worker that is not fit, and that is left out from now on."""
+        if self._probe is None or isinstance(error, DataError | DamagedChunksError | MemoryError):
+            return False
+        before = self._allowed.pop(window, frozenset())
+        lost = isinstance(explain(error), StoppedError) and not isinstance(error, StoppedError)
+        if not lost:
+            self._fleet.exclude(self._probe, say)
+        now = frozenset(worker.address for worker in self._fleet.workers()) if self._fleet.unfit else before
+        return now != before
 
     def cancel(self) -> None:
         """Stop what is under way."""
         self._client.cancel(list(self._futures.values()), force=True)
         self._futures.clear()
+        self._tasks.clear()
 
 
 @contextmanager
@@ -195,15 +343,19 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
             # A second Ctrl-C is no Exception: then nobody waits for the blocks under way.
             threads.cancel(wait=wait)
         return
-    with connect(resources, cluster) as client:
-        executor = Cluster(client, _describe(client, resources))
+    with connect(resources, cluster) as (client, jobs):
+        own = resources.cluster == "local"
+        executor = Cluster(client, _describe(client, resources, jobs), jobs, own=own)
         try:
             yield executor
         finally:
             executor.cancel()
 
 
-def _describe(client: Any, resources: Resources) -> str:
+def _describe(client: Any, resources: Resources, jobs: Jobs | None) -> str:
+    if jobs is not None:
+        most = f"{jobs.minimum} to {jobs.maximum}" if jobs.minimum < jobs.maximum else str(jobs.maximum)
+        return f"{most} SLURM job{'s' * (jobs.maximum > 1)}"
     if resources.cluster == "local":
         return f"{resources.workers} worker process{'es' * (resources.workers > 1)}"
     return f"the cluster at {client.scheduler.address}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -15,19 +16,24 @@ import numpy as np
 from pipeline.clock import Seconds, add_up, spending, take
 from pipeline.cluster import Executor, open_executor
 from pipeline.errors import StoppedError
+from pipeline.fleet import Worker
 from pipeline.graph import ApplyChain, LazySource, store_tasks, window_tasks
 from pipeline.job import Job
 from pipeline.journal import Journal
 from pipeline.levels import Levels, unread_since
 from pipeline.loop import compute_windows
 from pipeline.planes import merge
+from pipeline.probe import Guard, WarmUp, make_probe
 from pipeline.progress import Progress
 from pipeline.refit import Windows, refit
-from pipeline.step import apply_step
+from pipeline.remote import Elsewhere, fit, sync_folders
 from pipeline.stopping import Stop
 from pipeline.store import Receipt, StoreRegion
 from pipeline.tiling import Cut
 from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files, sync
+
+USUAL_SPEED = 200e6
+"""Bytes of input a second that one thread filters, where nothing has been measured yet."""
 
 REPAIRS = 3
 """How often one start computes files again that were damaged on the disk."""
@@ -104,6 +110,7 @@ class Computation:
     driver: Seconds = field(default_factory=dict)
     workers: int = 0
     seconds: float = 0.0
+    _guard: Guard | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Compute what is not journalled.
@@ -115,10 +122,17 @@ class Computation:
         """
         plan, before = self.job.plan, self.journal.done
         windows = refit(plan.work, plan.resources, plan.tiling, self.journal.windows["window"])
-        self.predicted = windows.memory.predicted
         self.resumed = sum(name.startswith("0/") for name in before)
-        self._warm_up()
+        warm = WarmUp(plan.steps, plan.image)
+        if plan.resources.cluster != "remote":
+            self._warm_up(warm)
         with open_executor(plan.resources, self.job.config.compute.cluster) as executor:
+            self._guard = executor.prepare(
+                lambda: make_probe(self.layout, self.job.source), warm, self.progress.say
+            )
+            if executor.smallest is not None:
+                windows = self._fit(executor.smallest)
+            self.predicted = windows.memory.predicted
             self.where, self.ready = executor.where, time.monotonic()
             self.workers = 0 if plan.resources.cluster == "remote" else plan.resources.workers
             self.stop.working = True
@@ -133,19 +147,31 @@ class Computation:
             "look after the disk, then run the same command again",
         )
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, warm: WarmUp) -> None:
         """Compile the kernels before the clock starts, so that workers find them in the cache."""
-        spec = self.job.plan.image
-        shape = tuple(min(size, 8) for size in spec.shape)
-        block = np.zeros(shape, spec.dtype)
         # Told only where it takes long: from the second run on the cache has them.
         notice = threading.Timer(1.0, self.progress.say, ["compiling the kernels, once on this machine"])
         notice.start()
         try:
-            for step in self.job.plan.steps:
-                block = apply_step(step, block, spec.axes, (0,) * block.ndim)
+            warm()
         finally:
             notice.cancel()
+
+    def _fit(self, worker: Worker) -> Windows:
+        plan = self.job.plan
+        window = self.journal.windows["window"]
+        return fit(plan.work, plan.tiling, window, worker, plan.resources.memory)
+
+    def _seconds_a_block(self, windows: Windows) -> float:
+        """Return how long a block takes on one thread: as measured, and at first as is usual."""
+        nbytes = math.prod(windows.tiling.block.values()) * self.job.plan.image.dtype.itemsize
+        if not self.bytes_in:
+            return nbytes / USUAL_SPEED
+        return sum(self.spent.values()) * nbytes / self.bytes_in
+
+    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what a task calls to write: on a cluster, with a look at the worker."""
+        return call if self._guard is None else Elsewhere(self._guard, self.layout, call)
 
     def _all(self, executor: Executor, windows: Windows, before: Iterable[str]) -> None:
         self._windows(executor, windows)
@@ -157,7 +183,7 @@ class Computation:
 
     def _windows(self, executor: Executor, windows: Windows) -> None:
         tiling, done = windows.tiling, self.journal.done
-        store = StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow)
+        store = self._guarded(StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow))
         item = self.job.plan.image.dtype.itemsize
         todo = [window for window in range(tiling.windows) if f"0/{window}" not in done]
         collected: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
@@ -170,7 +196,7 @@ class Computation:
 
         def tasks(part: Part) -> da.Array:
             cuts = windows.parts(part.window)[part.number]
-            return self._tasks(cuts, store)
+            return self._tasks(cuts, store, executor.batch(self._seconds_a_block(windows)))
 
         def finished(part: Part, result: np.ndarray) -> None:
             window, number = part
@@ -183,18 +209,19 @@ class Computation:
             self.bytes_in += nbytes
             self.progress.advance(nbytes)
 
+        executor.expect(tiling.blocks * len(todo) // tiling.windows)
         every = (Part(window, number) for window in todo for number in range(len(windows.parts(window))))
         try:
             compute_windows(executor, every, tasks, finished, self.stop)
         finally:
             self.progress.stop()
 
-    def _tasks(self, cuts: tuple[Cut, ...], store: StoreRegion) -> da.Array:
+    def _tasks(self, cuts: tuple[Cut, ...], store: Callable[..., Any], batch: int) -> da.Array:
         source, config = self.job.source, self.job.config
         if isinstance(source, LazySource):
             return store_tasks(source.window(cuts), cuts, store)
         chain = ApplyChain(self.job.plan.steps, source.spec.axes, cuts, config.input.nan == "refuse")
-        return window_tasks(source, chain, store)
+        return window_tasks(source, chain, store, batch)
 
     def _level(self, executor: Executor, levels: Levels, level: int) -> None:
         done = self.journal.done
@@ -202,7 +229,7 @@ class Computation:
         todo = (group for group in groups if f"{level}/{group.number}" not in done)
 
         def tasks(group: Group) -> da.Array:
-            return levels.tasks(self.journal, level, group.number)
+            return levels.tasks(self.journal, level, group.number, self._guarded)
 
         def finished(group: Group, result: np.ndarray) -> None:
             self._record(f"{level}/{group.number}", result)
@@ -215,7 +242,7 @@ class Computation:
         planes = merge(part for receipt in receipts for part in receipt.planes)
         self.spent = add_up([self.spent, *(receipt.seconds for receipt in receipts)])
         with spending("sync"):
-            sync(self.layout, records)
+            (sync if self._guard is None else sync_folders)(self.layout, records)
             self.journal.append(
                 name, records, clipped=sum(receipt.clipped for receipt in receipts), planes=planes
             )

@@ -15,6 +15,7 @@ import dask
 
 from pipeline.blocks import Resources
 from pipeline.errors import RequestError, StoppedError
+from pipeline.slurm import Jobs, slurm_jobs
 
 CONNECT_SECONDS = 10
 
@@ -28,7 +29,7 @@ ALLOWED_FAILURES = 5
 
 
 @contextmanager
-def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any]:
+def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tuple[Any, Jobs | None]]:
     """Start or reach a cluster, and leave it afterwards.
 
     Parameters
@@ -40,8 +41,8 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
 
     Yields
     ------
-    distributed.Client
-        Connected.
+    distributed.Client, Jobs or None
+        Connected; and the run's own SLURM jobs, of which there are none yet.
 
     Raises
     ------
@@ -51,6 +52,7 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
     import distributed
 
     _hush()
+    jobs = None
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with dask.config.set(_worker_settings(local=resources.cluster == "local")), _without_main():
         if resources.cluster == "local":
@@ -65,18 +67,20 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Any
                 )
             target: Any = owner
         elif isinstance(cluster, dict):
-            owner = target = _slurm(cluster, resources)
+            jobs = slurm_jobs(cluster["slurm"] or {})
+            owner = target = jobs.cluster
         else:
             owner, target = None, _address(cluster)
         try:
             client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
+            told = f", which {cluster} names" if target != cluster else ""
             raise RequestError(
-                f"no scheduler answers at {target} ({type(error).__name__})",
+                f"no scheduler answers at {target}{told} ({type(error).__name__})",
                 "start dask scheduler there, or correct the address", "compute.cluster",
             ) from None  # fmt: skip
         try:
-            yield client
+            yield client, jobs
         finally:
             client.close()
             if owner is not None:
@@ -209,25 +213,3 @@ def _address(cluster: str) -> str:
                 "give the file that dask scheduler wrote",
                 "compute.cluster",
             ) from None
-
-
-def _slurm(cluster: dict[str, Any], resources: Resources) -> Any:
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError:
-        raise RequestError(
-            "a slurm cluster needs dask-jobqueue", "pip install 'bgone[slurm]'", "compute.cluster"
-        ) from None
-    keywords = dict(cluster["slurm"] or {})
-    jobs = keywords.pop("jobs", None)
-    try:
-        owner = SLURMCluster(**keywords)
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"dask-jobqueue refuses the keywords: {error}", "see its SLURMCluster", "compute.cluster.slurm"
-        ) from None
-    if jobs is not None:
-        owner.scale(jobs=int(jobs))
-    else:
-        owner.adapt(minimum=1, maximum=max(1, resources.workers))
-    return owner

@@ -8,6 +8,7 @@ block the halo of its neighbours; a block is then filtered, trimmed and stored i
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -259,7 +260,34 @@ def _receipts(cuts: tuple[Cut, ...]) -> dict[str, Any]:
     return {"chunks": ones, "dtype": object, "meta": np.empty((0,) * len(cuts), object)}
 
 
-def window_tasks(source: Source, chain: ApplyChain, store: Store) -> da.Array:
+@dataclass(frozen=True)
+class InTurn:
+    """Do several blocks one after the other in one task: one block's memory, one task's scheduling.
+
+    Parameters
+    ----------
+    call : callable
+        Does the block of a given number along each axis, and returns its receipt in an array of one.
+    grid : tuple of int
+        Blocks along each axis.
+    batch : int
+        Blocks in a task.
+    """
+
+    call: Callable[..., NDArray]
+    grid: tuple[int, ...]
+    batch: int
+
+    def __call__(self, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipts."""
+        assert block_id is not None
+        first = block_id[0] * self.batch
+        numbers = range(first, min(first + self.batch, math.prod(self.grid)))
+        places = (tuple(map(int, np.unravel_index(number, self.grid))) for number in numbers)
+        return np.concatenate([self.call(block_id=place).reshape(-1) for place in places])
+
+
+def window_tasks(source: Source, chain: ApplyChain, store: Store, batch: int = 1) -> da.Array:
     """Return a window's blocks read, filtered and stored, lazily.
 
     Parameters
@@ -270,16 +298,25 @@ def window_tasks(source: Source, chain: ApplyChain, store: Store) -> da.Array:
         The filters, and how the window is cut.
     store : callable
         The writer.
+    batch : int
+        Blocks in a task, where none needs a part of another.
 
     Returns
     -------
     dask.array.Array
-        Computed, an array of one receipt a block.
+        Computed, an array of one receipt a block, in the order of the blocks.
     """
     then = FilterAndStore(chain, store)
     if any(overlap_depth(chain).values()):
         return overlapped(window_array(source, chain.cuts), chain, then, **_receipts(chain.cuts))
-    return da.map_blocks(ReadFilterStore(source, then), **_receipts(chain.cuts))
+    call = ReadFilterStore(source, then)
+    if batch == 1:
+        return da.map_blocks(call, **_receipts(chain.cuts))
+    grid = tuple(cut.count for cut in chain.cuts)
+    count = math.prod(grid)
+    sizes = tuple(min(batch, count - first) for first in range(0, count, batch))
+    turns = InTurn(call, grid, batch)
+    return da.map_blocks(turns, chunks=(sizes,), dtype=object, meta=np.empty(0, object))
 
 
 def store_tasks(pixels: da.Array, cuts: tuple[Cut, ...], store: Store) -> da.Array:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import dask.array as da
 
@@ -20,6 +21,13 @@ LEVEL_BYTES = 64 << 20
 
 LEVEL_TASKS = 8
 """Regions in a group: computed and journalled together."""
+
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _as_it_is(call: Callable[..., Any]) -> Callable[..., Any]:
+    return call
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,11 @@ class Levels:
         """Return how many groups a level has."""
         return -(-self._regions(level).count // LEVEL_TASKS)
 
-    def tasks(self, journal: Journal, level: int, group: int) -> da.Array:
-        """Return the building of a group, lazily; the level before it is journalled whole."""
+    def tasks(self, journal: Journal, level: int, group: int, wrap: Wrap = _as_it_is) -> da.Array:
+        """Return the building of a group, lazily; the level before it is journalled whole.
+
+        `wrap` makes of the call that builds a region the one that a task makes.
+        """
         regions = self._regions(level)
         first = group * LEVEL_TASKS
         wanted = [regions.region(number) for number in range(first, min(first + LEVEL_TASKS, regions.count))]
@@ -53,7 +64,7 @@ class Levels:
             (region, tuple(known[key] for key in self._keys(level - 1, source) if key in known))
             for region, source in zip(wanted, sources, strict=True)
         ]
-        return call_tasks(BuildLevel(self.layout, level), arguments)
+        return call_tasks(wrap(BuildLevel(self.layout, level)), arguments)
 
     def names(self, level: int, region: Region) -> list[str]:
         """Return the names under which what a region of a level holds is journalled."""

@@ -57,9 +57,7 @@ def compute_windows(
     trouble = ""
     while True:
         if failed is None:
-            for window in _next(waiting, under_way, executor, stop):
-                executor.submit(window, tasks(window))
-                under_way.add(window)
+            _begin(waiting, under_way, executor, tasks, stop)
         if not under_way:
             break
         outcome = executor.next(timeout=PATIENCE)
@@ -71,21 +69,31 @@ def compute_windows(
             continue
         window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
         under_way.discard(window)
-        if not isinstance(result, BaseException):
-            finished(window, result)
-        elif failed is None:
-            failed = window, result
+        if isinstance(result, BaseException):
+            failed = failed or (window, result)
+            continue
+        if failed is None:
+            # The next one begins before this one is brought to the disk, so that no worker waits for that.
+            _begin(waiting, under_way, executor, tasks, stop)
+        finished(window, result)
     if failed is not None:
         raise _as_error(*failed) from failed[1]
     stop.check()
 
 
-def _next(waiting: Iterator[Key], under_way: set[Key], executor: Executor, stop: Stop) -> Iterator[Key]:
+def _begin(
+    waiting: Iterator[Key],
+    under_way: set[Key],
+    executor: Executor,
+    tasks: Callable[[Key], da.Array],
+    stop: Stop,
+) -> None:
     while len(under_way) < executor.in_flight and stop.signal is None:
         window = next(waiting, None)
         if window is None:
             return
-        yield window
+        executor.submit(window, tasks(window))
+        under_way.add(window)
 
 
 def _as_error(window: Hashable, error: BaseException) -> BaseException:

@@ -1,0 +1,102 @@
+"""What differs where workers are elsewhere: each is looked at, syncs its own files, and has its own limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.blocks import Resources, Work, choose_block, choose_window, memory_of
+from pipeline.errors import RequestError
+from pipeline.fleet import Worker, room_of, too_small
+from pipeline.probe import Guard
+from pipeline.refit import Windows, refit
+from pipeline.tiling import Tiling
+from pipeline.write import ChunkRecord, Layout, durable
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A call that writes files of the output, as a worker of a cluster makes it; picklable.
+
+    The worker is looked at first, and brings its files to the disk itself: what it has written may
+    wait in the memory of its host, where no other host's fsync reaches it.
+
+    Parameters
+    ----------
+    guard : Guard
+        Looks at the worker.
+    layout : Layout
+        The output on disk.
+    call : callable
+        Writes, and returns a `Receipt`.
+    """
+
+    guard: Guard
+    layout: Layout
+    call: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return the receipt, once all is on the disk."""
+        self.guard()
+        receipt = self.call(*arguments)
+        for record in receipt.records:
+            if not record.empty:
+                durable.sync_path(f"{self.layout.image}/{record.key}")
+        return receipt
+
+
+def sync_folders(layout: Layout, records: Iterable[ChunkRecord]) -> None:
+    """Bring the folders that name files to the disk; the files are there already.
+
+    Raises
+    ------
+    StoppedError
+        The disk could not take them, or a file is not to be seen from here.
+    """
+    folders: set[str] = set()
+    for record in records:
+        folder = "" if record.empty else record.key.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in sorted(folders, key=len, reverse=True):
+        durable.sync_path(f"{layout.image}/{folder}")
+    if folders:
+        durable.sync_path(layout.image)
+
+
+def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int) -> Windows:
+    """Return the windows of a run, in blocks that the smallest worker of a cluster can hold.
+
+    Parameters
+    ----------
+    work : Work
+        What is cut.
+    planned : Tiling
+        How it would be cut on this machine.
+    window : mapping of str to int
+        Axis → px of the windows of the first start.
+    worker : Worker
+        The one with the least memory a thread.
+    memory : int
+        Bytes that the run may take on this machine, where the worker has no limit of its own.
+
+    Raises
+    ------
+    RequestError
+        Not even the smallest blocks fit.
+    """
+    room = room_of(worker) or memory
+    resources = Resources(worker.threads, room, "remote")
+    if memory_of(work, planned.block, planned.window, resources).predicted <= room:
+        return refit(work, resources, planned, window)
+    try:
+        block, fewer = choose_block(work, resources)
+        if fewer.workers == worker.threads:
+            fitting = Tiling(planned.sizes, block, choose_window(work, block, resources), planned.halo)
+            return refit(work, resources, fitting, window)
+    except RequestError:
+        pass
+    least = {axis: work.least(axis) for axis in work.image.axes}
+    raise too_small(worker, work.memory(least, resources).predicted)

@@ -1,0 +1,182 @@
+"""A cluster of SLURM jobs, through dask-jobqueue: as many as there is work for; one that ends is replaced."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import RequestError
+
+MAXIMUM_JOBS = 10
+"""Where nothing is said: an allocation that nobody asked for should stay small."""
+
+LOST_SECONDS = 15
+"""A job whose workers have all gone for so long has ended: of its walltime, or of its node."""
+
+FIELD = "compute.cluster.slurm"
+
+PROLOGUE = (
+    # A pipeline.py in the folder that the job was submitted from must not shadow the package.
+    "export PYTHONSAFEPATH=1",
+    # Each task is one thread; and all threads take memory from one heap, see `share_heap`.
+    "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MALLOC_ARENA_MAX=1",
+)
+
+
+@dataclass
+class Jobs:
+    """The jobs of a run.
+
+    Parameters
+    ----------
+    cluster : dask_jobqueue.SLURMCluster
+        What submits and cancels them.
+    minimum, maximum : int
+        How many there are at least while the run is on, and at most.
+    wanted : callable
+        Gives the number of workers that there is work for now.
+    """
+
+    cluster: Any
+    minimum: int
+    maximum: int
+    wanted: Callable[[], int] = lambda: 1
+    _seen: set[str] = field(default_factory=set)
+    _gone: dict[str, float] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Submit the first jobs, and from then on as many as are wanted.
+
+        Raises
+        ------
+        RequestError
+            SLURM refuses them.
+        """
+        from distributed.deploy import Adaptive
+
+        jobs = self
+
+        class Wanted(Adaptive):
+            async def target(self) -> int:
+                return jobs.wanted()
+
+        try:
+            self.cluster.scale(jobs=self.minimum)
+            self.cluster.sync(_submitted, self.cluster)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise RequestError(
+                f"SLURM refuses the job: {_reason(error)}",
+                "correct the keywords (queue, account, walltime, memory, …) or jobqueue.yaml", FIELD,
+            ) from None  # fmt: skip
+        self.cluster.adapt(Adaptive=Wanted, minimum_jobs=self.minimum, maximum_jobs=self.maximum)
+
+    def keep_up(self, names: Iterable[str], now: float | None = None) -> None:
+        """Let jobs that have ended be replaced.
+
+        dask-jobqueue does that only where a job is a single process.
+
+        Parameters
+        ----------
+        names : iterable of str
+            The workers that there are.
+        now : float, optional
+            By `time.monotonic`.
+        """
+        now = time.monotonic() if now is None else now
+        alive = set(names)
+        for job in list(self.cluster.worker_spec):
+            # A job of several processes has a worker for each, and numbers them.
+            if any(name == job or name.startswith(f"{job}-") for name in alive):
+                self._seen.add(job)
+                self._gone.pop(job, None)
+            elif job in self._seen and now - self._gone.setdefault(job, now) >= LOST_SECONDS:
+                # Dropped from what should be, it is one too few, and the next look submits another.
+                self._seen.discard(job)
+                self._gone.pop(job)
+                self.cluster.worker_spec.pop(job, None)
+                self.cluster.scale(jobs=len(self.cluster.worker_spec))
+
+    @property
+    def waiting(self) -> str:
+        """Which jobs have been submitted, for the reader."""
+        numbers = [str(job.job_id) for job in self.cluster.workers.values() if getattr(job, "job_id", None)]
+        return f"SLURM job{'s' * (len(numbers) > 1)} {', '.join(numbers[:5])}" if numbers else "a SLURM job"
+
+
+async def _submitted(cluster: Any) -> None:
+    await cluster
+
+
+def _reason(error: BaseException) -> str:
+    """Return what sbatch said, out of dask-jobqueue's account of it."""
+    text = str(error)
+    _, found, said = text.partition("stderr:")
+    lines = [line.strip() for line in (said if found else text).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def slurm_jobs(keywords: Mapping[str, Any]) -> Jobs:
+    """Return a cluster that has no job yet.
+
+    Parameters
+    ----------
+    keywords : mapping
+        dask-jobqueue's own, over the user's jobqueue.yaml, with hyphens or underscores; beside
+        them `jobs`, or `minimum_jobs` and `maximum_jobs`.
+
+    Raises
+    ------
+    RequestError
+        dask-jobqueue or SLURM is not there, or refuses the keywords.
+    """
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise RequestError(
+            "a slurm cluster needs dask-jobqueue", "pip install 'bgone[slurm]'", "compute.cluster"
+        ) from None
+    if shutil.which("sbatch") is None:
+        raise RequestError(
+            "there is no sbatch on the PATH", "start the run where jobs are submitted, on a login node", FIELD
+        )
+    own = {name.replace("-", "_"): value for name, value in keywords.items()}
+    jobs, workers = own.pop("jobs", None), own.pop("n_workers", None)
+    least, most = own.pop("minimum_jobs", None), own.pop("maximum_jobs", None)
+    try:
+        # The scheduler's dashboard takes whichever port is free.
+        own["scheduler_options"] = {"dashboard_address": ":0", **_said("scheduler_options", own, {})}
+        own["job_script_prologue"] = [*PROLOGUE, *_said("job_script_prologue", own, ())]
+        own["processes"] = _processes(own)
+        own.setdefault("silence_logs", "critical")
+        cluster = SLURMCluster(**own)
+    except (TypeError, ValueError, KeyError) as error:
+        text = str(error).split(" Very likely")[0].splitlines()[0]
+        raise RequestError(
+            f"dask-jobqueue refuses the keywords: {text}", "see the keywords of its SLURMCluster", FIELD
+        ) from None
+    if workers:
+        cluster.scale(int(workers))
+        jobs = len(cluster.worker_spec)
+    least = int(least or jobs or 1)
+    return Jobs(cluster, least, int(most or jobs or max(least, MAXIMUM_JOBS)))
+
+
+def _processes(keywords: Mapping[str, Any]) -> int | None:
+    """Return how many workers a job has: as dask-jobqueue, which counts them only where they are said."""
+    from distributed.deploy.local import nprocesses_nthreads
+
+    said, cores = _said("processes", keywords, None), _said("cores", keywords, None)
+    return said or (nprocesses_nthreads(int(cores))[0] if cores else None)
+
+
+def _said(name: str, keywords: Mapping[str, Any], otherwise: Any) -> Any:
+    """Return a keyword, or what the user's jobqueue.yaml says of it."""
+    import dask
+
+    if keywords.get(name) is not None:
+        return keywords[name]
+    section = keywords.get("config_name") or "slurm"
+    return dask.config.get(f"jobqueue.{section}.{name.replace('_', '-')}", None) or otherwise
