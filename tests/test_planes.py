@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.planes import EVERY_ROW, merge, plane_sums
+from pipeline.planes import EVERY_COLUMN, EVERY_ROW, merge, plane_sums
 
 
 @settings(max_examples=60, deadline=None)
@@ -25,7 +25,7 @@ def test_parts_of_planes_add_up_to_the_planes(data):
     merged = merge(parts)
     assert [part.plane for part in merged] == list(np.ndindex(2, 3))
     for part in merged:
-        rows = (*part.plane, slice(0, None, EVERY_ROW))
+        rows = (*part.plane, slice(0, None, EVERY_ROW), slice(0, None, EVERY_COLUMN))
         sample = after[rows].astype(np.float64)
         assert part.pixels == sample.size
         assert part.before == before[rows].sum()
