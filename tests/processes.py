@@ -39,6 +39,7 @@ class Zygote:
     process: subprocess.Popen
     folder: Path
     notes: dict[int, Path] = field(default_factory=dict)
+    codes: dict[int, int] = field(default_factory=dict)
 
     def start(self, *arguments, **request):
         """Start `bgone` with arguments, and return the process's number."""
@@ -48,17 +49,45 @@ class Zygote:
         texts = [str(argument) for argument in arguments]
         pid = self._ask({"do": "start", "arguments": texts, "notes": str(notes), **request})
         self.notes[pid] = notes
+        self.codes.pop(pid, None)  # of an earlier process that had this number
         return pid
 
     def wait(self, pid):
         """Wait for a process to end."""
-        notes, end = self.notes.pop(pid), time.monotonic() + PATIENCE
-        while (code := self._ask({"do": "look", "pid": pid})) is None:
+        notes, end = self.notes[pid], time.monotonic() + PATIENCE
+        while (code := self.code(pid)) is None:
             time.sleep(0.005)
             if time.monotonic() > end:
                 os.killpg(pid, signal.SIGKILL)
                 raise AssertionError(f"it did not end: {(notes / 'stderr').read_text()}")
         return Ended(code, (notes / "stdout").read_text(), (notes / "stderr").read_text(), notes)
+
+    def code(self, pid):
+        """Return with what a process ended, or None while it has not."""
+        if pid not in self.codes:
+            code = self._ask({"do": "look", "pid": pid})
+            if code is None:
+                return None
+            self.codes[pid] = code
+        return self.codes[pid]
+
+    def reached(self, pid, count=1):
+        """Wait until a process, or workers of it, hold at a point, and return their numbers."""
+        notes = self.notes[pid]
+        path = notes / "reached"
+
+        def holding():
+            assert self.code(pid) is None, f"it ended before that: {(notes / 'stderr').read_text()}"
+            return path.exists() and len(path.read_text().split()) >= count
+
+        wait_until(holding)
+        return [int(line) for line in path.read_text().split()]
+
+    def kill(self, pid):
+        """Kill a process, if it still runs, and wait for its end."""
+        if self.code(pid) is None:
+            os.kill(pid, signal.SIGKILL)
+            self.wait(pid)
 
     def run(self, *arguments, **request):
         """Start it and wait for its end."""
@@ -70,16 +99,6 @@ class Zygote:
         answer = self.process.stdout.readline()
         assert answer, "the zygote has died"
         return json.loads(answer)
-
-
-def reached(notes, count=1):
-    """Wait until processes hold at a point, and return their numbers."""
-    end = time.monotonic() + PATIENCE
-    path = notes / "reached"
-    while not path.exists() or len(path.read_text().split()) < count:
-        assert time.monotonic() < end, (notes / "stderr").read_text()
-        time.sleep(0.01)
-    return [int(line) for line in path.read_text().split()]
 
 
 def wait_until(condition):
@@ -129,12 +148,16 @@ def config(folder, text=CONFIG, name="run.yaml", **changes):
     return folder / name
 
 
+TIMED = ("bgone/zarr.json", "bgone/.zattrs", "bgone/report.html")
+"""Files of an output that tell when it was made: provenance and report."""
+
+
 def files_of(output):
-    """Return what decides an output, file by file: all but the provenance, which tells times."""
+    """Return what decides an output, file by file."""
     found = {}
     for path in sorted(Path(output).rglob("*")):
         name = path.relative_to(output).as_posix()
-        if path.is_file() and name not in ("bgone/zarr.json", "bgone/.zattrs"):
+        if path.is_file() and name not in TIMED:
             found[name] = path.read_bytes()
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
-from processes import CONFIG, assert_same, config, files_of, go, movie, reached, wait_until
+from processes import CONFIG, assert_same, config, files_of, go, movie, wait_until
 
 TALL = (3, 520, 40)
 """Frames that have a pyramid of two levels."""
@@ -165,7 +165,7 @@ def test_a_second_ctrl_c_waits_for_nothing(zygote, folder, expected):
     made = set_up(folder)
     pid = zygote.start("run", made, harm=[{"point": "before write", "path": "/0/c/0", "then": "hold"}])
     notes = zygote.notes[pid]
-    reached(notes)
+    zygote.reached(pid)
     os.kill(pid, signal.SIGINT)
     wait_until(lambda: "once more stops at once" in (notes / "stderr").read_text())
     os.kill(pid, signal.SIGINT)
@@ -183,7 +183,7 @@ def test_a_second_run_is_refused_and_harms_nothing(zygote, folder, expected):
     made = set_up(folder)
     first = zygote.start("run", made, harm=[{"point": "before write", "path": "/0/c/2", "then": "hold"}])
     notes = zygote.notes[first]
-    reached(notes)
+    zygote.reached(first)
     for arguments in ([], ["--overwrite"], ["--set", "white_tophat.radius=2", "--overwrite"]):
         second = zygote.run("run", made, *arguments)
         assert second.code == 2
@@ -293,7 +293,7 @@ def test_an_input_that_changes_during_the_run_is_not_committed(zygote, folder):
     made = set_up(folder)
     pid = zygote.start("run", made, harm=[{"point": "before write", "path": "/0/c/2", "then": "hold"}])
     notes = zygote.notes[pid]
-    reached(notes)
+    zygote.reached(pid)
     pixels = tifffile.memmap(made.parent / "movie.tif")
     pixels[0] += 1
     pixels.flush()
@@ -471,7 +471,7 @@ def test_an_output_that_becomes_read_only_stops_the_run(zygote, folder, expected
         "run", made, harm=[{"point": "before write", "path": "/0/c/2", "then": "hold"}], **nobody
     )
     notes = zygote.notes[pid]
-    reached(notes)
+    zygote.reached(pid)
     (drafts,) = made.parent.glob("*.work-*/drafts")
     drafts.chmod(0o555)
     go(notes)

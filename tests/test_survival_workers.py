@@ -1,20 +1,16 @@
 """Worker processes, their scheduler and the terminal: whatever befalls them, the same command finishes."""
 
+import contextlib
 import json
 import os
 import pty
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from processes import assert_same, config, go, movie, reached, wait_until
-
-# Many processes that start and die: on a busy machine that takes longer than a suite should.
-pytestmark = pytest.mark.slow
-
+from processes import assert_same, config, go, movie, wait_until
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -48,10 +44,16 @@ def expected(kept_folder, zygote):
     return made.parent / "out.ome.zarr"
 
 
-def environ_of(notes, *harm):
-    """Return the environment in which workers meet with harm."""
+def environ_of(notes, *harm, spawned=False):
+    """Return the environment in which workers meet with harm.
+
+    Here they are forked, which takes a hundredth of a second and not three; as users have them, they
+    are `spawned`. dask, told to, gives up a worker the moment it dies: a run must not let it.
+    """
     return {
         "BGONE_TEST_WORKERS": json.dumps({"harm": list(harm), "notes": str(notes)}),
+        "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "0s",
+        "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "spawn" if spawned else "fork",
         "DASK_DISTRIBUTED__WORKER__PRELOAD": str(HERE / "worker_harm.py"),
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
@@ -76,16 +78,50 @@ SEGFAULT = {"point": "after write", "nth": 2, "then": "segfault", "times": 1}
 ALL_KILLED = {"point": "before write", "then": "kill", "times": 2}
 
 
+SPAWNED = [False, pytest.param(True, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("spawned", SPAWNED, ids=["forked", "spawned"])
 @pytest.mark.parametrize(
     "harm", [[KILLED, SEGFAULT], [ALL_KILLED]], ids=["one killed, one segfault", "all killed at once"]
 )
-def test_workers_that_die_are_replaced_and_the_run_goes_on(zygote, folder, expected, harm):
+def test_workers_that_die_are_replaced_and_the_run_goes_on(zygote, folder, expected, harm, spawned):
     made = set_up(folder)
-    ended = zygote.run("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", *harm))
+    environ = environ_of(folder / "notes", *harm, spawned=spawned)
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ)
     assert ended.code == 0, ended.err
     assert len(list((folder / "notes").glob("harmed.*"))) == 2
     assert "Traceback" not in ended.err
     assert_finished(made, expected)
+
+
+def test_a_run_ends_where_nothing_starts_its_workers_again(zygote, folder, expected):
+    made = set_up(folder)
+    environ, patch = environ_of(folder / "notes", ALL_KILLED), {"pipeline.connect.NEVER": "0s"}
+    ended = zygote.run("run", made, notes=folder / "notes", environ=environ, patch=patch)
+    assert ended.code == 3, ended.err
+    assert "the worker processes have ended and cannot be started again" in ended.err
+    assert "Traceback" not in ended.err
+    finish(zygote, made, expected)
+
+
+def test_workers_that_do_not_end_in_time_are_ended(zygote, folder, expected):
+    made = set_up(folder)
+    patch = {"pipeline.connect.CLOSE_SECONDS": 0}
+    pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes"), patch=patch)
+    assert zygote.wait(pid).code == 0
+    wait_until(lambda: not psutil.pid_exists(pid) and not in_group(pid))
+    assert_finished(made, expected)
+
+
+def in_group(number):
+    """Return the processes of a group."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def test_a_worker_out_of_memory_stops_the_run(zygote, folder, expected):
@@ -109,11 +145,12 @@ def test_a_block_that_kills_every_worker_stops_the_run(zygote, folder, expected)
     finish(zygote, made, expected)
 
 
-def test_when_the_driver_is_killed_its_workers_end_too(zygote, folder, expected):
+@pytest.mark.parametrize("spawned", SPAWNED, ids=["forked", "spawned"])
+def test_when_the_driver_is_killed_its_workers_end_too(zygote, folder, expected, spawned):
     made = set_up(folder)
-    harm = {"point": "before write", "then": "hold"}
-    pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
-    workers = [psutil.Process(worker) for worker in reached(folder / "notes", 2)]
+    environ = environ_of(folder / "notes", {"point": "before write", "then": "hold"}, spawned=spawned)
+    pid = zygote.start("run", made, notes=folder / "notes", environ=environ)
+    workers = [psutil.Process(worker) for worker in zygote.reached(pid, 2)]
     os.kill(pid, signal.SIGKILL)
     assert zygote.wait(pid).code == -9
     wait_until(lambda: not any(worker.is_running() for worker in workers))
@@ -127,7 +164,7 @@ def test_a_signal_to_the_driver_keeps_what_workers_do(zygote, folder, expected, 
     made = set_up(folder)
     harm = {"point": "before write", "then": "hold"}
     pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
-    reached(folder / "notes", 2)
+    zygote.reached(pid, 2)
     os.kill(pid, number)
     wait_until(lambda: "stopping: what is under way" in (folder / "notes" / "stderr").read_text())
     go(folder / "notes")
@@ -138,18 +175,20 @@ def test_a_signal_to_the_driver_keeps_what_workers_do(zygote, folder, expected, 
     assert "2 of 4 windows to do" in again.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected, times):
     made = set_up(folder)
     notes = folder / "notes"
     notes.mkdir()
-    environ = os.environ | environ_of(notes, {"point": "before write", "then": "hold"})
+    environ = os.environ | environ_of(notes, {"point": "before write", "then": "hold"}, spawned=True)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(made.parent)
         os.execvpe(sys.executable, [sys.executable, "-m", "pipeline", "run", "run.yaml"], environ)
-    reached(notes, 2)
     shown = b""
+    reached = notes / "reached"
+    wait_until(lambda: ended(pid) or (reached.exists() and len(reached.read_text().split()) == 2))
     for _ in range(times):
         os.write(terminal, b"\x03")
         while b"stopping: what is under way" not in shown:
@@ -157,11 +196,17 @@ def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected,
     if times == 1:
         go(notes)
     shown += rest_of(terminal)
+    wait_until(lambda: ended(pid))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, shown.decode()
     assert b"Traceback" not in shown
     assert b"error: interrupted; the same command goes on from here" in shown
     again = finish(zygote, made, expected)
     assert f"{4 - 2 * (times == 1)} of 4 windows to do" in again.err
+
+
+def ended(pid):
+    """Return whether a child of this process has ended; it can still be waited for."""
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def rest_of(terminal):
@@ -177,43 +222,38 @@ def rest_of(terminal):
 
 
 @pytest.fixture
-def scheduler(folder):
+def scheduler(zygote, folder):
     """A scheduler and one worker, each a process of its own, and what the worker may meet with."""
-    notes = folder / "notes"
-    notes.mkdir()
-    started = []
+    notes, file, started = folder / "notes", folder / "scheduler.json", []
 
     def start(*harm):
-        file = folder / "scheduler.json"
-        command = [
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-        ]
-        started.append(launch([*command, "--no-dashboard", "--scheduler-file", file], notes))
-        (notes / "other").write_text(str(started[0].pid))
-        wait_until(file.exists)
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny"]
-        environ = os.environ | environ_of(notes, *harm)
+        where = ["--host", "127.0.0.1", "--no-dashboard"]
         started.append(
-            launch([*worker, "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"], notes, environ)
+            zygote.start(*where, "--port", "0", "--scheduler-file", file, program="scheduler", notes=notes)
         )
+        (notes / "other").write_text(str(started[0]))
+        wait_until(lambda: file.exists() or zygote.code(started[0]) is not None)
+        options = [
+            *where,
+            "--no-nanny",
+            "--nthreads",
+            "1",
+            "--death-timeout",
+            "60",
+            "--local-directory",
+            notes,
+        ]
+        started.append(
+            zygote.start(
+                "--scheduler-file", file, *options, program="worker", notes=notes / "worker",
+                environ=environ_of(notes, *harm),
+            )
+        )  # fmt: skip
         return file, *started
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def launch(command, notes, environ=None):
-    with open(notes / "cluster.log", "a") as log:
-        texts = [str(part) for part in command]
-        return subprocess.Popen(texts, stdout=log, stderr=log, env=environ, cwd=notes)
+    for pid in started:
+        zygote.kill(pid)
 
 
 def test_a_scheduler_that_is_killed_stops_the_run(zygote, folder, expected, scheduler):
@@ -228,32 +268,43 @@ def test_a_scheduler_that_is_killed_stops_the_run(zygote, folder, expected, sche
 
 def test_a_straggler_of_a_killed_run_changes_nothing(zygote, folder, expected, scheduler):
     made = set_up(folder)
-    file, _, _ = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
-    pid = zygote.start("run", made, "--set", f"compute.cluster={file}")
-    reached(folder / "notes")
+    notes = folder / "notes"
+    file, _, worker = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
+    pid = zygote.start("run", made, "--set", f"compute.cluster={file}", notes=notes / "driver")
+    held(zygote, pid, worker, notes)
     os.kill(pid, signal.SIGKILL)
     assert zygote.wait(pid).code == -9
-    before = len((folder / "notes" / "tasks").read_text().split())
+    before = len((notes / "tasks").read_text().split())
     again = zygote.run("run", made, "--set", "compute.cluster=threads")
     assert again.code == 0, again.err
-    go(folder / "notes")
-    wait_until(lambda: len((folder / "notes" / "tasks").read_text().split()) > before)
+    go(notes)
+    wait_until(lambda: len((notes / "tasks").read_text().split()) > before)
     assert_finished(made, expected)
 
 
 def test_a_cluster_that_loses_its_last_worker_is_waited_for(zygote, folder, expected, scheduler):
     made = set_up(folder)
+    notes = folder / "notes"
     file, _, worker = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
-    patch = {"pipeline.cluster.ASK_SECONDS": 0}
-    pid = zygote.start(
-        "run", made, "--set", f"compute.cluster={file}", patch=patch, notes=folder / "notes" / "driver"
-    )
-    reached(folder / "notes")
-    worker.kill()
-    said = folder / "notes" / "driver" / "stderr"
+    patch = {"pipeline.fleet.ASK_SECONDS": 0}
+    pid = zygote.start("run", made, "--set", f"compute.cluster={file}", patch=patch, notes=notes / "driver")
+    held(zygote, pid, worker, notes)
+    os.kill(worker, signal.SIGKILL)
+    said = notes / "driver" / "stderr"
     wait_until(lambda: "the cluster has no worker: waiting for one" in said.read_text())
     os.kill(pid, signal.SIGINT)
     wait_until(lambda: "once more stops at once" in said.read_text())
     os.kill(pid, signal.SIGINT)
     assert zygote.wait(pid).code == 130
     finish(zygote, made, expected)
+
+
+def held(zygote, driver, worker, notes):
+    """Wait until a worker holds at its point, while it and the driver live."""
+
+    def holding():
+        for pid in (driver, worker):
+            assert zygote.code(pid) is None, (zygote.notes[pid] / "stderr").read_text()
+        return (notes / "reached").exists()
+
+    wait_until(holding)

@@ -20,6 +20,7 @@ import tifffile
 import yaozarrs.v04
 import yaozarrs.v05
 import zarr
+from distributed.cli import dask_scheduler, dask_worker
 from harm import hook_of
 
 import pipeline
@@ -32,6 +33,14 @@ LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, c
 
 LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "zarrs")
 """What else is imported on the way; an ordinary user may not be able to read it where this runs as root."""
+
+
+PROGRAMS = {
+    "bgone": cli.main,
+    "scheduler": lambda arguments: dask_scheduler.main(arguments, standalone_mode=False),
+    "worker": lambda arguments: dask_worker.main(arguments, standalone_mode=False),
+}
+"""What a process can be: bgone, or what `dask scheduler` and `dask worker` start."""
 
 
 def warm_up():
@@ -51,7 +60,7 @@ def start(request):
     code = 70
     try:
         settle(request)
-        code = cli.main(request["arguments"])
+        code = PROGRAMS[request.get("program", "bgone")](request["arguments"])
     except BaseException:
         traceback.print_exc()
     finally:
