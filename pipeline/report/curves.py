@@ -145,7 +145,7 @@ def tick_text(value: float) -> str:
     >>> tick_text(0.35), tick_text(1200.0), tick_text(2e6), tick_text(0.00002)
     ('0.35', '1200', '2e+06', '2e-05')
     """
-    return f"{value:g}" if abs(value) < 1e5 else f"{value:.4g}" if value % 1e5 else f"{value:.3g}"
+    return f"{value:.6g}".replace("-", "−") if 1e-4 <= abs(value) < 1e6 or not value else f"{value:.4g}"
 
 
 def histogram(
@@ -203,11 +203,13 @@ def change_text(values: NDArray, unit: str) -> str:
     first, last = float(np.median(level[:ends])), float(np.median(level[-ends:]))
     steps = np.diff(level)
     at = int(np.argmax(np.abs(steps)))
+    # A share of a level near 0 says nothing.
+    share = _relative if level.min() > 0 else lambda *_: ""
     return (
-        f"from {number(first)} to {number(last)}{_relative(last - first, first, ' over the whole')}; "
-        f"largest step {_signed(float(steps[at]))}{_relative(float(steps[at]), float(level[at]))}, "
+        f"from {number(first)} to {number(last)}{share(last - first, first, ' over the whole')}; "
+        f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
         f"from {unit} {known[at]} to {known[at + 1]}"
-    )
+    ).replace("-", "−")
 
 
 def _signed(value: float) -> str:
@@ -215,8 +217,6 @@ def _signed(value: float) -> str:
 
 
 def _relative(change: float, level: float, over: str = "") -> str:
-    if not level:
-        return ""
     share = 100 * change / abs(level)
     digits = f"{abs(share):.0f}" if abs(share) >= 10 else f"{abs(share):.1f}"
     return f" ({'+' if share > 0 else '−' if share < 0 else ''}{digits} %{over})"

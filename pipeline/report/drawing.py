@@ -140,5 +140,6 @@ def _words(tiling: Tiling, cuts: Mapping[str, list[_Block]]) -> list[str]:
             f"there is a halo along {', '.join(f'{axis} ({px} px)' for axis, px in others.items())} too"
         )
     words.append(f"{tiling.overhead:.2f} × the pixels kept are processed")
-    words.append(f"{tiling.blocks} blocks in {tiling.windows} windows of {shape_text(tiling.window)} px")
+    windows = f"{tiling.windows} windows" if tiling.windows != 1 else "one window"
+    words.append(f"{tiling.blocks} blocks in {windows} of {shape_text(tiling.window)} px")
     return words

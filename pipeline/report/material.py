@@ -104,9 +104,7 @@ def of_output(path: str) -> Material:
     """
     found = provenance_of(path)
     if found is None:
-        raise RequestError(
-            [Problem("bgone wrote no output there", "give an OME-Zarr that it wrote", file=path)]
-        )
+        raise _no_output(path)
     output = open_source(path)
     try:
         plan, config = found["plan"], found["config"]
@@ -117,7 +115,9 @@ def of_output(path: str) -> Material:
         )  # fmt: skip
         steps, before, without = _asked(config, found, image)
     except (KeyError, TypeError, ValueError, PipelineError) as error:
-        wrote = (found.get("versions") or {}).get("bgone", "another version")
+        wrote = (found.get("versions") or {}).get("bgone")
+        if wrote is None:
+            raise _no_output(path) from None
         raise RequestError(
             [Problem(f"bgone {wrote} wrote it, and this one cannot read what it kept ({error})",
                      "make the report with that version", file=path)]
@@ -132,6 +132,11 @@ def of_output(path: str) -> Material:
         before=before,
         without=without,
     )
+
+
+def _no_output(path: str) -> RequestError:
+    what = "it is no output of a run"
+    return RequestError([Problem(what, "give an OME-Zarr that bgone run wrote", file=path)])
 
 
 def _asked(

@@ -84,7 +84,7 @@ def _steps(material: Material) -> list[str]:
 
 def _step(step: Step, spec: ImageSpec) -> str:
     name = step.name.replace("_", " ")
-    how = parameters(step, spec)
+    how = lengths_of(step, spec)
     where = "on each x-y plane" if step.along == "yx" else f"along {', '.join(step.along)}"
     names = spec.channel_names
     which = [
@@ -95,6 +95,11 @@ def _step(step: Step, spec: ImageSpec) -> str:
     ]
     on = f" for channel{'s' if len(which) > 1 else ''} {', '.join(which)}" if which else ""
     return f"{name} ({how}) {where}{on}".replace("()", "").replace("  ", " ")
+
+
+def lengths_of(step: Step, spec: ImageSpec) -> str:
+    """Return a resolved step's parameters, in px and physical units; its axes are said apart."""
+    return parameters(step, spec).replace(f", along {step.along}", "")
 
 
 def _stored(material: Material) -> str:

@@ -16,13 +16,13 @@ from ruamel.yaml import YAML
 from pipeline.blocks import shape_text
 from pipeline.crop import finite, limits
 from pipeline.describe import channels_text, image_text
-from pipeline.figure import number, parameters, span_of
+from pipeline.figure import number, span_of
 from pipeline.progress import MB, duration
 from pipeline.report.curves import change_text, curve, histogram
 from pipeline.report.drawing import cutting
 from pipeline.report.frames import seconds_of
 from pipeline.report.material import Material
-from pipeline.report.methods import methods, references
+from pipeline.report.methods import lengths_of, methods, references
 from pipeline.report.performance import performance
 from pipeline.report.pictures import Shown, bounds_of, gather_planes, picture
 from pipeline.report.provenance import identity_rows, version_rows
@@ -205,7 +205,10 @@ def _curves(material: Material) -> dict[str, Any] | None:
             charts.append(("background", "background, mean of each frame", level))
         else:
             charts.append(("input", "input, mean of each frame", frames.curve("mean_input", channel)))
-        charts.append(("signal", "signal, mean of the result", frames.curve("mean_result", channel)))
+        # What lies around 0 has a mean of 0, whatever there is to see.
+        least = frames.curve("min_result", channel)
+        figure, words = ("std", "standard deviation") if np.nanmin(least) < 0 else ("mean", "mean")
+        charts.append(("signal", f"signal, {words} of the result", frames.curve(f"{figure}_result", channel)))
         clipped = frames.counts(channel)
         if np.nansum(clipped) > 0:
             charts.append(("clipped", "pixels clipped", clipped))
@@ -267,7 +270,7 @@ def _steps(material: Material) -> list[dict[str, str]]:
             else (channels_text(chosen) if chosen else ", ".join(map(str, step.channels)))
         )
         rows.append({
-            "name": step.name, "lengths": parameters(step, spec), "along": step.along, "channels": on,
+            "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": on,
             "halo": shape_text(step.halo()), "background": kind,
         })  # fmt: skip
     return rows
