@@ -48,6 +48,8 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tup
     ------
     RequestError
         The cluster cannot be reached.
+    StoppedError
+        Worker processes of the run's own could not be started.
     """
     import distributed
 
@@ -56,15 +58,7 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tup
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with dask.config.set(_worker_settings(local=resources.cluster == "local")), _without_main():
         if resources.cluster == "local":
-            with _interrupts_held_back():
-                owner: Any = distributed.LocalCluster(
-                    n_workers=resources.workers,
-                    threads_per_worker=1,
-                    memory_limit=0,
-                    dashboard_address="127.0.0.1:0",
-                    host="127.0.0.1",
-                    silence_logs=50,
-                )
+            owner: Any = _local(resources.workers)
             target: Any = owner
         elif isinstance(cluster, dict):
             jobs = slurm_jobs(cluster["slurm"] or {})
@@ -85,6 +79,33 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tup
             client.close()
             if owner is not None:
                 _close(owner)
+
+
+def _local(workers: int) -> Any:
+    """Start worker processes of the run's own.
+
+    Raises
+    ------
+    StoppedError
+        One of them ended before it had begun.
+    """
+    from distributed import LocalCluster
+
+    try:
+        with _interrupts_held_back():
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+                silence_logs=50,
+            )
+    except (RuntimeError, OSError) as error:
+        raise StoppedError(
+            f"a worker process could not be started ({error.__cause__ or error})",
+            "see that there is memory for them, or say cluster: threads; the same command goes on",
+        ) from error
 
 
 def _close(cluster: Any) -> None:
