@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pipeline.budget import IN_FLIGHT, Memory, base_bytes, padded, task_bytes
+import numpy as np
+
+from pipeline.budget import IN_FLIGHT, Compiling, Memory, base_bytes, level_bytes, padded, task_bytes
 from pipeline.errors import RequestError
 from pipeline.image import ImageSpec
 from pipeline.machine import MIB
@@ -38,11 +40,17 @@ class Resources:
         Bytes for all processes on this machine.
     cluster : str
         "threads", "local" or "remote".
+    held : int
+        Bytes that this process holds while it plans, where that is known.
+    compiling : str
+        Which processes have to compile the kernels.
     """
 
     workers: int
     memory: int
     cluster: str = "threads"
+    held: int = 0
+    compiling: Compiling = "nothing"
 
     @property
     def processes(self) -> bool:
@@ -52,20 +60,47 @@ class Resources:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be cut: the chain with its halo, the image, and the least that one task may write."""
+    """What is to be cut: the chain with its halo, the image, the least that one task may write.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        Resolved.
+    halo, unit : mapping of str to int
+        Axis → px: of the chain, and of one file.
+    image, output : ImageSpec
+        What comes in and what goes out; the output's chunks are its files.
+    coarser : bool
+        Whether coarser levels follow.
+    second : numpy.dtype, optional
+        Of the background, where it is written too.
+    """
 
     steps: tuple[Step, ...]
     halo: Mapping[str, int]
     image: ImageSpec
     output: ImageSpec
     unit: Mapping[str, int]
+    coarser: bool = True
+    second: np.dtype | None = None
 
     def memory(self, block: Mapping[str, int], resources: Resources) -> Memory:
         """Return what blocks of this size take."""
-        task = task_bytes(self.steps, self.image, self.output, block, self.halo)
+        task = task_bytes(self.steps, self.image, self.output, block, self.halo, self.second)
         blocks = math.prod(-(-size // block[axis]) for axis, size in self.image.sizes.items())
         tasks = min(resources.workers, blocks)
-        return Memory(base_bytes(resources.workers, resources.processes, len(self.steps)), task, tasks, 0)
+        if self.coarser:
+            # Built by all workers, even where there are fewer blocks.
+            task = max(task, level_bytes(self.output) * resources.workers // tasks)
+        base = base_bytes(
+            resources.workers,
+            resources.processes,
+            self.steps,
+            self.image.dtype,
+            held=resources.held,
+            compiling=resources.compiling,
+        )
+        return Memory(base, task, tasks, 0)
 
     def least(self, axis: str) -> int:
         """Return the smallest block along an axis that is whole units and holds a neighbour's halo."""

@@ -84,16 +84,12 @@ def share_heap() -> None:
 
 
 def tree_memory() -> int:
-    """Return the bytes of memory that this process and its descendants hold now.
+    """Return the bytes of memory that this process and its descendants hold now, each by itself.
 
-    What each has for itself, and the libraries once, which all of them map from the same files.
+    As `ps` and SLURM count. A cgroup counts libraries once, which all of them map from the same files,
+    so it finds less.
     """
-    own, shared = 0, 0
-    for pid in _tree():
-        found = _held(pid)
-        own += found[0]
-        shared = max(shared, found[1])
-    return own + shared
+    return sum(_held(pid) for pid in _tree())
 
 
 def process_peak() -> int:
@@ -101,10 +97,13 @@ def process_peak() -> int:
     return _status("self").get("VmHWM", 0)
 
 
-def forget_peak() -> None:
-    """Let `process_peak` begin anew, where the system can."""
-    with contextlib.suppress(OSError):
+def forget_peak() -> bool:
+    """Let `process_peak` begin anew, and return whether the system can."""
+    try:
         Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def _tree() -> list[int]:
@@ -128,15 +127,15 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _held(pid: int) -> tuple[int, int]:
-    """Return the bytes that a process holds for itself, and those that it maps from files."""
+def _held(pid: int) -> int:
+    """Return the bytes that a process holds."""
     status = _status(str(pid))
-    if "RssAnon" in status:
-        return status["RssAnon"] + status.get("RssShmem", 0), status["RssFile"]
+    if "VmRSS" in status:
+        return status["VmRSS"]
     try:
-        return psutil.Process(pid).memory_info().rss, 0
+        return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
-        return 0, 0  # it ended in between
+        return 0  # it ended in between
 
 
 def _status(pid: str) -> dict[str, int]:

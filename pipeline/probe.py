@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError, StoppedError
-from pipeline.image import ImageSpec, Region
+from pipeline.image import Region
 from pipeline.journal import versions
 from pipeline.machine import share_heap
 from pipeline.read import Source
-from pipeline.step import Step, apply_step
+from pipeline.warmup import WarmUp
 from pipeline.write import Layout, durable
 from pipeline.write.work import read_checked, write_checked
 
@@ -259,29 +259,6 @@ class Guard:
         except Exception:
             return [Finding("cannot read what this run is", "start it in the environment that bgone runs in")]
         return look(probe)
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """Compiles the kernels of a chain, or loads them where a cache has them; picklable.
-
-    Parameters
-    ----------
-    steps : tuple of Step
-        Resolved.
-    image : ImageSpec
-        The input.
-    """
-
-    steps: tuple[Step, ...]
-    image: ImageSpec
-
-    def __call__(self) -> None:
-        """Do so."""
-        shape = tuple(min(size, 8) for size in self.image.shape)
-        block = np.zeros(shape, self.image.dtype)
-        for step in self.steps:
-            block = apply_step(step, block, self.image.axes, (0,) * block.ndim)
 
 
 async def warm_aside(warm: WarmUp) -> None:
