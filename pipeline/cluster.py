@@ -13,6 +13,7 @@ import dask
 import dask.array as da
 import dask.threaded
 import numpy as np
+from dask.graph_manipulation import clone
 
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
@@ -20,9 +21,10 @@ from pipeline.connect import connect, refuse_dead
 from pipeline.errors import DataError, PipelineError, StoppedError
 from pipeline.fleet import Fleet, Say, Worker
 from pipeline.machine import share_heap
-from pipeline.probe import Guard, Probe, WarmUp
+from pipeline.probe import Guard, Probe
 from pipeline.slurm import Jobs
 from pipeline.stopping import Terminated
+from pipeline.warmup import WarmUp
 from pipeline.write import DamagedChunksError
 
 TASKS_A_THREAD = 2
@@ -187,7 +189,7 @@ class Cluster:
         self._client = client
         self._jobs = jobs
         self._own = own
-        self._fleet = Fleet(client, "one" if jobs is None else jobs.waiting)
+        self._fleet = Fleet(client, self._waited_for)
         self._done: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
         self._futures: dict[Key, Any] = {}
         self._tasks: dict[Key, int] = {}
@@ -207,8 +209,10 @@ class Cluster:
         """What keeps it from going on, in words, or nothing."""
         if self._threads:
             return ""
-        waiting = "one" if self._jobs is None else self._jobs.waiting
-        return f"the cluster has no worker: waiting for {waiting} (Ctrl-C stops)"
+        return f"the cluster has no worker: waiting for {self._waited_for()} (Ctrl-C stops)"
+
+    def _waited_for(self) -> str:
+        return "one" if self._jobs is None else self._jobs.waiting
 
     @property
     def _threads(self) -> int:
@@ -257,6 +261,8 @@ class Cluster:
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
         workers = [worker.address for worker in self._fleet.workers()]
+        if window in self._allowed:
+            tasks = clone(tasks)  # under their names the scheduler still has what they failed with
         # Only where some are left out: it is work for the scheduler to keep tasks to a list.
         future = self._client.compute(tasks, workers=workers if self._fleet.unfit else None)
         self._futures[window], self._tasks[window] = future, tasks.npartitions
@@ -278,7 +284,7 @@ class Cluster:
         except (KeyboardInterrupt, Terminated):
             raise
         except BaseException as error:  # handed to the loop, which raises it
-            if isinstance(error, TimeoutError) and future.status not in ("error", "cancelled", "lost"):
+            if isinstance(error, TimeoutError) and future.status not in ("error", "cancelled"):
                 # The worker that had it was lost, and it is computed again.
                 self._done.put((window, future))
                 return None
@@ -299,7 +305,7 @@ class Cluster:
         """Return whether a window met with a worker that is not fit, and that is left out from now on."""
         if self._probe is None or isinstance(error, DataError | DamagedChunksError | MemoryError):
             return False
-        before = self._allowed.pop(window, frozenset())
+        before = self._allowed[window]
         lost = isinstance(explain(error), StoppedError) and not isinstance(error, StoppedError)
         if not lost:
             self._fleet.exclude(self._probe, say)

@@ -15,6 +15,18 @@ from pipeline.lengths import collected
 
 CLUSTERS = ("auto", "local", "threads")
 PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
+JOBS = ("jobs", "minimum_jobs", "maximum_jobs")
+"""Keys of `slurm` beside dask-jobqueue's own: how many jobs, or how many at least and at most."""
+
+SLURM_KEYWORDS = (
+    *JOBS, "queue", "account", "walltime", "cores", "memory", "processes", "n_workers", "interface", "python",
+    "job_cpu", "job_mem", "job_name", "job_extra_directives", "job_directives_skip", "job_script_prologue",
+    "worker_command", "worker_extra_args", "local_directory", "shared_temp_directory", "log_directory",
+    "scheduler_options", "death_timeout", "nanny", "protocol", "security", "shebang", "silence_logs", "name",
+    "config_name",
+)  # fmt: skip
+"""What dask-jobqueue knows, for those who mistype it; any other is handed on to it."""
+
 UNITS = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
@@ -98,6 +110,7 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
             "give dask-jobqueue's keywords, as in {queue: gpu}",
             "slurm",
         )
+    _check_keywords({str(name).replace("-", "_"): value for name, value in keywords.items()})
     try:
         json.dumps(keywords, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -105,6 +118,23 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
             f"cannot be written down: {error}", "give texts, numbers and lists", "slurm"
         ) from None
     return {"slurm": dict(keywords)}
+
+
+def _check_keywords(keywords: Mapping[str, Any]) -> None:
+    """Refuse what is nearly a keyword, and numbers of jobs that are none."""
+    for name in keywords:
+        mend = nearest(name, SLURM_KEYWORDS, "-")
+        if name not in SLURM_KEYWORDS and mend != "-":
+            raise RequestError(f"dask-jobqueue has no keyword {name}", mend, "slurm")
+    for name in JOBS:
+        number = keywords.get(name)
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise RequestError(f"{shown(number)} is no number of jobs", "give 1 or more", f"slurm.{name}")
+    least, most = keywords.get("minimum_jobs") or 1, keywords.get("maximum_jobs")
+    if most is not None and most < least:
+        raise RequestError(
+            f"at most {most} jobs is fewer than at least {least}", "raise it", "slurm.maximum_jobs"
+        )
 
 
 Bytes = Annotated[

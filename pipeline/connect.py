@@ -192,7 +192,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def _hush() -> None:
     """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
-    for name in ("distributed", "distributed.client", "tornado"):
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.blocks import size_text
 from pipeline.errors import Problem, RequestError
-from pipeline.probe import Finding, Probe, WarmUp, compare_versions, look_aside, warm_aside
+from pipeline.probe import Finding, Probe, compare_versions, look_aside, warm_aside
+from pipeline.warmup import WarmUp
 from pipeline.write import durable
 
 Say = Callable[[str], None]
@@ -50,8 +51,8 @@ class Fleet:
     ----------
     client : distributed.Client
         Connected.
-    waiting : str
-        What is waited for where there are none.
+    waiting : callable
+        Tells what is waited for where there are none.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ class Fleet:
         Those that there were when last asked.
     """
 
-    def __init__(self, client: Any, waiting: str = "one") -> None:
+    def __init__(self, client: Any, waiting: Callable[[], str]) -> None:
         self._client = client
         self._waiting = waiting
         self.known: list[Worker] = []
@@ -91,7 +92,7 @@ class Fleet:
         told = False
         while not self.workers(afresh=True):
             if not told:
-                say(f"the cluster has no worker yet: waiting for {self._waiting} (Ctrl-C stops)")
+                say(f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)")
                 told = True
             time.sleep(0.2)
 

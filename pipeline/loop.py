@@ -70,7 +70,11 @@ def compute_windows(
         window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
         under_way.discard(window)
         if isinstance(result, BaseException):
-            failed = failed or (window, result)
+            if failed is None and stop.signal is None and executor.excuses(window, result, stop.say):
+                executor.submit(window, tasks(window))
+                under_way.add(window)
+            else:
+                failed = failed or (window, result)
             continue
         if failed is None:
             # The next one begins before this one is brought to the disk, so that no worker waits for that.

@@ -117,7 +117,8 @@ class ComputeConfig(Settings):
         Axis → px: the window that the planner would choose, the unit of progress and of resuming.
     cluster : str or mapping
         auto (threads where a run is short, else local), local, threads, tcp://HOST:PORT, a
-        scheduler file, or {slurm: {…}} with dask-jobqueue's keywords.
+        scheduler file, or {slurm: {…}} with dask-jobqueue's keywords over the user's jobqueue.yaml,
+        and with jobs, how many there are, or minimum_jobs and maximum_jobs (1 and 10 if not said).
     """
 
     memory: Bytes | None = Field(None, examples=["8 GiB"])

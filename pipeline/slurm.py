@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +56,7 @@ class Jobs:
         RequestError
             SLURM refuses them.
         """
+        from distributed import Status
         from distributed.deploy import Adaptive
 
         jobs = self
@@ -67,6 +69,9 @@ class Jobs:
             self.cluster.scale(jobs=self.minimum)
             self.cluster.sync(_submitted, self.cluster)
         except (RuntimeError, OSError, ValueError) as error:
+            for job in self.cluster.workers.values():
+                if job.status == Status.created:
+                    job.status = Status.failed  # else the cluster does not close
             raise RequestError(
                 f"SLURM refuses the job: {_reason(error)}",
                 "correct the keywords (queue, account, walltime, memory, …) or jobqueue.yaml", FIELD,
@@ -107,7 +112,11 @@ class Jobs:
 
 
 async def _submitted(cluster: Any) -> None:
-    await cluster
+    """Wait until all jobs are submitted; raise what the first of them met with."""
+    while set(cluster.worker_spec) - set(cluster.workers):
+        await asyncio.sleep(0.02)
+    for job in list(cluster.workers.values()):
+        await job  # submitted once more where it was refused: the cluster keeps to itself why
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,571 @@
+"""Clusters of scheduler and worker processes: what a run asks of them, and says where they fall short."""
+
+import contextlib
+import io
+import itertools
+import os
+import shutil
+import subprocess
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+import tornado.iostream
+from fleets import another_version, fleet_in, slurm_in
+from processes import assert_same, files_of, movie, wait_until
+
+import pipeline
+from pipeline.blocks import Resources, memory_of
+from pipeline.cluster import Cluster
+from pipeline.errors import RequestError, StoppedError
+from pipeline.fleet import PAUSES, Worker
+from pipeline.job import prepare
+from pipeline.probe import Guard, compare_versions, make_probe
+from pipeline.progress import Lines
+from pipeline.read import open_source
+from pipeline.remote import fit
+from pipeline.slurm import Jobs
+from pipeline.write import create, durable, make_layout
+from pipeline.write.work import versions
+
+MANY = (24, 64, 64)
+
+
+def request_for(folder, cluster, output="out.ome.zarr", **compute):
+    """Return a run's config as plain data."""
+    return {
+        "input": {"path": str(folder / "movie.tif")},
+        "steps": [{"white_tophat": {"radius": 3}}],
+        "output": {"path": str(folder / output), "chunks": {"t": 1, "y": 64, "x": 64}},
+        "compute": {"cluster": cluster, "workers": 2, "window": {"t": 4}, "block": {"t": 1}, **compute},
+    }
+
+
+def run(folder, cluster, output="out.ome.zarr", **compute):
+    """Run it, and return the summary and what was told."""
+    told = io.StringIO()
+    summary = pipeline.run(request_for(folder, cluster, output, **compute), progress=Lines(told))
+    return summary, told.getvalue()
+
+
+@pytest.fixture(scope="module")
+def place(kept_folder):
+    """A folder with a movie, and what a run on threads makes of it."""
+    movie(kept_folder, MANY)
+    run(kept_folder, "threads", "threads/out.ome.zarr")
+    return kept_folder
+
+
+@pytest.fixture(scope="module")
+def fleet(place):
+    """A scheduler and a worker of two threads that have nothing wrong with them."""
+    with fleet_in(place) as started:
+        yield started.start(threads=2)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Let what waits for something wait for a shorter time."""
+    monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
+    monkeypatch.setattr("pipeline.fleet.SEEN_SECONDS", 0.5)
+    monkeypatch.setattr("pipeline.connect.CONNECT_SECONDS", 1)
+
+
+# Runs.
+
+
+def test_workers_write_what_threads_write_and_no_pixel_passes_the_driver(place, fleet, monkeypatch):
+    passed = {"sent": 0, "got": 0}
+    send, get = tornado.iostream.IOStream.write_to_fd, tornado.iostream.IOStream.read_from_fd
+
+    def counted(name, call):
+        def method(stream, data):
+            count = call(stream, data)
+            passed[name] += count or 0
+            return count
+
+        return method
+
+    monkeypatch.setattr(tornado.iostream.IOStream, "write_to_fd", counted("sent", send))
+    monkeypatch.setattr(tornado.iostream.IOStream, "read_from_fd", counted("got", get))
+    summary, _ = run(place, fleet.address)
+    assert fleet.address in summary.where
+    assert_same(summary.output, place / "threads/out.ome.zarr")
+    tasks = MANY[0]
+    assert 0 < passed["sent"] < 30_000 + 3_000 * tasks
+    assert 0 < passed["got"] < 50_000 + 3_000 * tasks
+
+
+def test_a_worker_that_differs_is_named_and_nothing_is_left(place, fleet):
+    before = sorted(os.listdir(place))
+    other = fleet.worker(environ=another_version(place / "elsewhere"))
+    fleet.wait(2)
+    try:
+        with pytest.raises(RequestError) as caught:
+            run(place, str(fleet.file), "not.ome.zarr")
+    finally:
+        other.kill()
+        other.wait()
+        shutil.rmtree(place / "elsewhere")
+    text = str(caught.value)
+    assert text.startswith("compute.cluster: the worker tcp://127.0.0.1:")
+    assert f"has bgone 9.9.9, and the run is started with {versions()['bgone']}; start the workers in" in text
+    assert "\n" not in text
+    assert sorted(os.listdir(place)) == before
+
+
+def test_a_cluster_without_a_worker_is_waited_for(place, brief):
+    folder = place / "late"
+    folder.mkdir()
+    movie(folder)
+    with fleet_in(folder) as fleet:
+        fleet.scheduler()
+        told, ended = io.StringIO(), []
+
+        def go():
+            ended.append(pipeline.run(request_for(folder, fleet.address), progress=Lines(told)))
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        wait_until(lambda: "no worker yet: waiting for one (Ctrl-C stops)" in told.getvalue())
+        fleet.worker()
+        thread.join(120)
+    run(folder, "threads", "threads/out.ome.zarr")
+    assert_same(ended[0].output, folder / "threads/out.ome.zarr")
+
+
+def test_the_file_of_a_scheduler_that_is_gone_is_one_clear_line(tmp_path, brief):
+    movie(tmp_path)
+    file = tmp_path / "scheduler.json"
+    file.write_text('{"address": "tcp://127.0.0.1:9"}')
+    with pytest.raises(
+        RequestError, match=r"no scheduler answers at tcp://127.0.0.1:9, which .*scheduler.json names"
+    ):
+        run(tmp_path, str(file))
+    assert sorted(os.listdir(tmp_path)) == ["movie.tif", "scheduler.json"]
+
+
+@pytest.mark.slow
+def test_workers_that_join_later_are_looked_at_too(place, brief):
+    """One of another version and one that cannot see the output are left out; one that is fit helps."""
+    folder = place / "joining"
+    folder.mkdir()
+    movie(folder, (60, 64, 64))
+    with fleet_in(folder) as fleet:
+        fleet.start(threads=1)
+        notes = io.StringIO()
+        pause = threading.Event()
+
+        class Slow(Lines):
+            def advance(self, nbytes):
+                super().advance(nbytes)
+                if not pause.is_set():
+                    fleet.worker(environ=another_version(folder / "elsewhere"))
+                    fleet.worker()
+                    first = fleet.log.count("Registered to:")
+                    wait_until(lambda: fleet.log.count("Registered to:") >= first + 2)
+                    pause.set()
+
+        summary = pipeline.run(
+            request_for(folder, fleet.address, window={"t": 2}), progress=Slow(notes, every=0)
+        )
+    run(folder, "threads", "threads/out.ome.zarr", window={"t": 2})
+    assert "left out: the worker" in notes.getvalue()
+    assert "has bgone 9.9.9" in notes.getvalue()
+    assert_same(summary.output, folder / "threads/out.ome.zarr")
+
+
+def private_mounts():
+    """Return the command that runs another with mounts of its own, or skip."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("mounts of one's own (unshare -m) are not allowed here")
+    return ["unshare", "-m"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hidden", "said"),
+    [("results", "does not see the output's work folder"), ("data", "does not see the input")],
+)
+def test_a_worker_that_does_not_see_a_folder_is_refused(place, brief, hidden, said):
+    within = private_mounts()
+    folder = place / f"hidden {hidden}"
+    for name in ("data", "results"):
+        (folder / name).mkdir(parents=True)
+    movie(folder / "data")
+    request = request_for(folder, "")
+    request["input"]["path"] = str(folder / "data" / "movie.tif")
+    request["output"]["path"] = str(folder / "results" / "out.ome.zarr")
+    with fleet_in(folder) as fleet:
+        fleet.scheduler()
+        script = f'mount -t tmpfs none "{folder / hidden}" && exec "$@"'
+        fleet.worker(within=[*within, "sh", "-c", script, "sh"])
+        fleet.wait(1)
+        request["compute"]["cluster"] = fleet.address
+        with pytest.raises(RequestError) as caught:
+            pipeline.run(request)
+    assert f"{said} {folder / hidden}" in str(caught.value)
+    assert "under the same path" in str(caught.value)
+    assert os.listdir(folder / "results") == []
+
+
+@pytest.mark.slow
+def test_workers_that_die_and_join_during_a_run(place, brief):
+    folder = place / "coming and going"
+    folder.mkdir()
+    movie(folder, (80, 64, 64))
+    with fleet_in(folder) as fleet:
+        fleet.start(2)
+        counted = itertools.count()
+
+        class Harmed(Lines):
+            def advance(self, nbytes):
+                super().advance(nbytes)
+                number = next(counted)
+                if number in (3, 9):
+                    fleet.processes[1 + (number == 9)].kill()
+                    fleet.worker()
+                    fleet.wait(3 + (number == 9))
+
+        summary = pipeline.run(
+            request_for(folder, fleet.address, window={"t": 2}), progress=Harmed(io.StringIO())
+        )
+    run(folder, "threads", "threads/out.ome.zarr", window={"t": 2})
+    assert_same(summary.output, folder / "threads/out.ome.zarr")
+
+
+@pytest.mark.slow
+def test_hosts_of_their_own(place, brief):
+    """Scheduler and workers in network namespaces, joined by a bridge: addresses are those of other hosts."""
+    with two_hosts() as (enter, addresses):
+        folder = place / "hosts"
+        folder.mkdir()
+        movie(folder, MANY)
+        with fleet_in(folder) as fleet:
+            fleet.scheduler(host="10.97.0.1")
+            for host, address in zip(enter, addresses, strict=True):
+                fleet.worker("--host", address, within=host)
+            fleet.wait(2)
+            summary, _ = run(folder, fleet.address)
+            assert all(f"tcp://{address}" in fleet.log for address in addresses)
+    assert_same(summary.output, place / "threads/out.ome.zarr")
+
+
+@contextlib.contextmanager
+def two_hosts():
+    """Give the commands that run something on each of two hosts, and the hosts' addresses."""
+    names, addresses = ("bgone1", "bgone2"), ("10.97.0.11", "10.97.0.12")
+    steps = ["link add bgone0 type bridge", "addr add 10.97.0.1/24 dev bgone0", "link set bgone0 up"]
+    for name, address in zip(names, addresses, strict=True):
+        steps += [
+            f"netns add {name}",
+            f"link add {name}v type veth peer name {name}w netns {name}",
+            f"link set {name}v master bgone0 up",
+            f"-n {name} addr add {address}/24 dev {name}w",
+            f"-n {name} link set {name}w up",
+            f"-n {name} link set lo up",
+        ]
+    undo = ["link del bgone0", *(f"netns del {name}" for name in names)]
+    try:
+        for step in steps:
+            if (
+                not shutil.which("ip")
+                or subprocess.run(["ip", *step.split()], capture_output=True, check=False).returncode
+            ):
+                pytest.skip(f"network namespaces are not allowed here: ip {step}")
+        yield [["ip", "netns", "exec", name] for name in names], addresses
+    finally:
+        for step in undo:
+            with contextlib.suppress(FileNotFoundError):
+                subprocess.run(["ip", *step.split()], capture_output=True, check=False)
+
+
+# SLURM.
+
+
+@pytest.fixture
+def slurm(folder, monkeypatch):
+    """A stand-in for SLURM on the PATH, and a configuration of dask of its own."""
+    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    stand_in = slurm_in(folder)
+    monkeypatch.setenv("PATH", f"{stand_in.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
+    return stand_in
+
+
+def keywords(**more):
+    return {"slurm": {"cores": 1, "memory": "2 GiB", "interface": "lo", **more}}
+
+
+def test_slurm_jobs_do_a_run_and_are_cancelled(folder, slurm):
+    movie(folder)
+    given = keywords(
+        jobs=1, queue="short", account="lab", walltime="01:00:00", job_extra_directives=["--qos=high"]
+    )
+    summary, told = run(folder, given)
+    assert summary.where == "1 SLURM job"
+    assert "waiting for SLURM job" in told
+    (script,) = slurm.scripts
+    for line in ("#SBATCH -p short", "#SBATCH -A lab", "#SBATCH -t 01:00:00", "#SBATCH --qos=high"):
+        assert line in script
+    assert slurm.cancelled == slurm.submitted
+    wait_until(lambda: not slurm.running())
+    run(folder, "threads", "threads/out.ome.zarr")
+    assert_same(summary.output, folder / "threads/out.ome.zarr")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_slurm_job_that_ends_is_replaced(folder, slurm, monkeypatch, processes):
+    monkeypatch.setattr("pipeline.slurm.LOST_SECONDS", 0.5)
+    movie(folder, (40, 64, 64))
+    told = io.StringIO()
+
+    class Walltime(Lines):
+        def advance(self, nbytes):
+            super().advance(nbytes)
+            if len(slurm.submitted) == 1:
+                os.killpg(slurm.submitted[0], 9)
+
+    summary = pipeline.run(
+        request_for(folder, keywords(jobs=1, cores=2, processes=processes), window={"t": 2}),
+        progress=Walltime(told),
+    )
+    assert len(slurm.submitted) == 2
+    assert "the cluster has no worker: waiting for SLURM job" in told.getvalue()
+    run(folder, "threads", "threads/out.ome.zarr", window={"t": 2})
+    assert_same(summary.output, folder / "threads/out.ome.zarr")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            keywords(queue="nosuchqueue"),
+            "SLURM refuses the job: sbatch: error: invalid partition: nosuchqueue",
+        ),
+        (keywords(colour="red"), "dask-jobqueue refuses the keywords: .*colour"),
+        (
+            {"slurm": {"cores": 1}},
+            "dask-jobqueue refuses the keywords: You must specify how much cores and memory",
+        ),
+    ],
+    ids=["sbatch", "keyword", "incomplete"],
+)
+def test_what_slurm_or_dask_jobqueue_refuses_is_one_clear_line(folder, slurm, given, said):
+    movie(folder)
+    with pytest.raises(RequestError, match=said) as caught:
+        run(folder, given)
+    assert "\n" not in str(caught.value)
+    assert sorted(os.listdir(folder)) == ["bin", "movie.tif"]
+
+
+def test_without_dask_jobqueue_the_extra_is_named(tmp_path, monkeypatch):
+    movie(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "dask_jobqueue", None)
+    with pytest.raises(RequestError, match=r"needs dask-jobqueue; pip install 'bgone\[slurm\]'"):
+        run(tmp_path, {"slurm": {}})
+
+
+def test_without_sbatch_that_is_said(tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    movie(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        RequestError, match="there is no sbatch on the PATH; start the run where jobs are submitted"
+    ):
+        run(tmp_path, keywords())
+
+
+class Submitted:
+    """What of dask-jobqueue's cluster is asked for by the upkeep."""
+
+    def __init__(self, *names):
+        self.worker_spec = {name: {} for name in names}
+        self.workers = {}
+
+    def scale(self, jobs):
+        while len(self.worker_spec) < jobs:
+            self.worker_spec[f"new-{len(self.worker_spec)}"] = {}
+
+
+def test_jobs_are_given_up_only_once_they_were_there_and_all_their_workers_are_gone():
+    jobs = Jobs(Submitted("a-1", "a-10", "b"), 3, 3)
+    jobs.keep_up(["a-1-0", "a-1-1", "b"], now=0)
+    for now in (1, 100):
+        jobs.keep_up(["a-1-1", "b"], now)
+    assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
+    for now in (101, 110):
+        jobs.keep_up(["b"], now)
+    assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
+    jobs.keep_up(["b"], now=117)
+    assert list(jobs.cluster.worker_spec) == ["a-10", "b"]
+
+
+# What a worker is asked.
+
+
+@pytest.fixture
+def asked(folder):
+    """A work folder and an input, and what a worker must find of them."""
+    movie(folder)
+    source = open_source(str(folder / "movie.tif"))
+    layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
+    os.mkdir(layout.work)
+    create(layout)
+    return make_probe(layout, source)
+
+
+def test_where_all_is_as_the_driver_sees_it_nothing_is_found_and_nothing_left(asked):
+    before = files_of(asked.work)
+    assert asked.findings() == []
+    assert files_of(asked.work) == before
+
+
+def vanish(folder, probe, monkeypatch):
+    os.rename(probe.work, folder / "moved")
+
+
+def replace_token(folder, probe, monkeypatch):
+    layout = make_layout(probe.source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
+    make_probe(layout, probe.source)
+
+
+def forbid(folder, probe, monkeypatch):
+    def refuse(path, data, temporary):
+        raise durable.explain(PermissionError(13, "no"), path)
+
+    monkeypatch.setattr(durable, "write_file", refuse)
+
+
+def lose_input(folder, probe, monkeypatch):
+    os.remove(folder / "movie.tif")
+
+
+def longer_input(folder, probe, monkeypatch):
+    with open(folder / "movie.tif", "ab") as file:
+        file.write(b"more")
+
+
+def other_input(folder, probe, monkeypatch):
+    movie(folder, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said", "mend"),
+    [
+        (vanish, "does not see the output's work folder", "put the output"),
+        (replace_token, "has another folder under the name", "put the output"),
+        (forbid, "may not write into", "give it permission"),
+        (lose_input, "does not see the input", "put the input"),
+        (longer_input, "has another input under the name", "put the input"),
+        (other_input, "reads other pixels from the input", "put the input"),
+    ],
+)
+def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, mend):
+    harm(folder, asked, monkeypatch)
+    (finding,) = asked.findings()
+    assert finding.what.startswith(said)
+    assert finding.mend.startswith(mend)
+    guard = Guard(asked.work, asked.token)
+    with pytest.raises(StoppedError, match=f"a worker on .* {said}"):
+        guard()
+
+
+def test_a_guard_looks_once(asked, monkeypatch):
+    guard = Guard(asked.work, asked.token)
+    guard()
+    shutil.rmtree(asked.work)
+    guard()
+
+
+def test_a_guard_refuses_another_version(asked, monkeypatch):
+    monkeypatch.setattr("pipeline.probe.versions", lambda: {**versions(), "numpy": "0.1"})
+    with pytest.raises(StoppedError, match=r"has numpy 0\.1, and the run is started with"):
+        Guard(asked.work, asked.token)()
+
+
+def test_versions_are_compared_name_by_name():
+    wanted = {"bgone": "1", "numpy": "2", "python": "3.11"}
+    assert compare_versions(wanted, {**wanted, "dask": "7"}) == []
+    (finding,) = compare_versions(wanted, {"bgone": "1", "numpy": None, "python": "3.12"})
+    assert finding.what == (
+        "has no numpy, and the run is started with 2; Python 3.12, and the run is started with 3.11"
+    )
+
+
+# What workers can hold, and how much they get to do.
+
+
+def planned(folder, shape=(4, 512, 512)):
+    """Return the plan of a run whose planes are cut where memory is short."""
+    movie(folder, shape)
+    config = request_for(folder, "tcp://127.0.0.1:1")
+    config["output"]["chunks"] = {"t": 1, "y": 64, "x": 64}
+    config["compute"] = {"cluster": "tcp://127.0.0.1:1", "workers": 1}
+    return prepare(config).plan
+
+
+def worker(memory, threads=1):
+    return Worker("tcp://a:1", "a", "a", threads, memory)
+
+
+def test_blocks_are_fitted_to_the_memory_of_the_smallest_worker(folder):
+    plan = planned(folder, (2, 4096, 2048))
+    alone = Resources(1, 2**40, "remote")
+    room = memory_of(plan.work, plan.tiling.block, plan.tiling.window, alone).predicted - 2**20
+    large = fit(plan.work, plan.tiling, plan.tiling.window, worker(2**40), 0)
+    small = fit(plan.work, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)
+    assert large.tiling.block == plan.tiling.block
+    assert np.prod(list(small.tiling.block.values())) < np.prod(list(large.tiling.block.values()))
+    assert small.memory.predicted <= room
+    assert small.tiling.window == plan.tiling.window
+
+
+def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
+    plan = planned(folder)
+    with pytest.raises(
+        RequestError, match=r"worker tcp://a:1 has 256.0 MiB for 4 threads, and .* need"
+    ) as caught:
+        fit(plan.work, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
+    assert "more memory or fewer threads" in str(caught.value)
+
+
+class FakeClient:
+    """A client that computes nothing."""
+
+    def __init__(self, *threads):
+        self.threads = threads
+
+    def scheduler_info(self, n_workers):
+        return {
+            "workers": {
+                f"tcp://a:{number}": {"name": number, "host": "a", "nthreads": threads, "memory_limit": 0}
+                for number, threads in enumerate(self.threads)
+            }
+        }
+
+    def compute(self, tasks, workers=None):
+        return self
+
+    def add_done_callback(self, call):
+        pass
+
+
+@pytest.mark.parametrize(("threads", "windows"), [((1,), 2), ((4, 4), 2), ((40,) * 10, 25), ((), 2)])
+def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads, windows):
+    cluster = Cluster(FakeClient(*threads), "")
+    count = 0
+    while count < cluster.in_flight:
+        cluster.submit(count, da.zeros(32, chunks=1))
+        count += 1
+    assert count == windows
+
+
+@pytest.mark.parametrize(
+    ("threads", "seconds", "blocks"), [(4, 0.04, 1), (400, 0.04, 20), (4000, 0.04, 200), (4, 0.001, 8)]
+)
+def test_a_task_is_worth_what_it_costs_the_scheduler(threads, seconds, blocks):
+    assert Cluster(FakeClient(threads), "").batch(seconds) == blocks
+    assert Cluster(FakeClient(threads), "", own=True).batch(seconds) == 1
