@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,26 +43,26 @@ class Scale:
         )
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
-    """Return round numbers between two, some of them.
+def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
+    """Return round numbers between two, some of them, no nearer to each other than `least`.
 
     >>> ticks(0, 97, 5), ticks(0.1, 0.32, 4)
     ([0.0, 20.0, 40.0, 60.0, 80.0], [0.1, 0.2, 0.3])
     """
-    rough = (high - low) / about
+    rough = max((high - low) / about, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * digit for digit in (1, 2, 5, 10) if rough <= power * digit * (1 + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(step * place, 12) for place in range(first, last + 1)]
 
 
-def curve(x: NDArray, y: NDArray, x_label: str, title: str, kind: str) -> Markup:
+def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
     """Return a curve; where there are many points, with the extremes of each stretch behind it.
 
     Parameters
     ----------
-    x, y : numpy.ndarray
-        One for each frame; y may have NaN, where the curve has a gap.
+    y : numpy.ndarray
+        One for each frame; where it is NaN, the curve has a gap.
     x_label : str
         Below the axis.
     title : str
@@ -69,13 +70,13 @@ def curve(x: NDArray, y: NDArray, x_label: str, title: str, kind: str) -> Markup
     kind : str
         A class of the page's style: "background", "signal" or "clipped".
     """
-    known = y[np.isfinite(y)]
+    x, known = np.arange(len(y), dtype=float), y[np.isfinite(y)]
     if known.size == 0 or x.size < 2:
         return Markup("")
     across = Scale(float(x[0]), float(x[-1]), _LEFT, WIDTH - _RIGHT)
     up = Scale(*_room(float(known.min()), float(known.max())), HEIGHT - _BOTTOM, _TOP)
     centres, low, mean, high = _stretches(x, y)
-    parts = _frame(across, up, x_label)
+    parts = _frame(across, up, x_label, least=1.0)
     xs, ys = across(centres), up(mean)
     if len(centres) < len(x):
         there = [*zip(xs, up(high), strict=True), *reversed([*zip(xs, up(low), strict=True)])]
@@ -122,7 +123,7 @@ def _pieces(xs: NDArray, ys: NDArray) -> list[list[tuple[float, float]]]:
     return [piece for piece in pieces if len(piece) > 1]
 
 
-def _frame(across: Scale, up: Scale | None, x_label: str) -> list[Markup]:
+def _frame(across: Scale, up: Scale | None, x_label: str, least: float = 0.0) -> list[Markup]:
     """Return axes, their numbers, and faint lines across."""
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
     parts = []
@@ -130,7 +131,7 @@ def _frame(across: Scale, up: Scale | None, x_label: str) -> list[Markup]:
         y = float(up(np.array(value))) if up is not None else 0.0
         parts.append(svg.line("grid", (_LEFT, y), (right, y)))
         parts.append(svg.text(_LEFT - 6, y + 4, tick_text(value), "end"))
-    for value in ticks(across.low, across.high, 5):
+    for value in ticks(across.low, across.high, 5, least):
         x = float(across(np.array(value)))
         parts.append(svg.line("axis", (x, bottom), (x, bottom + 4)))
         parts.append(svg.text(x, bottom + 16, tick_text(value), "middle"))
@@ -145,7 +146,12 @@ def tick_text(value: float) -> str:
     >>> tick_text(0.35), tick_text(1200.0), tick_text(2e6), tick_text(0.00002)
     ('0.35', '1200', '2e+06', '2e-05')
     """
-    return f"{value:.6g}".replace("-", "−") if 1e-4 <= abs(value) < 1e6 or not value else f"{value:.4g}"
+    return minus(f"{value:.6g}" if 1e-4 <= abs(value) < 1e6 or not value else f"{value:.4g}")
+
+
+def minus(text: str) -> str:
+    """Return numbers in a text with a minus sign where they have a hyphen."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
 def histogram(
@@ -205,11 +211,11 @@ def change_text(values: NDArray, unit: str) -> str:
     at = int(np.argmax(np.abs(steps)))
     # A share of a level near 0 says nothing.
     share = _relative if level.min() > 0 else lambda *_: ""
-    return (
+    return minus(
         f"from {number(first)} to {number(last)}{share(last - first, first, ' over the whole')}; "
         f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
         f"from {unit} {known[at]} to {known[at + 1]}"
-    ).replace("-", "−")
+    )
 
 
 def _signed(value: float) -> str:
@@ -219,4 +225,5 @@ def _signed(value: float) -> str:
 def _relative(change: float, level: float, over: str = "") -> str:
     share = 100 * change / abs(level)
     digits = f"{abs(share):.0f}" if abs(share) >= 10 else f"{abs(share):.1f}"
-    return f" ({'+' if share > 0 else '−' if share < 0 else ''}{digits} %{over})"
+    sign = "" if digits == "0.0" else "+" if share > 0 else "−"
+    return f" ({sign}{digits} %{over})"

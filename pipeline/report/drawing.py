@@ -15,6 +15,7 @@ from pipeline.tiling import Tiling
 Span = tuple[int, int]
 
 _WIDTH, _HEIGHT, _MARGIN = 460.0, 300.0, 26.0
+_TALL = 70.0
 _LINES = 80
 """More cuts than this along an axis are not drawn one by one."""
 
@@ -104,9 +105,12 @@ def _drawn(sizes: Mapping[str, int], halo: Mapping[str, int], cuts: Mapping[str,
         *(svg.line("cut", sheet.place(at, 0), sheet.place(at, columns)) for at in _edges(cuts["y"])),
         *(svg.line("cut", sheet.place(0, at), sheet.place(rows, at)) for at in _edges(cuts["x"])),
         sheet.box("plane", (0, rows), (0, columns)),
-        svg.text((sheet.left + right) / 2, sheet.top - 8, f"x {columns} px", "middle"),
-        svg.text(sheet.left - 8, (sheet.top + bottom) / 2, f"y {rows} px", "middle", upward=True),
     ]
+    middle_x, middle_y, tall = (sheet.left + right) / 2, (sheet.top + bottom) / 2, bottom - sheet.top >= _TALL
+    above = f"x {columns} px" if tall else f"x {columns} px, y {rows} px"
+    parts.append(svg.text(middle_x, sheet.top - 8, above, "middle"))
+    if tall:
+        parts.append(svg.text(sheet.left - 8, middle_y, f"y {rows} px", "middle", upward=True))
     low = bottom + 18
     if halo["y"] or halo["x"]:
         reach = max(halo["x"] * sheet.across, halo["y"] * sheet.down, 0.5)
@@ -141,5 +145,7 @@ def _words(tiling: Tiling, cuts: Mapping[str, list[_Block]]) -> list[str]:
         )
     words.append(f"{tiling.overhead:.2f} × the pixels kept are processed")
     windows = f"{tiling.windows} windows" if tiling.windows != 1 else "one window"
-    words.append(f"{tiling.blocks} blocks in {windows} of {shape_text(tiling.window)} px")
+    words.append(
+        f"{tiling.blocks} block{'s' if tiling.blocks != 1 else ''} in {windows} of {shape_text(tiling.window)} px"
+    )
     return words

@@ -7,13 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.describe import scale_text
-from pipeline.errors import RequestError
 from pipeline.figure import parameters
 from pipeline.image import ImageSpec
 from pipeline.report.material import Material
 from pipeline.step import Step, chain_dtype
-from pipeline.steps._flat import FlatStep
-from pipeline.units import ratio, short_unit
+from pipeline.steps._flat import FlatStep, TophatStep
 
 _COUNTED = {"t": "time point", "c": "channel", "z": "plane in depth"}
 
@@ -83,8 +81,8 @@ def _steps(material: Material) -> list[str]:
 
 
 def _step(step: Step, spec: ImageSpec) -> str:
-    name = step.name.replace("_", " ")
-    how = lengths_of(step, spec)
+    name = step.name.replace("_", " ").replace("tophat", "top-hat")
+    how = ", ".join([lengths_of(step, spec), *_defaults(step)])
     where = "on each x-y plane" if step.along == "yx" else f"along {', '.join(step.along)}"
     names = spec.channel_names
     which = [
@@ -95,6 +93,20 @@ def _step(step: Step, spec: ImageSpec) -> str:
     ]
     on = f" for channel{'s' if len(which) > 1 else ''} {', '.join(which)}" if which else ""
     return f"{name} ({how}) {where}{on}".replace("()", "").replace("  ", " ")
+
+
+def _defaults(step: Step) -> list[str]:
+    """Return what a paper must say though the config does not have to."""
+    words = []
+    if isinstance(step, TophatStep) and step.radius is not None and step.footprint is None:
+        words.append(
+            f"footprint {'disk' if len(step.along) == 2 else 'ball' if len(step.along) == 3 else 'line'}"
+        )
+    for name, field in type(step).model_fields.items():
+        value = getattr(step, name)
+        if name not in ("along", "channels", *step.lengths) and value == field.default and value is not None:
+            words.append(f"{name} {value}")
+    return words
 
 
 def lengths_of(step: Step, spec: ImageSpec) -> str:
@@ -129,23 +141,4 @@ def _exactness(material: Material) -> str:
         )
     halo: Mapping[str, int] = material.part("plan").get("halo", {})
     reach = ", ".join(f"{axis} {px} px" for axis, px in halo.items() if px)
-    return f"It was computed in blocks with a halo ({reach}), so that it {how}." if reach else ""
-
-
-def interval_unit(spec: ImageSpec, longest: float) -> tuple[str, float]:
-    """Return in which unit times up to so many seconds are best shown, and how many seconds it has.
-
-    >>> import numpy as np
-    >>> interval_unit(ImageSpec("yx", (2, 2), np.dtype("u1")), 5400)
-    ('min', 60.0)
-    """
-    for unit in ("day", "hour", "minute"):
-        try:
-            size = ratio(unit, "second")
-        except RequestError:
-            continue
-        if longest >= 3 * size and (unit != "day" or longest >= 5 * size):
-            if unit == "hour" and longest < 4 * size:
-                continue
-            return short_unit(unit), size
-    return "s", 1.0
+    return f"It was computed in blocks with a halo ({reach}), so that the result {how}." if reach else ""

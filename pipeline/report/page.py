@@ -18,12 +18,12 @@ from pipeline.crop import finite, limits
 from pipeline.describe import channels_text, image_text
 from pipeline.figure import number, span_of
 from pipeline.progress import MB, duration
-from pipeline.report.curves import change_text, curve, histogram
+from pipeline.report.curves import change_text, curve, histogram, minus
 from pipeline.report.drawing import cutting
 from pipeline.report.frames import seconds_of
 from pipeline.report.material import Material
 from pipeline.report.methods import lengths_of, methods, references
-from pipeline.report.performance import performance
+from pipeline.report.performance import performance, seconds_text
 from pipeline.report.pictures import Shown, bounds_of, gather_planes, picture
 from pipeline.report.provenance import identity_rows, version_rows
 from pipeline.write.metadata import BGONE
@@ -95,7 +95,7 @@ def _facts(material: Material) -> list[tuple[str, str]]:
     if summary.get("seconds"):
         speed = summary.get("bytes_in", 0) / MB / summary["seconds"]
         facts.append(
-            ("took", f"{duration(summary['seconds'])}, {speed:.0f} MB/s on {summary.get('where', '')}")
+            ("took", f"{seconds_text(summary['seconds'])}, {speed:.0f} MB/s on {summary.get('where', '')}")
         )
     if summary.get("windows_resumed"):
         facts.append(
@@ -134,13 +134,14 @@ def _channel(material: Material, planes: list[Shown]) -> dict[str, Any]:
         ]
         rows.append({"where": _where(material, plane), "pictures": drawn})
     heads = [
-        {"name": name, "bounds": f"{number(low)} … {number(high)}"}
+        {"name": name, "bounds": minus(f"{number(low)} … {number(high)}")}
         for name, (low, high) in zip(names, (shared, shared, result), strict=True)
     ]
     return {
         "name": _channel_name(material, channel),
         "untouched": material.untouched(channel) and bool(material.steps),
-        "heads": heads if planes[0].before is not None else heads[-1:],
+        "alone": planes[0].before is None,
+        "heads": heads,
         "rows": rows,
         "histograms": _histograms(planes, shared, result, "background" if kind else "taken off"),
     }
@@ -196,7 +197,7 @@ def _curves(material: Material) -> dict[str, Any] | None:
     if frames is None or not frames.along:
         return None
     axis = frames.along
-    x, label = np.arange(frames.shape[frames.axes.index(axis)], dtype=float), _axis_label(material, axis)
+    label = _axis_label(material, axis)
     channels = []
     for channel in range(material.image.sizes.get("c", 1)):
         charts = []
@@ -213,7 +214,7 @@ def _curves(material: Material) -> dict[str, Any] | None:
         if np.nansum(clipped) > 0:
             charts.append(("clipped", "pixels clipped", clipped))
         drawn = [
-            {"kind": kind, "name": name, "drawn": curve(x, values, label, name, kind),
+            {"kind": kind, "name": name, "drawn": curve(values, label, name, kind),
              "words": change_text(values, "frame" if axis == "t" else "plane")}
             for kind, name, values in charts
         ]  # fmt: skip
@@ -233,7 +234,8 @@ def _axis_label(material: Material, axis: str) -> str:
 
 
 def _precise(seconds: float) -> str:
-    return duration(seconds) if seconds >= 60 and seconds == round(seconds) else f"{seconds:.3g} s"
+    whole = next((part for part in (3600, 60) if seconds >= part and seconds % part == 0), 1)
+    return f"{seconds / whole:.4g} {({3600: 'h', 60: 'min', 1: 's'})[whole]}"
 
 
 def _clipping(material: Material) -> list[str]:

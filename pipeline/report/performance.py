@@ -57,12 +57,13 @@ def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[di
             "name": KINDS.get(name, name.replace("_", " ")), "kind": f"part{place % _COLORS}",
             "share": max(share, 0.0),
             "percent": f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "<1 %",
-            "seconds": _seconds(seconds[name]) if name in seconds else "",
+            "seconds": seconds_text(seconds[name]) if name in seconds else "",
         })  # fmt: skip
     return found
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
+    """Return a duration for a reader: short ones with a fraction."""
     return duration(value) if value >= 60 else f"{value:.3g} s"
 
 
@@ -87,7 +88,10 @@ def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         for kind, names in _SIZES.items()
     }
     rows = [
-        ("time", f"{_seconds(seconds)}{speed}; {_seconds(found['startup_seconds'])} of start-up before it"),
+        (
+            "time",
+            f"{seconds_text(seconds)}{speed}; {seconds_text(found['startup_seconds'])} of start-up before it",
+        ),
         ("where", str(summary.get("where", ""))),
         ("windows", f"{windows}{f', {resumed} of them done by an earlier start' if resumed else ''}"),
         ("bytes", ", ".join(sizes["bytes"])),

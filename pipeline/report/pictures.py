@@ -85,7 +85,17 @@ def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
     shown: dict[int, list[Shown]] = {}
     for view in sorted(views, key=lambda view: (view.channel, view.at.get("t", 0))):
         shown.setdefault(view.channel, []).append(_look(material, before, view, side))
-    return list(shown.values()), " ".join(part for part in (_extent(spec, views[0]), note) if part)
+    notes = (_extent(spec, views[0]), note, _of_clipped(material) if before is not None else "")
+    return list(shown.values()), " ".join(part for part in notes if part)
+
+
+def _of_clipped(material: Material) -> str:
+    clipped = material.part("summary").get("clipped")
+    return (
+        "Where a pixel was clipped, the difference from what was written is not what was found."
+        if clipped
+        else ""
+    )
 
 
 def _extent(spec: ImageSpec, view: View) -> str:
@@ -102,7 +112,7 @@ def _look(material: Material, before: Pixels | None, view: View, side: int) -> S
     samples = {"after": _thinned(after)}
     small = shrink(after, side)
     del after
-    if before is None:
+    if before is None or (material.untouched(view.channel) and material.steps):
         return Shown(view, None, None, small, samples)
     raw = plane(before.read(view.region))
     samples["before"] = _thinned(raw)
