@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.step import Background, Step
+from pipeline.errors import RequestError
+from pipeline.image import ImageSpec
+from pipeline.kernels.dtypes import SUPPORTED
+from pipeline.step import Background, Step, chain_dtype
 
 
 def chain_background(steps: Iterable[Step], channel: int = 0) -> Background | None:
@@ -62,3 +65,91 @@ def difference(background: Background | None, before: NDArray, after: NDArray) -
     if background == "input plus result":
         return np.add(before, after, dtype=wide)
     return np.subtract(before, after, dtype=wide)
+
+
+def backgrounds(steps: Sequence[Step], image: ImageSpec) -> tuple[Background, ...]:
+    """Return what of an image and its result is the background, for each channel.
+
+    Raises
+    ------
+    RequestError
+        A step changes more than a background, so that nothing of the two is one.
+    """
+    found = []
+    for channel in range(image.sizes.get("c", 1)):
+        meant = chain_background(steps, channel)
+        if meant is None:
+            more = next(step.name for step in _of(steps, channel) if step.background is None)
+            raise RequestError(
+                f"{more} changes more than a background, so what it takes off is none",
+                "leave it out, or take steps alone that subtract one, such as white_tophat",
+                "output.background",
+            )
+        found.append(meant)
+    return tuple(found)
+
+
+def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
+    """Return the dtype of a chain's background.
+
+    Floats where the chain gives floats, in its type. Else the image's own where that holds every
+    background there can be, as for a top-hat: its opening has no values that the image has not. Else
+    the smallest type that does: two openings with larger maxima may sum up to more than the image.
+
+    Examples
+    --------
+    >>> from pipeline.steps.subtract_opening import SubtractOpening
+    >>> image = ImageSpec("yx", (9, 9), np.dtype("uint16"))
+    >>> step = SubtractOpening(minimum_size=3, maximum_size=5).resolve(image)
+    >>> background_dtype([step], image), background_dtype([step, step], image)
+    (dtype('uint16'), dtype('int32'))
+    """
+    given = chain_dtype(tuple(steps), image.dtype)
+    if given.kind == "f":
+        return given
+    ranges = [_range(_of(steps, channel), image.dtype) for channel in range(image.sizes.get("c", 1))]
+    low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
+    integers = sorted((dtype for dtype in SUPPORTED if dtype.kind in "iu"), key=lambda dtype: dtype.itemsize)
+    for dtype in (image.dtype, *integers):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return dtype
+    return np.dtype(np.float64)
+
+
+def _of(steps: Iterable[Step], channel: int) -> list[Step]:
+    return [step for step in steps if step.channels is None or channel in step.channels]
+
+
+def _range(steps: Iterable[Step], dtype: np.dtype) -> tuple[float, float]:
+    """Return between which values the background of a chain on integers can lie.
+
+    It is the sum of the steps' own backgrounds, each within the values of what its step is given, as
+    well as what lies between the image and the result; both bounds hold.
+    """
+    info = np.iinfo(dtype)
+    low, high = float(info.min), float(info.max)
+    summed, turned, given = (0.0, 0.0), 1, (low, high)
+    for step in steps:
+        own = sorted(turned * value for value in given)
+        summed = summed[0] + own[0], summed[1] + own[1]
+        if step.background == "input plus result":
+            turned = -turned
+        given = step.value_range(*given)
+    result = sorted(turned * value for value in given)
+    return max(summed[0], low - result[1]), min(summed[1], high - result[0])
+
+
+def background_pixels(meant: Background, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
+    """Return the background of a block in the dtype that `background_dtype` chose.
+
+    Examples
+    --------
+    >>> image, result = np.array([7, 60000], np.uint16), np.array([-3, 59000], np.int32)
+    >>> background_pixels("input minus result", image, result, np.dtype("uint16"))
+    array([  10, 1000], dtype=uint16)
+    """
+    if after.dtype.kind == "f" or dtype.kind == "f":
+        return difference(meant, before, after).astype(dtype, copy=False)
+    # Integers wrap round on the way and back again, since the background itself fits.
+    count = np.add if meant == "input plus result" else np.subtract
+    return count(before, after, dtype=dtype, casting="unsafe")

@@ -183,7 +183,9 @@ class Computation:
 
     def _windows(self, executor: Executor, windows: Windows) -> None:
         tiling, done = windows.tiling, self.journal.done
-        store = self._guarded(StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow))
+        store = self._guarded(
+            StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow, self.job.plan.backgrounds)
+        )
         item = self.job.plan.image.dtype.itemsize
         todo = [window for window in range(tiling.windows) if f"0/{window}" not in done]
         collected: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
@@ -239,12 +241,14 @@ class Computation:
     def _record(self, name: str, result: np.ndarray) -> None:
         receipts: list[Receipt] = list(result.reshape(-1))
         records = [record for receipt in receipts for record in receipt.records]
+        others = [record for receipt in receipts for record in receipt.background]
         planes = merge(part for receipt in receipts for part in receipt.planes)
         self.spent = add_up([self.spent, *(receipt.seconds for receipt in receipts)])
         with spending("sync"):
-            (sync if self._guard is None else sync_folders)(self.layout, records)
+            for output, files in zip(self.layout.outputs, (records, others), strict=False):
+                (sync if self._guard is None else sync_folders)(output, files)
             self.journal.append(
-                name, records, clipped=sum(receipt.clipped for receipt in receipts), planes=planes
+                name, records, others, clipped=sum(receipt.clipped for receipt in receipts), planes=planes
             )
         self.driver = add_up([self.driver, take()])
 
@@ -252,8 +256,10 @@ class Computation:
         """Read what an earlier start wrote and this one has not read: a disk may have changed it since."""
         if windows:
             self.progress.say(f"checking what an earlier start wrote: the files of {len(windows)} windows")
-        damage = check_files(self.layout.image, self._until_stopped(self.journal.records(windows)))
-        keys = [damaged.key for damaged in damage]
+        keys = []
+        for output in self.layout.outputs:
+            records = self.journal.records(windows, background=output is not self.layout)
+            keys += [damaged.key for damaged in check_files(output.image, self._until_stopped(records))]
         if keys:
             raise DamagedChunksError(keys)
 

@@ -28,6 +28,7 @@ def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
         "input": source,
         "output": plan.layout.path,
         "work": plan.layout.work,
+        "background": None if plan.layout.background is None else plan.layout.background.path,
         "axes": plan.image.axes,
         "input_shape": list(plan.image.shape),
         "input_dtype": plan.image.dtype.name,
@@ -63,8 +64,9 @@ def step_dict(step: Step) -> dict[str, Any]:
 
 
 def disk_needed(plan: Plan) -> int:
-    """Return the bytes of the output and its pyramid where nothing could be compressed."""
-    return sum(math.prod(level.shape) for level in plan.layout.levels) * plan.output.dtype.itemsize
+    """Return the bytes of all levels of all outputs where nothing could be compressed."""
+    pixels = sum(math.prod(level.shape) for level in plan.layout.levels)
+    return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
 
 
 def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: Missing | None = None) -> str:
@@ -81,7 +83,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: 
     missing : Missing, optional
         What of the input no file holds.
     """
-    tiling = plan.tiling
+    tiling, second = plan.tiling, plan.layout.background
     rows = [
         ("input", source),
         ("", image_text(plan.image)),
@@ -89,6 +91,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: 
         ("output", plan.layout.path),
         ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
+        *([("background", f"{second.path}, {second.spec.dtype}")] if second else []),
         ("unfinished in", f"{plan.layout.work}…"),
     ]
     for number, step in enumerate(plan.steps):

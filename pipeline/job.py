@@ -81,7 +81,10 @@ def prepare(
             series=said.series,
             level=said.level,
         )
-        refuse_overlap(config.output.path, source)
+        refuse_overlap(config.output.path, source, "output.path")
+        if config.output.background is not None:
+            refuse_overlap(config.output.background, source, "output.background")
+            refuse_nested(config.output.path, config.output.background)
         return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
     except PipelineError as error:
         raise config.locate(error) from None
@@ -99,12 +102,33 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
     section, problems = complaints(OutputConfig, {**output, "path": path}, "output")
     if section is None:
         raise RequestError(problems)
+    if section.background is not None:
+        raise RequestError(
+            "a lazy image has no input to take its result from", "leave it out, or use a config",
+            "output.background",
+        )  # fmt: skip
     section = section.model_copy(update={"path": resolve_path(path, Path.cwd())})
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
     return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
 
 
-def refuse_overlap(output: str, source: Source) -> None:
+def refuse_nested(output: str, background: str) -> None:
+    """Refuse two outputs of which one holds the other.
+
+    Raises
+    ------
+    RequestError
+        One does.
+    """
+    one, other = os.path.realpath(output), os.path.realpath(background)
+    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+        raise RequestError(
+            f"lies inside the output, or holds it: {background}", "write it beside the output",
+            "output.background",
+        )  # fmt: skip
+
+
+def refuse_overlap(output: str, source: Source, field: str) -> None:
     """Refuse an output that is the input, lies inside it, or holds it.
 
     Raises
@@ -120,11 +144,11 @@ def refuse_overlap(output: str, source: Source) -> None:
             continue
         held = os.path.realpath(path)
         if target == held:
-            raise RequestError("is the input itself", "write somewhere else", "output.path")
+            raise RequestError("is the input itself", "write somewhere else", field)
         if os.path.isdir(held) and target.startswith(held + os.sep) and _is_zarr(held):
-            raise RequestError(f"lies inside the input, {held}", "write somewhere else", "output.path")
+            raise RequestError(f"lies inside the input, {held}", "write somewhere else", field)
         if held.startswith(target + os.sep):
-            raise RequestError(f"holds the input, {held}", "write somewhere else", "output.path")
+            raise RequestError(f"holds the input, {held}", "write somewhere else", field)
 
 
 def _is_zarr(folder: str) -> bool:

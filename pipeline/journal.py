@@ -35,6 +35,9 @@ from pipeline.write.work import (
 
 __all__ = ["Journal", "begin", "changes", "find_work", "fingerprint", "touched", "versions"]
 
+_OWN = ("window", "chunks", "background", "of")
+"""What the journal itself keeps of a window."""
+
 
 @contextlib.contextmanager
 def begin(
@@ -122,7 +125,13 @@ class Journal:
         """The windows that are on disk."""
         return frozenset(self._places)
 
-    def append(self, window: str, records: Iterable[ChunkRecord], **facts: Any) -> None:
+    def append(
+        self,
+        window: str,
+        records: Iterable[ChunkRecord],
+        background: Iterable[ChunkRecord] = (),
+        **facts: Any,
+    ) -> None:
         """Note a window as done; `sync` has been called for its records.
 
         Parameters
@@ -131,10 +140,15 @@ class Journal:
             Its name, any text.
         records : iterable of ChunkRecord
             Its files.
+        background : iterable of ChunkRecord
+            Its files of the background, where there is one.
         **facts
             What else to keep of it, as JSON: how many pixels were clipped.
         """
-        self._write({"window": window, "chunks": [list(record) for record in records], **facts})
+        entry = {"window": window, "chunks": [list(record) for record in records], **facts}
+        if second := [list(record) for record in background]:
+            entry["background"] = second
+        self._write(entry)
 
     def forget(self, windows: Iterable[str]) -> None:
         """Note windows as not done: their files turned out to be damaged."""
@@ -150,17 +164,20 @@ class Journal:
         for window, entry in self._entries(self._places):
             yield (
                 window,
-                {key: value for key, value in entry.items() if key not in ("window", "chunks", "of")},
+                {key: value for key, value in entry.items() if key not in _OWN},
             )
 
-    def records(self, windows: Iterable[str] | None = None) -> Iterator[ChunkRecord]:
+    def records(
+        self, windows: Iterable[str] | None = None, *, background: bool = False
+    ) -> Iterator[ChunkRecord]:
         """Yield the files of finished windows (default: all), read from the disk in the order of their names.
 
-        So the same run lists them in the same order, whatever befell it on the way.
+        So the same run lists them in the same order, whatever befell it on the way. With `background`
+        those of the background, which have the same names.
         """
         names = sorted(self._places if windows is None else set(windows), key=_by_numbers)
         for _, entry in self._entries(names):
-            yield from (ChunkRecord(*record) for record in entry["chunks"])
+            yield from (ChunkRecord(*record) for record in entry.get(_kept_as(background), ()))
 
     def check(self, *, content: bool = False) -> list[str]:
         """Compare the files of finished windows with what was journalled, and forget damaged windows.
@@ -179,12 +196,14 @@ class Journal:
         last = max(self._places, key=lambda window: self._places[window], default=None)
         damaged = set()
         for names, read in ((self._places, content), ([] if last is None else [last], True)):
-            found = check_files(self.layout.image, self.records(list(names)), content=read)
-            damaged |= {damage.key for damage in found}
+            for output in self.layout.outputs:
+                records = self.records(list(names), background=output is not self.layout)
+                found = check_files(output.image, records, content=read)
+                damaged |= {damage.key for damage in found}
         return self.forget_files(damaged)
 
     def forget_files(self, keys: Iterable[str]) -> list[str]:
-        """Forget the windows that hold any of some files, and return them."""
+        """Forget the windows that hold any of some files, of the output or its background; return them."""
         wanted = set(keys)
         if not wanted:
             return []
@@ -237,6 +256,10 @@ class Journal:
                         f"{self._path} was changed during the run", "run the same command again"
                     )
                 yield window, entry
+
+
+def _kept_as(background: bool) -> str:
+    return "background" if background else "chunks"
 
 
 def _by_numbers(name: str) -> list[tuple[bool, int, str]]:

@@ -59,9 +59,18 @@ class Levels:
         wanted = [regions.region(number) for number in range(first, min(first + LEVEL_TASKS, regions.count))]
         sources = [self.layout.source_region(level, region) for region in wanted]
         names = {name for source in sources for name in self.names(level - 1, source)}
-        known = {record.key: record for record in journal.records(names)}
+        known = [
+            {record.key: record for record in journal.records(names, background=background)}
+            for background in (False, True)
+        ]
         arguments = [
-            (region, tuple(known[key] for key in self._keys(level - 1, source) if key in known))
+            (
+                region,
+                *(
+                    tuple(records[key] for key in self._keys(level - 1, source) if key in records)
+                    for records in known
+                ),
+            )
             for region, source in zip(wanted, sources, strict=True)
         ]
         return call_tasks(wrap(BuildLevel(self.layout, level)), arguments)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.background import background_dtype, backgrounds
 from pipeline.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
 from pipeline.budget import Memory
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import ImageSpec
-from pipeline.step import Step, chain_dtype, chain_halo
+from pipeline.step import Background, Step, chain_dtype, chain_halo
 from pipeline.tiling import Tiling
-from pipeline.write.layout import Layout, choose_chunks, make_layout
+from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
 
 SHORT = 8 * 2**30
 """Bytes of input under which starting worker processes costs more than they save."""
@@ -69,6 +70,11 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """All steps in their order, resolved."""
         return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
+    def backgrounds(self) -> tuple[Background, ...]:
+        """What of input and result is the background, for each channel; nothing where it is not written."""
+        return () if self.layout.background is None else backgrounds(self.steps, self.image)
 
     @property
     def halo(self) -> Mapping[str, int]:
@@ -185,6 +191,9 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
     dtype, overflow = output_dtype(config, image, steps)
     compute = config.compute
     layout = plan_layout(config, image.with_(dtype=dtype), fingerprint)
+    if config.output.background is not None:
+        backgrounds(steps, image)
+        layout = with_background(layout, config.output.background, background_dtype(steps, image))
     unit = layout.unit_sizes
     output = image.with_(dtype=dtype, chunks=tuple(unit[axis] for axis in image.axes))
     work = Work(steps, chain_halo(steps, image.axes), image, output, unit)

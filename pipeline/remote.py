@@ -40,9 +40,10 @@ class Elsewhere:
         """Return the receipt, once all is on the disk."""
         self.guard()
         receipt = self.call(*arguments)
-        for record in receipt.records:
-            if not record.empty:
-                durable.sync_path(f"{self.layout.image}/{record.key}")
+        for output, records in zip(self.layout.outputs, (receipt.records, receipt.background), strict=False):
+            for record in records:
+                if not record.empty:
+                    durable.sync_path(f"{output.image}/{record.key}")
         return receipt
 
 

@@ -25,6 +25,7 @@ from pipeline.report import run_files
 from pipeline.stopping import Stop, stoppable
 from pipeline.summary import Summary, performance
 from pipeline.write import (
+    Contents,
     DamagedChunksError,
     Layout,
     check_files,
@@ -143,7 +144,7 @@ class _Run:
 
     def go(self) -> Summary:
         """Run it."""
-        self._refuse_what_is_not_there_yet()
+        self._refuse_urls()
         inputs = self._inputs()
         layout = self.job.plan.layout.at(fingerprint(inputs))
         now = state(layout)
@@ -152,7 +153,9 @@ class _Run:
             if self.overwrite:
                 refuse_others(layout, inputs, overwrite=True)
             return self._already(layout)
-        check_target(layout.path, overwrite=self.overwrite or now == "sealed")
+        for output in layout.outputs:
+            field_name = "output.background" if output.holder else "output.path"
+            check_target(output.path, overwrite=self.overwrite or now == "sealed", field=field_name)
         if self.job.missing is not None:
             self.progress.say(f"note: of the input {self.job.missing}")
         with ExitStack() as stack:
@@ -177,14 +180,13 @@ class _Run:
                 memory_peak_bytes=peak.look(),
             )
 
-    def _refuse_what_is_not_there_yet(self) -> None:
+    def _refuse_urls(self) -> None:
         output = self.job.config.output
-        if output.background is not None:
-            raise RequestError("a second output is not written yet", "leave it out", "output.background")
-        if is_url(output.path):
-            raise RequestError(
-                f"{output.path} is a URL, and outputs are written to folders", "name a folder", "output.path"
-            )
+        for field_name, path in (("output.path", output.path), ("output.background", output.background)):
+            if path is not None and is_url(path):
+                raise RequestError(
+                    f"{path} is a URL, and outputs are written to folders", "name a folder", field_name
+                )
 
     def _inputs(self) -> dict[str, Any]:
         """Return what decides pixels, and how they lie in files."""
@@ -206,17 +208,20 @@ class _Run:
             return False  # an earlier start published it and died before it had tidied up
         if self.overwrite:
             self.progress.say(f"checking {layout.path}, which is complete already")
-        records = read_manifest(layout.path)
-        try:
-            damage = next(check_files(layout.path, records, content=self.overwrite), None)
-        except VerificationError:
-            if self.overwrite:
+        for output in layout.outputs:
+            records = read_manifest(output.path)
+            try:
+                damage = next(check_files(output.path, records, content=self.overwrite), None)
+            except VerificationError:
+                if self.overwrite:
+                    return True
+                raise
+            if damage is not None and self.overwrite:
                 return True
-            raise
-        if damage is None or self.overwrite:
-            return damage is not None
-        what = f"the output was complete, and is damaged now ({damage})"
-        raise VerificationError([Problem(what, "write it again with --overwrite", file=layout.path)])
+            if damage is not None:
+                what = f"the output was complete, and is damaged now ({damage})"
+                raise VerificationError([Problem(what, "write it again with --overwrite", file=output.path)])
+        return False
 
     def _already(self, layout: Layout) -> Summary:
         kept = (provenance_of(layout.path) or {}).get("summary", {})
@@ -258,8 +263,10 @@ class _Run:
             seconds=time.monotonic() - self.began - startup,
             startup_seconds=startup,
             bytes_in=done.bytes_in,
-            bytes_out=pixels_in * plan.output.dtype.itemsize,
-            bytes_stored=sum(record.nbytes for record in journal.records()),
+            bytes_out=pixels_in * sum(output.spec.dtype.itemsize for output in layout.outputs),
+            bytes_stored=sum(
+                record.nbytes for second in (False, True) for record in journal.records(background=second)
+            ),
             pixels=plan.output.nbytes // plan.output.dtype.itemsize,
             clipped=sum(int(kept.get("clipped", 0)) for _, kept in journal.facts()),
             memory_peak_bytes=peak.look(),
@@ -267,6 +274,7 @@ class _Run:
             memory_budget_bytes=plan.resources.memory,
             where=done.where,
             missing=str(self.job.missing or ""),
+            background="" if layout.background is None else layout.background.path,
             performance=performance(done.spent, done.driver, done.workers, done.seconds),
         )
 
@@ -281,12 +289,17 @@ class _Run:
 
     def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
         try:
-            windows = contrast(layout)
+            windows = [contrast(output) for output in layout.outputs]
         except DamagedChunksError as error:
             raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
         kept = self._provenance(layout, summary, inputs)
         files = run_files(self.job, layout, journal.facts(), kept, self.progress.say)
-        seal(layout, journal.records(), kept, windows=windows, files=files)
+        second = None
+        if layout.background is not None:
+            meant = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
+            told = {**kept, "background": meant}
+            second = Contents(journal.records(background=True), told, windows[1])
+        seal(layout, journal.records(), kept, windows=windows[0], files=files, background=second)
 
     def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
         plan = plan_dict(self.job.plan, self.job.source.path)

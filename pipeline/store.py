@@ -7,22 +7,30 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.background import background_pixels
 from pipeline.clock import Seconds, spending, take
 from pipeline.errors import DataError
 from pipeline.image import Region
 from pipeline.kernels.cast import cast, first_outside
 from pipeline.planes import PlaneSums, plane_sums
+from pipeline.step import Background
 from pipeline.write import ChunkRecord, Layout, build_level, write_region
+
+Records = tuple[ChunkRecord, ...]
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one block: its files, pixels clipped, figures of its planes, seconds by kind of work."""
+    """What became of one block: its files, pixels clipped, figures of its planes, seconds by kind of work.
+
+    `background` are its files of the background, where there is one.
+    """
 
     records: tuple[ChunkRecord, ...]
     clipped: int
     planes: tuple[PlaneSums, ...] = ()
     seconds: Seconds = field(default_factory=dict)
+    background: tuple[ChunkRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,14 @@ class StoreRegion:
         Added before the cast.
     overflow : str
         "fits", "clip" or "error".
+    meanings : tuple of str
+        What of input and result is the background, for each channel; where there is one.
     """
 
     layout: Layout
     offset: float
     overflow: str
+    meanings: tuple[Background, ...] = ()
 
     def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> Receipt:
         """Write one block.
@@ -63,7 +74,32 @@ class StoreRegion:
             if clipped and self.overflow == "error":
                 raise self._refusal(region, block, clipped)
             planes = plane_sums(region, before, block, clipped)
-        return Receipt(write_region(self.layout, 0, region, pixels), clipped, planes, take())
+        files = write_region(self.layout, 0, region, pixels)
+        return Receipt(
+            files, clipped, planes, background=self._background(region, before, block), seconds=take()
+        )
+
+    def _background(self, region: Region, before: NDArray | None, block: NDArray) -> tuple[ChunkRecord, ...]:
+        """Write what was taken off a block, where it is wanted."""
+        second = self.layout.background
+        if second is None:
+            return ()
+        assert before is not None
+        with spending("cast"):
+            pixels = self._taken_off(region, before, block, second.spec.dtype)
+        return write_region(second, 0, region, pixels)
+
+    def _taken_off(self, region: Region, before: NDArray, block: NDArray, dtype: np.dtype) -> NDArray:
+        if len(set(self.meanings)) == 1:
+            return background_pixels(self.meanings[0], before, block, dtype)
+        axis = self.layout.axes.index("c")
+        parts = []
+        for channel in range(region[axis].start, region[axis].stop):
+            at = (slice(None),) * axis + (
+                slice(channel - region[axis].start, channel + 1 - region[axis].start),
+            )
+            parts.append(background_pixels(self.meanings[channel], before[at], block[at], dtype))
+        return np.concatenate(parts, axis)
 
     def _refusal(self, region: Region, block: NDArray, clipped: int) -> DataError:
         dtype = self.layout.spec.dtype
@@ -96,15 +132,19 @@ class BuildLevel:
     layout: Layout
     level: int
 
-    def __call__(self, wanted: tuple[Region, tuple[ChunkRecord, ...]]) -> Receipt:
+    def __call__(self, wanted: tuple[Region, Records, Records]) -> Receipt:
         """Build one region, given what the files of the finer level that it reads ought to hold.
+
+        Those of the output, then those of its background.
 
         Raises
         ------
         DamagedChunksError
             They do not.
         """
-        region, records = wanted
+        region, records, others = wanted
+        second = self.layout.background
         with spending("pyramid"):
             files = build_level(self.layout, self.level, region, records)
-        return Receipt(files, 0, (), take())
+            more = () if second is None else build_level(second, self.level, region, others)
+        return Receipt(files, 0, (), take(), more)

@@ -92,6 +92,8 @@ class Summary:
         What computed it.
     missing : str
         What of the input no file held, in words.
+    background : str
+        Absolute path of the second output, where there is one.
     performance : dict
         What the time went into; see `performance`.
     """
@@ -112,6 +114,7 @@ class Summary:
     memory_budget_bytes: int = 0
     where: str = ""
     missing: str = ""
+    background: str = ""
     performance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,4 +153,5 @@ class Summary:
             rows.append((f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold",))
         if self.missing:
             rows.append((f"of the input {self.missing}",))
-        return "\n  ".join([f"wrote {self.output}", *(", ".join(row) for row in rows)])
+        wrote = " and ".join(path for path in (self.output, self.background) if path)
+        return "\n  ".join([f"wrote {wrote}", *(", ".join(row) for row in rows)])

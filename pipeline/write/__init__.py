@@ -7,11 +7,12 @@ every coarser level, `sync`, journal; `seal`; `publish`. A finished output is ch
 from pipeline.write.chunks import choose_chunks
 from pipeline.write.contrast import contrast
 from pipeline.write.create import create
-from pipeline.write.layout import Layout, Level, make_layout, work_path
+from pipeline.write.layout import Layout, Level, make_layout, with_background, work_path
 from pipeline.write.lock import Lock
 from pipeline.write.manifest import Damage, check_files, read_manifest, verify
 from pipeline.write.metadata import Window
 from pipeline.write.publish import (
+    Contents,
     check_target,
     discard,
     discard_work,
@@ -26,6 +27,7 @@ from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, 
 
 __all__ = [
     "ChunkRecord",
+    "Contents",
     "Damage",
     "DamagedChunksError",
     "Layout",
@@ -53,6 +55,7 @@ __all__ = [
     "stored_fingerprint",
     "sync",
     "verify",
+    "with_background",
     "work_path",
     "write_region",
 ]

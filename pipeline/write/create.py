@@ -23,17 +23,24 @@ def create(layout: Layout) -> None:
         The folder cannot be made, or the image's scale cannot be said in NGFF.
     """
     with durable.before_start():
-        # What cannot be said about the output is better known now than at the end.
-        image_attributes(layout)
-        for folder in (layout.work, f"{layout.work}/drafts", layout.image):
+        for output in layout.outputs:
+            # What cannot be said about it is better known now than at the end.
+            image_attributes(output)
+        for folder in (layout.work, f"{layout.work}/drafts"):
             durable.make_folder(folder)
-        for level in range(len(layout.levels)):
-            durable.make_folder(layout.array_path(level))
-            for name, data in array_metadata(layout, level).items():
-                path = f"{layout.array_path(level)}/{name}"
-                if read_file(path) != data:
-                    durable.write_file(path, data, f"{layout.work}/drafts")
-                    durable.sync_all([path], layout.image)
+        for output in layout.outputs:
+            _create_arrays(output)
+
+
+def _create_arrays(layout: Layout) -> None:
+    durable.make_folder(layout.image)
+    for level in range(len(layout.levels)):
+        durable.make_folder(layout.array_path(level))
+        for name, data in array_metadata(layout, level).items():
+            path = f"{layout.array_path(level)}/{name}"
+            if read_file(path) != data:
+                durable.write_file(path, data, f"{layout.work}/drafts")
+                durable.sync_all([path], layout.image)
 
 
 def array_metadata(layout: Layout, level: int) -> dict[str, bytes]:

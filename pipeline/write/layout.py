@@ -78,6 +78,12 @@ class Layout:
         What the work folder is called after; empty while the run is only planned.
     work_root : str
         Folder in which the work folder lies; empty for the output's own folder.
+    holder : str
+        The output whose work folder it is; empty for its own.
+    folder : str
+        What the unfinished image is called in the work folder.
+    background : Layout or None
+        A second output of the same run: same files, another path and dtype; see `with_background`.
     """
 
     path: str
@@ -89,6 +95,9 @@ class Layout:
     version: Version = "0.5"
     fingerprint: str = ""
     work_root: str = ""
+    holder: str = ""
+    folder: str = "image"
+    background: Layout | None = None
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -109,16 +118,23 @@ class Layout:
     @property
     def work(self) -> str:
         """The folder of the unfinished run."""
-        return work_path(self.path, self.fingerprint, self.work_root)
+        return work_path(self.holder or self.path, self.fingerprint, self.work_root)
 
     @property
     def image(self) -> str:
         """The unfinished image, inside the work folder."""
-        return f"{self.work}/image"
+        return f"{self.work}/{self.folder}"
+
+    @property
+    def outputs(self) -> tuple[Layout, ...]:
+        """Itself, and the background where there is one."""
+        return (self,) if self.background is None else (self, self.background)
 
     def at(self, fingerprint: str, work_root: str = "") -> Layout:
         """Return the same layout in the work folder of a fingerprint."""
-        return replace(self, fingerprint=fingerprint, work_root=work_root or self.work_root)
+        background = None if self.background is None else self.background.at(fingerprint, work_root)
+        work_root = work_root or self.work_root
+        return replace(self, fingerprint=fingerprint, work_root=work_root, background=background)
 
     def array_path(self, level: int) -> str:
         """Return the folder of a level's array while the run is on."""
@@ -177,6 +193,26 @@ class Layout:
     def files(self) -> int:
         """How many files of pixels the whole pyramid has, empty ones included."""
         return sum(math.prod(level.grid) for level in self.levels)
+
+
+def with_background(layout: Layout, path: str, dtype: np.dtype) -> Layout:
+    """Return an output with a second one, whose files hold the same pixels of another dtype.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the first.
+    path : str
+        Where the second appears.
+    dtype : numpy.dtype
+        Of the second.
+    """
+    name = f"{layout.spec.name} background" if layout.spec.name else ""
+    spec = layout.spec.with_(dtype=dtype, name=name)
+    second = replace(
+        layout, path=path.rstrip("/"), spec=spec, holder=layout.path, folder="background", background=None
+    )
+    return replace(layout, background=second)
 
 
 def work_path(output: str, fingerprint: str, work_root: str = "") -> str:

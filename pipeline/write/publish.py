@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -20,6 +20,15 @@ from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts
 from pipeline.write.metadata import BGONE, Window, group_files, image_attributes
 from pipeline.write.region import ChunkRecord, read_file
+
+
+class Contents(NamedTuple):
+    """What a sealed output holds and says: its files, what is kept of its run, contrast of its channels."""
+
+    records: Iterable[ChunkRecord]
+    provenance: Mapping[str, Any]
+    windows: Sequence[Window] | None = None
+
 
 State = Literal["new", "unfinished", "sealed", "published"]
 _SEALED = "sealed"
@@ -35,8 +44,11 @@ def seal(
     *,
     windows: Sequence[Window] | None = None,
     files: Mapping[str, bytes] | None = None,
+    background: Contents | None = None,
 ) -> None:
     """Complete the image in the work folder: manifest, provenance and, last, its NGFF metadata.
+
+    The background, where there is one, is completed before it.
 
     Parameters
     ----------
@@ -50,28 +62,41 @@ def seal(
         Contrast of each channel.
     files : mapping of str to bytes, optional
         Further files to keep with the output (a report): name → bytes; they lie beside the manifest.
+    background : Contents, optional
+        The same of the background, where the layout has one.
 
     Raises
     ------
     StoppedError
         Some file was never written; nothing is sealed then.
     """
+    if (layout.background is None) != (background is None):
+        raise ValueError("a background is sealed with its output, and only with it")
+    run = uuid.uuid4().hex
+    if layout.background is not None and background is not None:
+        _complete_image(layout.background, background, run)
+    _complete_image(layout, Contents(records, provenance, windows), run, files)
+    drafts = f"{layout.work}/drafts"
+    durable.write_file(f"{layout.work}/{_SEALED}", run.encode(), drafts)
+    durable.sync_all([f"{layout.work}/{_SEALED}"], layout.work)
+
+
+def _complete_image(
+    layout: Layout, contents: Contents, run: str, files: Mapping[str, bytes] | None = None
+) -> None:
     drafts = f"{layout.work}/drafts"
     group = f"{layout.image}/{BGONE}"
     durable.make_folder(group)
-    listed = itertools.chain(_complete(layout, records), _array_files(layout))
+    listed = itertools.chain(_complete(layout, contents.records), _array_files(layout))
     durable.write_file(f"{layout.image}/{MANIFEST}", manifest_parts(listed), drafts)
     kept = {f"{BGONE}/{name}": data for name, data in (files or {}).items()}
-    run = uuid.uuid4().hex
-    attributes = {BGONE: {**provenance, "fingerprint": layout.fingerprint, "run": run}}
+    attributes = {BGONE: {**contents.provenance, "fingerprint": layout.fingerprint, "run": run}}
     kept |= group_files(layout, BGONE, attributes)
-    root = group_files(layout, "", image_attributes(layout, windows))
+    root = group_files(layout, "", image_attributes(layout, contents.windows))
     for batch in (kept, root):
         for name, data in batch.items():
             durable.write_file(f"{layout.image}/{name}", data, drafts)
         durable.sync_all([f"{layout.image}/{name}" for name in [MANIFEST, *batch]], layout.image)
-    durable.write_file(f"{layout.work}/{_SEALED}", run.encode(), drafts)
-    durable.sync_all([f"{layout.work}/{_SEALED}"], layout.work)
 
 
 def _complete(layout: Layout, records: Iterable[ChunkRecord]) -> Iterator[ChunkRecord]:
@@ -115,13 +140,21 @@ def state(layout: Layout) -> State:
     """
     if not os.path.isdir(layout.work):
         return "published" if stored_fingerprint(layout.path) == layout.fingerprint else "new"
-    run = (read_file(f"{layout.work}/{_SEALED}") or b"").decode()
+    run = _sealed_run(layout)
     if run:
         for where, answer in ((layout.path, "published"), (layout.image, "sealed")):
-            found = provenance_of(where)
-            if found is not None and found.get("run") == run:
+            if _run_of(where) == run:
                 return cast(State, answer)
     return "unfinished"
+
+
+def _sealed_run(layout: Layout) -> str:
+    """Return the id of the run whose result a work folder holds whole, or nothing."""
+    return (read_file(f"{layout.work}/{_SEALED}") or b"").decode()
+
+
+def _run_of(output: str) -> str:
+    return str((provenance_of(output) or {}).get("run", ""))
 
 
 def provenance_of(output: str) -> dict[str, Any] | None:
@@ -145,7 +178,7 @@ def stored_fingerprint(output: str) -> str | None:
     return None if found is None else str(found.get("fingerprint"))
 
 
-def check_target(path: str, *, overwrite: bool = False) -> None:
+def check_target(path: str, *, overwrite: bool = False, field: str = "output.path") -> None:
     """Refuse an output path at which something lies that must not be replaced.
 
     Raises
@@ -158,13 +191,13 @@ def check_target(path: str, *, overwrite: bool = False) -> None:
         return
     if not overwrite:
         raise RequestError(
-            f"{path} exists already", "choose another output, or replace it with --overwrite", "output.path"
+            f"{path} exists already", "choose another output, or replace it with --overwrite", field
         )
     if os.path.isdir(path) and not path.endswith(".zarr") and os.listdir(path) and not _is_zarr(path):
         raise RequestError(
             f"{path} is a folder that holds no Zarr, so --overwrite does not delete it",
             "remove it yourself, or choose another output",
-            "output.path",
+            field,
         )
 
 
@@ -175,8 +208,9 @@ def _is_zarr(path: str) -> bool:
 def publish(layout: Layout, *, overwrite: bool = False) -> None:
     """Bring the sealed image under its name in one step, and remove the work folder.
 
-    With `overwrite` the old output is there until this step and gone after it. Called again
-    after a crash at any point, it finishes what it began.
+    With `overwrite` the old output is there until this step and gone after it. A background comes
+    first, so that it is there where its output is. Called again after a crash at any point, it
+    finishes what it began.
 
     Raises
     ------
@@ -189,22 +223,35 @@ def publish(layout: Layout, *, overwrite: bool = False) -> None:
     if now in ("new", "unfinished"):
         raise StoppedError(f"{layout.image} is not whole", "the same command goes on")
     if now == "sealed":
-        source = _same_disk(layout)
-        aside = f"{os.path.dirname(source)}/replaced"
-        if overwrite and os.path.lexists(layout.path):
-            durable.remove_tree(aside)
-            durable.exchange(source, layout.path, aside)
-        else:
-            try:
-                durable.rename_new(source, layout.path)
-            except FileExistsError:
-                raise RequestError(
-                    f"{layout.path} has come to exist during the run, whose result waits in {layout.work}",
-                    "move it away, or use --overwrite, and run the same command again",
-                    "output.path",
-                ) from None
-        durable.sync_path(os.path.dirname(layout.path) or ".")
+        if not overwrite and os.path.lexists(layout.path):
+            raise _in_the_way(layout)
+        for output in reversed(layout.outputs):
+            if _run_of(output.path) != _sealed_run(layout):
+                _bring(output, overwrite)
     discard(layout)
+
+
+def _bring(layout: Layout, overwrite: bool) -> None:
+    """Bring one sealed image under its name."""
+    source = _same_disk(layout)
+    aside = f"{os.path.dirname(source)}/replaced-{layout.folder}"
+    if overwrite and os.path.lexists(layout.path):
+        durable.remove_tree(aside)
+        durable.exchange(source, layout.path, aside)
+    else:
+        try:
+            durable.rename_new(source, layout.path)
+        except FileExistsError:
+            raise _in_the_way(layout) from None
+    durable.sync_path(os.path.dirname(layout.path) or ".")
+
+
+def _in_the_way(layout: Layout) -> RequestError:
+    return RequestError(
+        f"{layout.path} has come to exist during the run, whose result waits in {layout.work}",
+        "move it away, or use --overwrite, and run the same command again",
+        "output.background" if layout.holder else "output.path",
+    )
 
 
 def _same_disk(layout: Layout) -> str:
@@ -228,7 +275,8 @@ def _same_disk(layout: Layout) -> str:
 
 def discard(layout: Layout) -> None:
     """Remove the work folder, and what was copied from it beside the output."""
-    for folder in {layout.work, layout.at(layout.fingerprint, os.path.dirname(layout.path) or ".").work}:
+    near = [os.path.dirname(output.path) or "." for output in layout.outputs]
+    for folder in {layout.work, *(layout.at(layout.fingerprint, parent).work for parent in near)}:
         discard_work(folder)
 
 
