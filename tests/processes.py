@@ -60,7 +60,8 @@ class Zygote:
             if time.monotonic() > end:
                 os.killpg(pid, signal.SIGKILL)
                 raise AssertionError(f"it did not end: {(notes / 'stderr').read_text()}")
-        return Ended(code, (notes / "stdout").read_text(), (notes / "stderr").read_text(), notes)
+        said = [path.read_text() if path.exists() else "" for path in (notes / "stdout", notes / "stderr")]
+        return Ended(code, *said, notes)
 
     def code(self, pid):
         """Return with what a process ended, or None while it has not."""
