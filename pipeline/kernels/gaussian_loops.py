@@ -228,7 +228,9 @@ def gather_along(
         padded[0] = 0  # the first weight is 0
         for x in range(before):
             padded[x + 1] = row[columns[x]] if columns[x] < width else outside
-        padded[before + 1 : before + 1 + width] = row
+        middle = padded[before + 1 : before + 1 + width]
+        for x in range(width):  # an assignment of slices takes seconds to compile
+            middle[x] = row[x]
         for x in range(before + width, columns.size):
             padded[x + 1] = row[columns[x]] if columns[x] < width else outside
         for p in range(step):
