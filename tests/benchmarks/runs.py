@@ -3,30 +3,40 @@
     pip install '.[bench]'
     python tests/benchmarks/runs.py /dev/shm/bench --frames 400
 
-Prints, for each filter, the run ÷ (copy + kernel ÷ cores), one worker ÷ two workers, and how much
-longer the straightforward Dask script takes (on a few frames, scaled). All in one go; start-up apart.
+Prints ratios, each side by side in this one go, the least of several rounds:
+
+- the copy ÷ the bare sum of file in, decode, encode, file out over the cores;
+- the run ÷ (copy + kernel ÷ cores), where the copy writes the input's pixels again, and where it
+  writes what the filter makes of them (floats of a DoG hardly compress, so more bytes must move);
+- one worker ÷ two; tiles with halos ÷ whole planes; the time per window of many ÷ of few;
+- the straightforward Dask script ÷ the run (on a few frames, scaled); start-up, apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs.blosc import Blosc
 from skimage import filters, morphology
 from zarr.codecs import BloscCodec
 
 import pipeline
 from pipeline.machine import cores
-from pipeline.read import open_source
-from pipeline.write import create, make_layout, sync, write_region
+from pipeline.read import Source, open_source
+from pipeline.write import Layout, create, make_layout, sync, write_region
+from pipeline.write.region import codec_of
 
-SIDE = 2048
+SIDE, DIFFERENT = 2048, 8
 FILTERS = {
     "white_tophat 25": ({"white_tophat": {"radius": 25}}, pipeline.WhiteTophat(radius=25)),
     "DoG 1/100": (
@@ -36,62 +46,120 @@ FILTERS = {
 }
 
 
-def make_input(path: Path, frames: int) -> None:
-    """Write frames of uneven background, shot noise and a few bright pixels."""
+def some_frames(side: int = SIDE, count: int = DIFFERENT) -> list[np.ndarray]:
+    """Return frames of uneven background, shot noise and a few bright pixels."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side]
+    base = 400 + 200 * np.sin(rows / 300) + 150 * np.cos(columns / 400)
+    return [
+        rng.poisson(base + 500 * (rng.random(base.shape) < 0.001)).astype(np.uint16) for _ in range(count)
+    ]
+
+
+def make_input(path: Path, frames: int, side: int = SIDE, chunk: int = SIDE) -> None:
+    """Write frames, over and over the same few."""
+    shutil.rmtree(path, ignore_errors=True)
     array = zarr.create_array(
-        path, shape=(frames, SIDE, SIDE), chunks=(1, SIDE, SIDE), dtype="uint16",
+        path, shape=(frames, side, side), chunks=(1, chunk, chunk), dtype="uint16",
         compressors=BloscCodec(cname="lz4", shuffle="bitshuffle"), dimension_names=("t", "y", "x"),
     )  # fmt: skip
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    base = 400 + 200 * np.sin(rows / 300) + 150 * np.cos(columns / 400)
-    some = [rng.poisson(base + 500 * (rng.random(base.shape) < 0.001)).astype(np.uint16) for _ in range(8)]
+    some = some_frames(side, min(frames, DIFFERENT))
     for frame in range(frames):
         array[frame] = some[frame % len(some)]
 
 
-def copy_seconds(source: Path, target: Path, dtype: np.dtype, workers: int) -> float:
-    """Copy frame by frame, cast to the dtype of the output, on some threads."""
-    opened = open_source(source, axes="tyx")
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Return how long a call takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def least_seconds(call: Callable[[Any], Any], given: list[Any]) -> float:
+    """Return the least time of a call on any of several arguments."""
+    return min(seconds_of(lambda one=one: call(one)) for _ in range(3) for one in given)
+
+
+def whole(frame: int) -> tuple[slice, ...]:
+    """Return the region of a frame."""
+    return slice(frame, frame + 1), slice(0, SIDE), slice(0, SIDE)
+
+
+def new_output(opened: Source, target: Path, dtype: np.dtype) -> Layout:
+    """Return an empty output."""
     layout = make_layout(opened.spec.with_(dtype=dtype), str(target), pyramid=False, fingerprint="copy")
+    shutil.rmtree(layout.work, ignore_errors=True)
     create(layout)
+    return layout
+
+
+def copy_seconds(source: Path, target: Path, made: list[np.ndarray] | None, workers: int) -> float:
+    """Copy frame by frame on some threads; where `made` is given, write that in place of what was read."""
+    opened = open_source(str(source))
+    layout = new_output(opened, target, np.dtype("uint16") if made is None else made[0].dtype)
 
     def one(frame: int) -> None:
-        region = (slice(frame, frame + 1), slice(0, SIDE), slice(0, SIDE))
-        sync(layout, write_region(layout, 0, region, opened.read(region).astype(dtype)))
+        block = opened.read(whole(frame))
+        if made is not None:
+            block = made[frame % len(made)][None]
+        sync(layout, write_region(layout, 0, whole(frame), block))
 
-    began = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, range(opened.spec.shape[0])))
-    seconds = time.perf_counter() - began
+        seconds = seconds_of(lambda: list(pool.map(one, range(opened.spec.shape[0]))))
     shutil.rmtree(layout.work)
     return seconds
 
 
-def run_seconds(source: Path, target: Path, step: dict, workers: int, cluster: str) -> tuple[float, float]:
-    """Run a config; return seconds of work, and of start-up before it."""
+def bare_seconds(source: Path, target: Path, frames: int) -> float:
+    """Return the sum of file in, decode, encode and file out, each alone, on one thread."""
+    layout = new_output(open_source(str(source)), target, np.dtype("uint16"))
+    codec = codec_of(layout, 0)
+    names = [f"{source}/c/{frame}/0/0" for frame in range(min(frames, DIFFERENT))]
+    scratch = Path(layout.work)
+
+    def encode(frame: np.ndarray) -> list[bytes | None]:
+        return [codec.encode(frame[unit]) for _, unit in layout.units(0, whole(0))]
+
+    def write(files: list[bytes | None]) -> None:
+        for number, data in enumerate(files):
+            (scratch / str(number)).write_bytes(data or b"")
+
+    def work() -> float:
+        stored = [Path(name).read_bytes() for name in names]
+        pixels = [np.frombuffer(Blosc().decode(data), "<u2").reshape(1, SIDE, SIDE) for data in stored]
+        encoded = [encode(frame) for frame in pixels]
+        parts = ((lambda name: Path(name).read_bytes(), names), (Blosc().decode, stored), (encode, pixels),
+                 (write, encoded))  # fmt: skip
+        return sum(least_seconds(call, given) for call, given in parts)
+
+    with ThreadPoolExecutor(1) as pool:  # as a task does it; Blosc has threads of its own in the main one
+        found = pool.submit(work).result()
+    shutil.rmtree(layout.work)
+    return found * frames
+
+
+def run_seconds(
+    source: Path, target: Path, step: dict, workers: int, cluster: str = "threads", **more: Any
+) -> tuple[float, float, pipeline.Summary]:
+    """Run a config; return seconds of work, of start-up before it, and the summary."""
     shutil.rmtree(target, ignore_errors=True)
     summary = pipeline.run(
         {
-            "input": {"path": str(source), "axes": "tyx"},
+            "input": {"path": str(source)},
             "steps": [step],
-            "output": {"path": str(target), "pyramid": False},
-            "compute": {"cluster": cluster, "workers": workers},
+            "output": {"path": str(target), "pyramid": False, **more.pop("output", {})},
+            "compute": {"cluster": cluster, "workers": workers, **more},
         }
     )
-    return summary.seconds, summary.startup_seconds
+    shutil.rmtree(target)
+    return summary.seconds, summary.startup_seconds, summary
 
 
-def kernel_seconds(source: Path, step: pipeline.step.Step) -> float:
+def kernel_seconds(step: pipeline.step.Step) -> float:
     """Return the least time of the filter on one frame, on one thread."""
-    frame = zarr.open_array(source, mode="r")[0]
+    frame = some_frames(count=1)[0]
     step(frame)
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        step(frame)
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return min(seconds_of(lambda: step(frame)) for _ in range(7))
 
 
 def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
@@ -106,36 +174,111 @@ def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
     lazy = da.from_zarr(str(source))[:frames]
     done = lazy.map_overlap(calls[name], depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
     shutil.rmtree(target, ignore_errors=True)
-    began = time.perf_counter()
-    done.to_zarr(str(target))
+    seconds = seconds_of(lambda: done.to_zarr(str(target)))
     shutil.rmtree(target)
-    return (time.perf_counter() - began) / frames
+    return seconds / frames
+
+
+def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> None:
+    """Print a run of each filter against the copy, one worker against two, and the plain script."""
+    workers = cores()
+    bare = bare_seconds(source, target, frames)
+    copy = min(copy_seconds(source, target, None, workers) for _ in range(rounds))
+    print(f"copy ÷ (bare sum ÷ cores)                    {copy / (bare / workers):.2f}", flush=True)
+    for name, (step, alone) in FILTERS.items():
+        made = [alone(frame) for frame in some_frames()]
+        copies, moved, runs, singles, startups = [copy], [], [], [], []
+        kernel = kernel_seconds(alone) * frames
+        for _ in range(rounds):
+            copies.append(copy_seconds(source, target, None, workers))
+            moved.append(copy_seconds(source, target, made, workers))
+            seconds, startup, summary = run_seconds(source, target, step, workers)
+            runs.append(seconds)
+            startups.append(startup)
+            singles.append(run_seconds(source, target, step, 1)[0])
+        run, plain, real = min(runs), min(copies), min(moved)
+        script = script_seconds(source, target, name, 1) * frames
+        shares = ", ".join(
+            f"{kind} {100 * part:.0f} %" for kind, part in summary.performance["shares"].items()
+        )
+        print(f"{name}, {frames} frames, {workers} threads: run {run:.1f} s, copy {plain:.1f} s, copy of the")
+        print(f"  result {real:.1f} s, kernel {kernel:.1f} s, start-up {min(startups):.1f} s; {shares}")
+        print(f"  run ÷ (copy + kernel ÷ cores)              {run / (plain + kernel / workers):.2f}")
+        print(f"  run ÷ (copy of the result + kernel ÷ cores) {run / (real + kernel / workers):.2f}")
+        print(f"  one worker ÷ {workers} workers                   {min(singles) / run:.2f}")
+        print(f"  the plain Dask script ÷ run                {script / run:.0f}", flush=True)
+
+
+def compare_tiles(folder: Path, rounds: int) -> None:
+    """Print a run in tiles of 1024² with halos against one in whole planes of 8192²."""
+    source, target = folder / "planes.zarr", folder / "out.zarr"
+    make_input(source, 4, side=8192, chunk=1024)
+    step, workers, chunks = (
+        FILTERS["white_tophat 25"][0],
+        cores(),
+        {"output": {"chunks": {"y": 1024, "x": 1024}}},
+    )
+    planes, tiles = [], []
+    for _ in range(rounds):
+        planes.append(
+            run_seconds(source, target, step, workers, block={"y": 8192, "x": 8192}, **dict(chunks))[0]
+        )
+        tiles.append(
+            run_seconds(source, target, step, workers, block={"y": 1024, "x": 1024}, **dict(chunks))[0]
+        )
+    shutil.rmtree(source)
+    print(f"tiles of 1024² ÷ whole planes of 8192²       {min(tiles) / min(planes):.2f}", flush=True)
+
+
+def compare_windows(folder: Path, few: int, many: int) -> None:
+    """Print the time per window of a run of many windows against that of a run of few."""
+    each = {}
+    for windows in (few, many, few):
+        source = folder / "windows.zarr"
+        shutil.rmtree(source, ignore_errors=True)
+        array = zarr.create_array(source, shape=(windows, 64, 64), chunks=(500, 64, 64), dtype="uint16",
+                                  dimension_names=("t", "y", "x"))  # fmt: skip
+        array[...] = np.broadcast_to(some_frames(64, 1)[0], array.shape)
+        step = {"white_tophat": {"radius": 2}}
+        more = {"output": {"chunks": {"t": 1}}, "window": {"t": 1}}
+        seconds = run_seconds(source, folder / "out.zarr", step, cores(), **more)[0]
+        each[windows] = min(seconds / windows, each.get(windows, np.inf))
+    print(f"time per window, {many} windows ÷ {few}       {each[many] / each[few]:.2f}", flush=True)
+
+
+def print_startup(folder: Path) -> None:
+    """Print how long a command takes on two frames, from the shell to the end."""
+    source = folder / "short.zarr"
+    make_input(source, 2)
+    config = folder / "short.yaml"
+    config.write_text(
+        f"input: {{path: {source}}}\nsteps: [white_tophat: {{radius: 25}}]\noutput: {{path: out.zarr}}\n"
+    )
+    command = [sys.executable, "-m", "pipeline", "run", str(config), "--overwrite"]
+    subprocess.run(command, check=True, capture_output=True)
+    took = []
+    for _ in range(3):
+        shutil.rmtree(folder / "out.zarr")
+        took.append(seconds_of(lambda: subprocess.run(command, check=True, capture_output=True)))
+    print(f"a run of two frames, from the shell to the end  {min(took):.1f} s", flush=True)
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="a new folder, on the file system to be timed")
     parser.add_argument("--frames", type=int, default=400)
-    parser.add_argument("--cluster", default="threads")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--windows", type=int, default=20000)
     options = parser.parse_args()
-    os.makedirs(options.folder, exist_ok=True)
+    options.folder.mkdir(parents=True)
     source, target = options.folder / "in.zarr", options.folder / "out.zarr"
-    shutil.rmtree(source, ignore_errors=True)
     make_input(source, options.frames)
-    workers = cores()
-    for name, (step, alone) in FILTERS.items():
-        dtype = alone.out_dtype(np.dtype(np.uint16))
-        copy = copy_seconds(source, target, dtype, workers)
-        kernel = kernel_seconds(source, alone) * options.frames
-        run, startup = run_seconds(source, target, step, workers, options.cluster)
-        single, _ = run_seconds(source, target, step, 1, options.cluster)
-        script = script_seconds(source, target, name, 2) * options.frames
-        print(f"{name}, {options.frames} frames, {workers} {options.cluster}:")
-        print(f"  run {run:.1f} s, copy {copy:.1f} s, kernel {kernel:.1f} s, start-up {startup:.1f} s")
-        print(f"  run ÷ (copy + kernel ÷ cores)   {run / (copy + kernel / workers):.2f}")
-        print(f"  one worker ÷ {workers} workers        {single / run:.2f}")
-        print(f"  the plain Dask script ÷ run     {script / run:.0f}", flush=True)
+    compare_with_copy(source, target, options.frames, options.rounds)
+    shutil.rmtree(source)
+    compare_tiles(options.folder, options.rounds)
+    compare_windows(options.folder, 200, options.windows)
+    print_startup(options.folder)
     shutil.rmtree(options.folder)
 
 
