@@ -256,7 +256,7 @@ class Cluster:
         if self._own:
             return None
         worker = self._fleet.smallest()
-        return worker if worker.memory else None
+        return worker if worker is not None and worker.memory else None
 
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
@@ -354,6 +354,11 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
         executor = Cluster(client, _describe(client, resources, jobs), jobs, own=own)
         try:
             yield executor
+        except Exception as error:
+            known = explain(error)
+            if known is error:
+                raise
+            raise known from error
         finally:
             executor.cancel()
 

@@ -128,7 +128,9 @@ class Fleet:
                 else:
                     left[address] = answer[1]
             found.update(_unseen(left, probe.work))
-        return found
+        # One that was lost while it was asked is looked at by its first task, should it come again.
+        there = {SCHEDULER, *(worker.address for worker in self.workers(afresh=True))} if found else ()
+        return {address: finding for address, finding in found.items() if address in there}
 
     def admit(self, probe: Probe, say: Say) -> None:
         """Refuse the cluster where a worker is not fit, or the scheduler, which unpickles tasks too.
@@ -184,9 +186,10 @@ class Fleet:
         finally:
             notice.cancel()
 
-    def smallest(self) -> Worker:
-        """Return the worker with the least memory for each of its threads."""
-        return min(self.workers(), key=lambda worker: (worker.memory or float("inf")) / worker.threads)
+    def smallest(self) -> Worker | None:
+        """Return the worker with the least memory for each of its threads, or None where there is none."""
+        workers = self.workers()
+        return min(workers, key=lambda worker: (worker.memory or float("inf")) / worker.threads, default=None)
 
 
 def room_of(worker: Worker) -> int:
