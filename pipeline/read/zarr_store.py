@@ -26,6 +26,7 @@ from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
 from pipeline.read.source import Pick, Store
 from pipeline.read.zarr_chunks import ChunkFiles, chunk_files
+from pipeline.read.zarr_fast import FastArray, fast_array
 
 Node = zarr.Array | zarr.Group
 _opening = threading.Lock()
@@ -221,10 +222,16 @@ def _array_stamp(where: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | None]:
-    """Return an open array; `changed` is in the key so that one written anew is opened anew."""
+def _array(
+    root: str, path: str, changed: tuple[int, int]
+) -> tuple[zarr.Array, ChunkFiles | FastArray | None]:
+    """Return an open array, and what reads it faster; one written anew is opened anew, by `changed`."""
     array = zarr.open_array(store=storage(root), path=path, mode="r")
-    return array, chunk_files(array, "/".join(part for part in (root.rstrip("/"), path) if part))
+    if "://" in root:
+        return array, None
+    return array, chunk_files(array, "/".join(part for part in (root.rstrip("/"), path) if part)) or (
+        fast_array(array)
+    )
 
 
 def _files_below(folder: str) -> Iterator[tuple[str, int, int]]:
