@@ -12,7 +12,7 @@ import traceback
 import yaozarrs.v04
 import yaozarrs.v05
 import zarr
-from small_run import digest, small_run
+from small_run import background_path, digest, small_run
 
 from pipeline.write import durable, verify
 
@@ -53,17 +53,20 @@ def die_at(point, log, run):
     return "ended"
 
 
-def after(output, expected, had_old, kernel_helps, run):
+def after(outputs, expected, had_old, kernel_helps, run):
     """Return what is wrong after a kill, and after the resume."""
     wrong = []
-    if os.path.lexists(output):
-        wrong += [f"the output was seen damaged: {damage}" for damage in verify(output)]
-    elif had_old and kernel_helps:
-        wrong.append("the old output had gone before the new one was there")
+    for output in outputs:
+        if os.path.lexists(output):
+            wrong += [f"{output} was seen damaged: {damage}" for damage in verify(output)]
+        elif had_old and kernel_helps:
+            wrong.append(f"the old {output} had gone before the new one was there")
+        elif os.path.lexists(outputs[0]) and kernel_helps:
+            wrong.append(f"the output was seen without {output}")
     run()
-    if digest(output) != expected:
-        wrong.append("the resumed output differs")
-    left = sorted(set(os.listdir(os.path.dirname(output))) - {os.path.basename(output)})
+    if [digest(output) for output in outputs] != expected:
+        wrong.append("what is resumed differs")
+    left = sorted(set(os.listdir(os.path.dirname(outputs[0]))) - set(map(os.path.basename, outputs)))
     return [*wrong, *[f"left behind: {name}" for name in left]]
 
 
@@ -74,9 +77,12 @@ def farm(folder, keywords, old, kernel_helps, points):
         os.mkdir(f"{folder}/{name}")
         return f"{folder}/{name}/out.zarr"
 
+    def outputs_at(output):
+        return [output, background_path(output)] if keywords.get("background") else [output]
+
     def undisturbed(output):
         small_run(output, **{**keywords, "overwrite": False})
-        return digest(output)
+        return [digest(each) for each in outputs_at(output)]
 
     output = fresh("expected")
     expected = in_child(lambda: undisturbed(output))
@@ -98,7 +104,9 @@ def farm(folder, keywords, old, kernel_helps, points):
         with open(log) as file:
             where = file.read()
         for wrong in in_child(
-            lambda output=output, run=run: after(output, expected, old is not None, kernel_helps, run)
+            lambda output=output, run=run: after(
+                outputs_at(output), expected, old is not None, kernel_helps, run
+            )
         ):
             problems.append(f"killed at {point} ({where}): {wrong}")
     raise AssertionError("the points did not end")

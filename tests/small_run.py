@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.image import ImageSpec
 from pipeline.journal import begin, fingerprint
 from pipeline.write import (
+    Contents,
     DamagedChunksError,
     build_level,
     check_target,
@@ -17,6 +18,7 @@ from pipeline.write import (
     seal,
     state,
     sync,
+    with_background,
     write_region,
 )
 
@@ -35,9 +37,16 @@ def inputs_of(fill=0):
     return {"config": {"steps": [{"add": fill}]}, "input": {"size": 7, "mtime_ns": 1}, "versions": {}}
 
 
-def layout_of(output, fill=0, **keywords):
+def background_path(output):
+    """Return where the background of an output goes."""
+    return f"{os.path.dirname(output)}/background.zarr"
+
+
+def layout_of(output, fill=0, *, background=False, **keywords):
     """Return the run's layout."""
     layout = make_layout(SPEC, str(output), chunks={"t": 1, "y": 260, "x": 40}, **keywords)
+    if background:
+        layout = with_background(layout, background_path(output), np.dtype("int32"))
     return layout.at(fingerprint(inputs_of(fill)))
 
 
@@ -48,12 +57,14 @@ def small_run(output, fill=0, *, overwrite=False, step=1, content=False, compute
     if state(layout) == "published" and not (overwrite and not os.path.isdir(layout.work)):
         publish(layout)
         return computed
-    check_target(layout.path, overwrite=overwrite or state(layout) == "sealed")
+    for each in layout.outputs:
+        check_target(each.path, overwrite=overwrite or state(layout) == "sealed")
     with begin(layout, inputs_of(fill), lambda: {"step": step}, overwrite=overwrite) as journal:
         if journal.state == "unfinished":
             journal.check(content=content)
             _compute(layout, journal, fill, computed)
-            seal(layout, journal.records(), {"note": "small"})
+            second = layout.background and Contents(journal.records(background=True), {"note": "behind"})
+            seal(layout, journal.records(), {"note": "small"}, background=second)
         publish(layout, overwrite=overwrite)
     return computed
 
@@ -67,18 +78,24 @@ def _compute(layout, journal, fill, computed):
             if name in journal.done:
                 continue
             try:
-                if level:
-                    source = [r for r in journal.records() if r.key.startswith(f"{level - 1}/")]
-                    records = build_level(layout, level, region, source)
-                else:
-                    records = write_region(layout, 0, region, pixels[region])
+                records = [_write(each, journal, level, region, pixels) for each in layout.outputs]
             except DamagedChunksError as error:
                 journal.forget_files(error.keys)
                 return _compute(layout, journal, fill, computed)
-            sync(layout, records)
-            journal.append(name, records, clipped=number)
+            for each, files in zip(layout.outputs, records, strict=True):
+                sync(each, files)
+            journal.append(name, *records, clipped=number)
             computed.append(name)
     return None
+
+
+def _write(layout, journal, level, region, pixels):
+    """Write one window of one output, and return its files."""
+    second = bool(layout.holder)
+    if level:
+        known = journal.records(background=second)
+        return build_level(layout, level, region, [r for r in known if r.key.startswith(f"{level - 1}/")])
+    return write_region(layout, 0, region, -pixels[region].astype(np.int32) if second else pixels[region])
 
 
 def _cut(step):

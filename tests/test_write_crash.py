@@ -20,6 +20,20 @@ CASES = [
     pytest.param({"overwrite": True}, {}, True, id="over the same output"),
     pytest.param({"overwrite": True}, {"fill": 9}, False, id="where the kernel cannot exchange names"),
 ]
+WITH_BACKGROUND = [
+    pytest.param({"background": True}, None, True, id="with a background"),
+    pytest.param(
+        {"background": True, "work_root": ELSEWHERE}, None, True, id="with a background, on another disk"
+    ),
+    pytest.param(
+        {"background": True, "overwrite": True}, {"background": True, "fill": 9}, True,
+        id="with a background, over older ones",
+    ),
+    pytest.param(
+        {"background": True, "overwrite": True}, {"background": True, "fill": 9}, False,
+        id="with a background, where the kernel cannot exchange names",
+    ),
+]  # fmt: skip
 
 
 def farm(keywords, old, kernel_helps, first, stride):
@@ -40,7 +54,7 @@ def farm(keywords, old, kernel_helps, first, stride):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("keywords", "old", "kernel_helps"), CASES)
+@pytest.mark.parametrize(("keywords", "old", "kernel_helps"), [*CASES, *WITH_BACKGROUND[::2]])
 def test_killed_at_a_point_of_seven_in_turn(keywords, old, kernel_helps):
     found = farm(keywords, old, kernel_helps, len(keywords) + 2 * kernel_helps, 7)
     assert found["problems"] == []
@@ -49,7 +63,7 @@ def test_killed_at_a_point_of_seven_in_turn(keywords, old, kernel_helps):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("keywords", "old", "kernel_helps"), CASES)
+@pytest.mark.parametrize(("keywords", "old", "kernel_helps"), [*CASES, *WITH_BACKGROUND])
 def test_killed_at_every_point(keywords, old, kernel_helps):
     found = farm(keywords, old, kernel_helps, 0, 1)
     assert found["problems"] == []
