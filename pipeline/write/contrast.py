@@ -14,8 +14,10 @@ from pipeline.write.region import read_region
 
 # Of each channel: so many planes, evenly spread over time and depth.
 PLANES = 16
-_LONGEST = 2048
-_KEPT = 512
+_LONGEST = 1024
+_KEPT = 256
+_STRIDE = 7
+"""From part to part, so that planes do not all show one side."""
 _SHOWN = (0.5, 99.8)
 
 
@@ -56,18 +58,18 @@ def _thinned(layout: Layout, region: Region) -> NDArray[Any]:
 
 
 def _regions(layout: Layout, channel: int) -> list[Region]:
+    """Return a part of each chosen plane; where the coarsest level is large, another part of each."""
     shape = dict(zip(layout.spec.axes, layout.levels[-1].shape, strict=True))
+    parts_of = {axis: -(-shape[axis] // _LONGEST) for axis in "yx"}
     stacks = [shape.get(axis, 1) for axis in "tz"]
     count = stacks[0] * stacks[1]
     chosen = np.unique(np.linspace(0, count - 1, min(PLANES, count)).astype(int))
     regions = []
-    for place in chosen:
+    for number, place in enumerate(chosen):
+        row, column = divmod(number * _STRIDE % (parts_of["y"] * parts_of["x"]), parts_of["x"])
         at = {"t": int(place) // stacks[1], "z": int(place) % stacks[1], "c": channel}
-        parts = []
-        for axis in layout.spec.axes:
-            start, length = at.get(axis, max(0, shape[axis] - _LONGEST) // 2), 1
-            if axis in "yx":
-                length = min(shape[axis], _LONGEST)
-            parts.append(slice(start, start + length))
-        regions.append(tuple(parts))
+        parts = {axis: slice(at.get(axis, 0), at.get(axis, 0) + 1) for axis in layout.spec.axes}
+        for axis, part in (("y", row), ("x", column)):
+            parts[axis] = slice(part * _LONGEST, min(shape[axis], (part + 1) * _LONGEST))
+        regions.append(tuple(parts.values()))
     return regions
