@@ -145,7 +145,6 @@ def _words(tiling: Tiling, cuts: Mapping[str, list[_Block]]) -> list[str]:
         )
     words.append(f"{tiling.overhead:.2f} × the pixels kept are processed")
     windows = f"{tiling.windows} windows" if tiling.windows != 1 else "one window"
-    words.append(
-        f"{tiling.blocks} block{'s' if tiling.blocks != 1 else ''} in {windows} of {shape_text(tiling.window)} px"
-    )
+    blocks = f"{tiling.blocks} blocks" if tiling.blocks != 1 else "one block"
+    words.append(f"{blocks} in {windows} of {shape_text(tiling.window)} px")
     return words

@@ -13,7 +13,7 @@ from pipeline.report.material import Material
 from pipeline.step import Step, chain_dtype
 from pipeline.steps._flat import FlatStep, TophatStep
 
-_COUNTED = {"t": "time point", "c": "channel", "z": "plane in depth"}
+_COUNTED = {"t": "time point", "c": "channel", "z": "z plane"}
 
 
 def methods(material: Material) -> str:
@@ -31,6 +31,7 @@ def methods(material: Material) -> str:
         *_steps(material),
         _stored(material),
         _exactness(material),
+        _input(material),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -57,7 +58,7 @@ def _data(material: Material) -> str:
     spec = material.image
     sizes = spec.sizes
     counts = [
-        f"{sizes[axis]} {word}{'' if sizes[axis] == 1 else 's'}".replace("planes in depth", "z planes")
+        f"{sizes[axis]} {word}{'' if sizes[axis] == 1 else 's'}"
         for axis, word in _COUNTED.items()
         if axis in sizes
     ]
@@ -67,7 +68,7 @@ def _data(material: Material) -> str:
     named = [name for name in spec.channel_names if name]
     return (
         f"{words} ({spec.dtype.name}{'; channels ' + ', '.join(named) if named else ''}"
-        f"{'; one pixel or interval is ' + scale if scale else ''})"
+        f"{'; sampled at ' + scale if scale else ''})"
     )
 
 
@@ -75,9 +76,9 @@ def _steps(material: Material) -> list[str]:
     spec, steps = material.image, material.steps
     words = [_step(step, spec) for step in steps]
     if len(words) == 1:
-        return [f"The filter was a {words[0]}."]
+        return [f"The following filter was applied: {words[0]}."]
     listed = "; ".join(f"({number}) {text}" for number, text in enumerate(words, 1))
-    return [f"The filters were, one after the other, {listed}."]
+    return [f"The following filters were applied, one after the other: {listed}."]
 
 
 def _step(step: Step, spec: ImageSpec) -> str:
@@ -92,7 +93,7 @@ def _step(step: Step, spec: ImageSpec) -> str:
         for channel in step.channels or ()
     ]
     on = f" for channel{'s' if len(which) > 1 else ''} {', '.join(which)}" if which else ""
-    return f"{name} ({how}) {where}{on}".replace("()", "").replace("  ", " ")
+    return f"{name} ({how.replace('_', ' ')}) {where}{on}"
 
 
 def _defaults(step: Step) -> list[str]:
@@ -105,7 +106,7 @@ def _defaults(step: Step) -> list[str]:
     for name, field in type(step).model_fields.items():
         value = getattr(step, name)
         if name not in ("along", "channels", *step.lengths) and value == field.default and value is not None:
-            words.append(f"{name} {value}")
+            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
     return words
 
 
@@ -120,7 +121,8 @@ def _stored(material: Material) -> str:
     if material.offset:
         words += f" after {material.offset:g} was added"
     if chain != material.dtype:
-        words += f", from {chain.name}, rounded to the nearest integer" if material.dtype.kind in "iu" else ""
+        rounded = chain.kind == "f" and material.dtype.kind in "iu"
+        words += f", cast from {chain.name}" + (" by rounding to the nearest integer" if rounded else "")
     summary = material.part("summary")
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
     if clipped and pixels:
@@ -128,15 +130,23 @@ def _stored(material: Material) -> str:
     return f"{words}."
 
 
+def _input(material: Material) -> str:
+    name = str(material.part("input").get("path", "")).rstrip("/").rpartition("/")[2]
+    known = str(material.provenance.get("fingerprint", ""))
+    return (
+        f"The input was {name} (fingerprint of data, settings and code: {known})." if name and known else ""
+    )
+
+
 def _exactness(material: Material) -> str:
     flat = [isinstance(step, FlatStep) for step in material.steps]
     if all(flat):
-        how = "equals, bit for bit, that of the same filters on whole planes or stacks"
+        how = "equals, bit for bit, that of the same filters on the undivided image"
     elif not any(flat):
-        how = "equals that of the same filters on whole planes or stacks within 1e-6 of the largest value"
+        how = "equals that of the same filters on the undivided image within 1e-6 of the largest value"
     else:
         how = (
-            "equals that of the same filters on whole planes or stacks: bit for bit for the morphology, "
+            "equals that of the same filters on the undivided image: bit for bit for the morphology, "
             "within 1e-6 of the largest value for the Gaussians"
         )
     halo: Mapping[str, int] = material.part("plan").get("halo", {})
