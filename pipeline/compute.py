@@ -26,7 +26,7 @@ from pipeline.planes import merge
 from pipeline.probe import Guard, WarmUp, make_probe
 from pipeline.progress import Progress
 from pipeline.refit import Windows, refit
-from pipeline.remote import Elsewhere, fit, sync_folders
+from pipeline.remote import Elsewhere, fit, sync_shared
 from pipeline.stopping import Stop
 from pipeline.store import Receipt, StoreRegion
 from pipeline.tiling import Cut
@@ -246,7 +246,7 @@ class Computation:
         self.spent = add_up([self.spent, *(receipt.seconds for receipt in receipts)])
         with spending("sync"):
             for output, files in zip(self.layout.outputs, (records, others), strict=False):
-                (sync if self._guard is None else sync_folders)(output, files)
+                (sync if self._guard is None else sync_shared)(output, files)
             self.journal.append(
                 name, records, others, clipped=sum(receipt.clipped for receipt in receipts), planes=planes
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,30 +42,49 @@ class Elsewhere:
         self.guard()
         receipt = self.call(*arguments)
         for output, records in zip(self.layout.outputs, (receipt.records, receipt.background), strict=False):
-            for record in records:
-                if not record.empty:
-                    durable.sync_path(f"{output.image}/{record.key}")
+            sync_own(output, records)
         return receipt
 
 
-def sync_folders(layout: Layout, records: Iterable[ChunkRecord]) -> None:
-    """Bring the folders that name files to the disk; the files are there already.
+def sync_own(layout: Layout, records: Iterable[ChunkRecord]) -> None:
+    """Bring files to the disk, and the folders below the array's that name them; where they were written.
 
     Raises
     ------
     StoppedError
-        The disk could not take them, or a file is not to be seen from here.
+        The disk could not take them.
     """
-    folders: set[str] = set()
-    for record in records:
-        folder = "" if record.empty else record.key.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
+    for folder, files in _by_array(layout, records).items():
+        # Longer than the array's own folder, which all workers share: it is the driver's.
+        durable.sync_all(files, f"{folder}/")
+
+
+def sync_shared(layout: Layout, records: Iterable[ChunkRecord]) -> None:
+    """Bring the folders to the disk that all workers write into; `sync_own` has seen to the rest.
+
+    Raises
+    ------
+    StoppedError
+        The disk could not take them.
+    """
+    folders = set(_by_array(layout, records))
+    if not folders:
+        return
+    folders |= {os.path.dirname(folder) for folder in folders} | {layout.image}
     for folder in sorted(folders, key=len, reverse=True):
-        durable.sync_path(f"{layout.image}/{folder}")
-    if folders:
-        durable.sync_path(layout.image)
+        durable.sync_path(folder)
+
+
+def _by_array(layout: Layout, records: Iterable[ChunkRecord]) -> dict[str, list[str]]:
+    """Return the paths of files, by the folder in which an array's chunks begin."""
+    depth = 2 if layout.version == "0.5" else 1
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if not record.empty:
+            parts = record.key.split("/")
+            folder = "/".join([layout.image, *parts[:depth]])
+            found.setdefault(folder, []).append(f"{layout.image}/{record.key}")
+    return found
 
 
 def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int) -> Windows:

@@ -24,9 +24,9 @@ from pipeline.job import prepare
 from pipeline.probe import Guard, compare_versions, make_probe
 from pipeline.progress import Lines
 from pipeline.read import open_source
-from pipeline.remote import fit
+from pipeline.remote import fit, sync_own, sync_shared
 from pipeline.slurm import Jobs
-from pipeline.write import create, durable, make_layout
+from pipeline.write import create, durable, make_layout, sync, write_region
 from pipeline.write.work import versions
 
 MANY = (24, 64, 64)
@@ -569,3 +569,34 @@ def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads
 def test_a_task_is_worth_what_it_costs_the_scheduler(threads, seconds, blocks):
     assert Cluster(FakeClient(threads), "").batch(seconds) == blocks
     assert Cluster(FakeClient(threads), "", own=True).batch(seconds) == 1
+
+
+# Who brings what to the disk.
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_worker_and_driver_together_sync_what_the_driver_syncs_alone(folder, monkeypatch, version):
+    plan = planned(folder)
+    layout = make_layout(
+        plan.output, str(folder / "out.ome.zarr"), chunks={"t": 1, "y": 256, "x": 256}, version=version
+    ).at("abc")
+    os.mkdir(layout.work)
+    create(layout)
+    region = (slice(1, 3), slice(0, 512), slice(0, 512))
+    records = write_region(layout, 0, region, np.ones((2, 512, 512), layout.spec.dtype))
+    synced = []
+    sync_path = durable.sync_path
+
+    def noted(path):
+        sync_path(path)
+        synced.append(os.path.normpath(path))
+
+    monkeypatch.setattr(durable, "sync_path", noted)
+    sync(layout, records)
+    alone, synced[:] = set(synced), []
+    sync_own(layout, records)
+    own, synced[:] = set(synced), []
+    sync_shared(layout, records)
+    assert own | set(synced) == alone
+    assert not own & set(synced)
+    assert len(synced) == 3 - (version == "0.4")
