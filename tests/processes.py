@@ -1,5 +1,6 @@
 """Runs of bgone in processes of their own, for tests: started quickly, harmed at chosen points, looked at."""
 
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,11 @@ class Zygote:
         if self.code(pid) is None:
             os.kill(pid, signal.SIGKILL)
             self.wait(pid)
+
+    def end_group(self, pid):
+        """Kill what a process that has ended has left behind: forked workers may keep each other alive."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
     def run(self, *arguments, **request):
         """Start it and wait for its end."""

@@ -11,7 +11,7 @@ from processes import assert_same, config, movie, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-FRAMES = (240, 260, 40)
+FRAMES = (160, 260, 40)
 CONFIG = """\
 input: {path: movie.tif}
 steps:
@@ -25,7 +25,7 @@ compute:
   window: {t: 2}
 """
 FORKED = {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "fork"}
-KILLS = 25
+KILLS = 15
 
 
 def set_up(folder, name="here"):
@@ -67,6 +67,7 @@ def run_to_its_end(zygote, made, *options, harm, environ=None):
         while zygote.code(pid) is None:
             harm(pid)
         ended = zygote.wait(pid)
+        zygote.end_group(pid)
         assert ended.code in (0, 3, -9), ended.err
         assert "Traceback" not in ended.err
         if ended.code == 0:
