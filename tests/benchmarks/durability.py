@@ -1,0 +1,181 @@
+"""Times runs with all that lets them survive, and with it off: fsync, checksums and the journal.
+
+    pip install '.[bench]'
+    python tests/benchmarks/durability.py /dev/shm/bench --frames 200
+    python tests/benchmarks/durability.py . --frames 200           # on a disk
+
+Prints, for each filter, what a run takes with everything on ÷ with everything off, and with one of them
+off: seconds by the clock (least ÷ least), and of the processors, which a busy machine changes less. In one
+process, by turns, start-up apart; `syncfs` at the end is in the clock's seconds of each, so that nobody is
+quick because the disk still has to do it. The input lies in memory where there is such a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from runs import make_input
+
+import pipeline
+from pipeline.journal import Journal
+from pipeline.machine import cores
+from pipeline.write import durable, region
+
+STEPS = {
+    "hardly more than a copy": {"subtract_minimum": {"size": 3}},
+    "white_tophat 25": {"white_tophat": {"radius": 25}},
+}
+
+
+@contextmanager
+def no_fsync() -> Iterator[None]:
+    """Leave it to the system when it brings files to the disk."""
+    without = SimpleNamespace(**{**vars(os), "fsync": lambda descriptor: None})
+    with (
+        patch.object(durable, "os", without),
+        patch.object(durable, "sync_path", lambda path: None),
+        patch.object(durable, "sync_all", lambda files, root: None),
+    ):
+        yield
+
+
+@contextmanager
+def no_checksums() -> Iterator[None]:
+    """Neither sum up what is written nor compare what is read again."""
+    with (
+        patch.object(region, "crc32c", lambda data: 0),
+        patch.object(region, "matches", lambda record, data: record is not None),
+    ):
+        yield
+
+
+@contextmanager
+def no_journal() -> Iterator[None]:
+    """Keep what is done in memory."""
+    kept: dict[str, dict[str, Any]] = {}
+
+    def write(journal: Journal, entry: dict[str, Any]) -> None:
+        kept[entry["window"]] = entry
+        journal._note(entry, 0, 0)
+
+    def entries(journal: Journal, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from ((window, kept[window]) for window in windows)
+
+    with patch.object(Journal, "_write", write), patch.object(Journal, "_entries", entries):
+        yield
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """Turn off all three."""
+    with ExitStack() as stack:
+        for part in (no_fsync, no_checksums, no_journal):
+            stack.enter_context(part())
+        yield
+
+
+@contextmanager
+def everything() -> Iterator[None]:
+    """Turn off none."""
+    yield
+
+
+MODES = {
+    "everything": everything,
+    "without fsync": no_fsync,
+    "without checksums": no_checksums,
+    "without the journal": no_journal,
+    "nothing": nothing,
+}
+
+
+class Took(NamedTuple):
+    """Seconds by the clock, and of the processors."""
+
+    clock: float
+    processors: float
+
+
+def sync_disk(folder: Path) -> None:
+    """Bring all that waits for the disk of a folder there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    ctypes.CDLL(None).syncfs(descriptor)
+    os.close(descriptor)
+
+
+def timed_run(source: Path, target: Path, step: dict[str, Any], workers: int, window: int | None) -> Took:
+    """Run a config, remove what it wrote, and return what it took."""
+    compute: dict[str, Any] = {"cluster": "threads", "workers": workers}
+    if window is not None:
+        compute["window"] = {"t": window}
+    before = time.process_time()
+    summary = pipeline.run(
+        {
+            "input": {"path": str(source), "axes": "tyx"},
+            "steps": [step],
+            "output": {"path": str(target)},
+            "compute": compute,
+        }
+    )
+    processors, ended = time.process_time() - before, time.perf_counter()
+    sync_disk(target.parent)
+    clock = summary.seconds + time.perf_counter() - ended
+    shutil.rmtree(target)
+    sync_disk(target.parent)
+    return Took(clock, processors)
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--window", type=int, help="Frames in a window, instead of what the plan chooses.")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=["everything", "nothing"])
+    options = parser.parse_args()
+    os.makedirs(options.folder, exist_ok=True)
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else options.folder
+    with (
+        tempfile.TemporaryDirectory(dir=memory, prefix="bgone-") as near,
+        tempfile.TemporaryDirectory(dir=options.folder, prefix="bgone-") as far,
+    ):
+        source, target = Path(near) / "in.zarr", Path(far) / "out.zarr"
+        make_input(source, options.frames)
+        for name, step in STEPS.items():
+            timed_run(source, target, step, cores(), options.window)
+            took: dict[str, list[Took]] = {mode: [] for mode in options.modes}
+            for turn in range(options.rounds):
+                # By turns, and each time another way round, so that no mode always follows the same one.
+                for mode in options.modes[:: -1 if turn % 2 else 1]:
+                    with MODES[mode]():
+                        took[mode].append(timed_run(source, target, step, cores(), options.window))
+            print(f"{name}, {options.frames} frames, {cores()} threads:")
+            for mode, times in took.items():
+                print(f"  {mode:20} {ratios(times, took[options.modes[-1]])}", flush=True)
+
+
+def ratios(times: list[Took], base: list[Took]) -> str:
+    """Return the least and the median ÷ those of another mode."""
+    words = []
+    for kind in Took._fields:
+        own, other = ([getattr(each, kind) for each in group] for group in (times, base))
+        least, median = min(own) / min(other), statistics.median(own) / statistics.median(other)
+        words.append(f"{kind} {min(own):6.2f} s, ÷ {least:.3f} (median {median:.3f})")
+    return "; ".join(words)
+
+
+if __name__ == "__main__":
+    main()
