@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.background import difference
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.image import ImageSpec, Region, origin_of, region_shape
@@ -25,7 +26,7 @@ from pipeline.machine import cores
 from pipeline.oracle import Compared, cast, compared_with, reference_chain
 from pipeline.plan import resolve_steps
 from pipeline.read import Source, open_source
-from pipeline.step import Step, chain_halo
+from pipeline.step import Background, Step, chain_halo
 from pipeline.write import provenance_of
 
 SIDES = (128, 64, 32)
@@ -53,6 +54,8 @@ class Original:
         Resolved.
     offset : float
         Added before the cast.
+    meant : tuple of str
+        Where the output is a background: what of input and result it is, for each channel.
     """
 
     output: str
@@ -60,11 +63,13 @@ class Original:
     stored: Source
     steps: tuple[Step, ...]
     offset: float
+    meant: tuple[Background, ...] = ()
 
     @property
     def chain(self) -> str:
         """The steps for a reader."""
-        return " → ".join(step.name for step in self.steps)
+        names = " → ".join(step.name for step in self.steps)
+        return f"the background of {names}" if self.meant else names
 
     @property
     def exact(self) -> bool:
@@ -164,7 +169,9 @@ def open_original(output: str, input: str | None = None) -> Original:
     if stored.spec.shape != expected:
         what = f"its image is {stored.spec.shape} and must be {expected}"
         raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
-    return Original(output, source, stored, resolve_steps(config.steps, spec), config.output.offset)
+    meant = tuple(dict(kept.get("background") or {}).get("is", ()))
+    offset = 0.0 if meant else config.output.offset
+    return Original(output, source, stored, resolve_steps(config.steps, spec), offset, meant)
 
 
 def _open_input(output: str, kept: Mapping[str, Any], input: str | None) -> tuple[Source, RunConfig]:
@@ -246,8 +253,11 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
         return Compared(region, skipped=True)
     result, error = reference_chain(original.steps, image, spec.axes, origin_of(around))
     inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(region, around, strict=True))
-    stored = _stored(original, region)
-    expected, rounding = cast(result[inner], stored.dtype, original.offset, exact=error == 0)
+    stored, again = _stored(original, region), result[inner]
+    if original.meant:
+        channel = dict(zip(spec.axes, region, strict=True)).get("c", slice(0, 1)).start
+        again = difference(original.meant[channel], image[inner].astype(np.float64), again)
+    expected, rounding = cast(again, stored.dtype, original.offset, exact=error == 0)
     return compared_with(region, stored, expected, error + rounding)
 
 
