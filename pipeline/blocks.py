@@ -107,6 +107,11 @@ class Work:
         size, unit = self.image.sizes[axis], self.unit[axis]
         return min(size, -(-max(unit, self.halo[axis]) // unit) * unit)
 
+    def least_memory(self, resources: Resources) -> int:
+        """Return the least memory in which the run fits: the smallest blocks, one at a time."""
+        block = {axis: self.least(axis) for axis in self.image.sizes}
+        return self.memory(block, replace(resources, workers=1)).predicted
+
     def block_bytes(self, block: Mapping[str, int]) -> int:
         """Return the bytes of a block of the input."""
         return math.prod(block.values()) * self.image.dtype.itemsize
@@ -133,6 +138,8 @@ def choose_block(work: Work, resources: Resources) -> tuple[dict[str, int], Reso
             block = smaller
         elif resources.workers > 1:
             resources, block = replace(resources, workers=resources.workers // 2), dict(whole)
+        elif work.memory(block, resources).predicted <= resources.memory:
+            break  # a window of one block shares nothing, though it reads its halo alone
         else:
             raise refusal(work, block, work.memory(block, resources), resources)
     return _grow(work, _share_out(work, block, resources), resources), resources
@@ -227,13 +234,31 @@ def memory_of(
     return replace(memory, shared=copies * min(IN_FLIGHT, windows) * read)
 
 
-def refusal(work: Work, block: Mapping[str, int], memory: Memory, resources: Resources) -> RequestError:
-    """Return the error that says how much memory is missing, and what to change."""
+def refusal(
+    work: Work, block: Mapping[str, int], memory: Memory, resources: Resources, least: int | None = None
+) -> RequestError:
+    """Return the error that says how much memory is missing, and what to change.
+
+    Parameters
+    ----------
+    work : Work
+        What is to be cut.
+    block : mapping of str to int
+        The block that does not fit.
+    memory : Memory
+        What it takes.
+    resources : Resources
+        What there is.
+    least : int, optional
+        The least memory that would do; default: that of the smallest blocks, one at a time.
+    """
     halo = ", ".join(f"{axis} {px}" for axis, px in work.halo.items() if px)
+    enough = -(-(work.least_memory(resources) if least is None else least) // MIB)
     return RequestError(
         f"the run needs {size_text(memory.predicted)} (blocks of {shape_text(block)} px with a halo of"
         f" {halo or 'nothing'}, {memory.tasks} at a time) and may use {size_text(resources.memory)}",
-        "raise compute.memory, or lower compute.workers, output.chunks or the radii and sigmas",
+        f"raise compute.memory to {enough} MiB at the least, or lower compute.workers, output.chunks"
+        " or the radii and sigmas",
         "compute.memory",
     )
 

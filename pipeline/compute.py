@@ -23,13 +23,14 @@ from pipeline.journal import Journal
 from pipeline.levels import Levels, unread_since
 from pipeline.loop import compute_windows
 from pipeline.planes import merge
-from pipeline.probe import Guard, WarmUp, make_probe
+from pipeline.probe import Guard, make_probe
 from pipeline.progress import Progress
 from pipeline.refit import Windows, refit
 from pipeline.remote import Elsewhere, fit, sync_shared
 from pipeline.stopping import Stop
 from pipeline.store import Receipt, StoreRegion
 from pipeline.tiling import Cut
+from pipeline.warmup import WarmUp
 from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files, sync
 
 USUAL_SPEED = 200e6
@@ -123,7 +124,7 @@ class Computation:
         plan, before = self.job.plan, self.journal.done
         windows = refit(plan.work, plan.resources, plan.tiling, self.journal.windows["window"])
         self.resumed = sum(name.startswith("0/") for name in before)
-        warm = WarmUp(plan.steps, plan.image)
+        warm = plan.warm_up
         if plan.resources.cluster != "remote":
             self._warm_up(warm)
         with open_executor(plan.resources, self.job.config.compute.cluster) as executor:

@@ -9,16 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.budget import DRIVER
 from pipeline.complaints import complaints
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, RequestError
 from pipeline.graph import LazySource
-from pipeline.image import Image
-from pipeline.machine import cores, default_budget
+from pipeline.image import Image, ImageSpec
+from pipeline.machine import cores, default_budget, tree_memory
 from pipeline.paths import is_url, resolve_path
 from pipeline.plan import Plan, make_plan
 from pipeline.read import Missing, Source, open_source
 from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
+from pipeline.warmup import WarmUp
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def prepare(
         if config.output.background is not None:
             refuse_overlap(config.output.background, source, "output.background")
             refuse_nested(config.output.path, config.output.background)
-        return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
+        return Job(config, source, plan_here(config, source.spec))
     except PipelineError as error:
         raise config.locate(error) from None
 
@@ -109,7 +111,18 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
         )  # fmt: skip
     section = section.model_copy(update={"path": resolve_path(path, Path.cwd())})
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
-    return Job(config, source, make_plan(config, source.spec, cores(), default_budget()))
+    return Job(config, source, plan_here(config, source.spec))
+
+
+def plan_here(config: RunConfig, image: ImageSpec) -> Plan:
+    """Return the plan of a run on this machine, by what this process holds and has compiled.
+
+    What it holds beyond a fresh process (a notebook's arrays) is the caller's: the run is allowed it in
+    addition, where the config says nothing of memory.
+    """
+    held = tree_memory()
+    memory = default_budget() + max(0, held - DRIVER)
+    return make_plan(config, image, cores(), memory, held=held, compiling=WarmUp.compiling)
 
 
 def refuse_nested(output: str, background: str) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.background import background_dtype, backgrounds
 from pipeline.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
-from pipeline.budget import Memory
+from pipeline.budget import Compiling, Memory
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import ImageSpec
 from pipeline.step import Background, Step, chain_dtype, chain_halo
 from pipeline.tiling import Tiling
+from pipeline.warmup import WarmUp
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
 
 SHORT = 8 * 2**30
 """Bytes of input under which starting worker processes costs more than they save."""
+
+WORKER_THREAD = 2 * 2**30
+"""Bytes that a thread of a cluster has at the least, on most of them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """All steps in their order, resolved."""
         return tuple(step for stage in self.stages for step in stage.steps)
+
+    @property
+    def warm_up(self) -> WarmUp:
+        """What loads the compiled code that it needs, or compiles it."""
+        return warm_up_of(self.steps, self.image, self.layout, self.offset)
 
     @property
     def backgrounds(self) -> tuple[Background, ...]:
@@ -166,7 +175,26 @@ def choose_cluster(config: RunConfig, image: ImageSpec) -> str:
     return cluster if cluster in ("threads", "local") else "remote"
 
 
-def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fingerprint: str = "") -> Plan:
+def resources_of(config: RunConfig, image: ImageSpec, cores: int, memory: int) -> Resources:
+    """Return what the run may use: as the config says, else this machine's cores and memory.
+
+    Of a cluster's workers nothing is known before it is reached. Then blocks are fitted to them.
+    """
+    cluster, workers = choose_cluster(config, image), config.compute.workers or cores
+    usual = workers * WORKER_THREAD if cluster == "remote" else memory
+    return Resources(workers, config.compute.memory or usual, cluster)
+
+
+def make_plan(
+    config: RunConfig,
+    image: ImageSpec,
+    cores: int,
+    memory: int,
+    fingerprint: str = "",
+    *,
+    held: int = 0,
+    compiling: Callable[[WarmUp], Compiling] | None = None,
+) -> Plan:
     """Return the plan of a run.
 
     Parameters
@@ -181,6 +209,10 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
         Bytes for the run, where the config says nothing.
     fingerprint : str
         Names the folder of the unfinished run.
+    held : int
+        Bytes that this process holds already, where that is known.
+    compiling : callable, optional
+        Says which processes have to compile what the run needs; default: none.
 
     Raises
     ------
@@ -196,8 +228,11 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
         layout = with_background(layout, config.output.background, background_dtype(steps, image))
     unit = layout.unit_sizes
     output = image.with_(dtype=dtype, chunks=tuple(unit[axis] for axis in image.axes))
-    work = Work(steps, chain_halo(steps, image.axes), image, output, unit)
-    resources = Resources(compute.workers or cores, compute.memory or memory, choose_cluster(config, image))
+    work = Work(steps, chain_halo(steps, image.axes), image, output, unit, *outputs_of(layout))
+    resources = replace(resources_of(config, image, cores, memory), held=held)
+    if compiling is not None:
+        warm_up = warm_up_of(steps, image, layout, config.output.offset)
+        resources = replace(resources, compiling=compiling(warm_up))
     block, resources = choose_block(work, resources)
     if compute.block:
         # The window is chosen for the blocks that there will be.
@@ -206,11 +241,23 @@ def make_plan(config: RunConfig, image: ImageSpec, cores: int, memory: int, fing
     tiling = force(work, compute.block, compute.window, chosen)
     needed = memory_of(work, tiling.block, tiling.window, resources)
     if needed.predicted > resources.memory:
-        raise refusal(work, tiling.block, needed, resources)
+        raise refusal(work, tiling.block, needed, resources, needed.predicted)
     stages = stages_of(steps, image.axes)
     return Plan(
         image, output, stages, work, tiling, resources, needed, layout, config.output.offset, overflow
     )
+
+
+def outputs_of(layout: Layout) -> tuple[bool, np.dtype | None]:
+    """Return whether coarser levels follow, and the dtype of the background where it is written."""
+    second = layout.background
+    return len(layout.levels) > 1, None if second is None else second.spec.dtype
+
+
+def warm_up_of(steps: tuple[Step, ...], image: ImageSpec, layout: Layout, offset: float) -> WarmUp:
+    """Return what loads the compiled code that a run needs."""
+    coarser = tuple(output.spec.dtype for output in layout.outputs if len(output.levels) > 1)
+    return WarmUp(steps, image, layout.spec.dtype, offset, coarser)
 
 
 def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> Layout:

@@ -80,7 +80,7 @@ def refit(work: Work, resources: Resources, planned: Tiling, window: Mapping[str
     part = choose_window(work, block, resources, window)
     memory = memory_of(work, block, part, resources)
     if memory.predicted > resources.memory:
-        raise refusal(work, block, memory, resources)
+        raise refusal(work, block, memory, resources, memory.predicted)
     return Windows(Tiling(work.image.sizes, block, dict(window), work.halo), part, memory)
 
 

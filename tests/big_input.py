@@ -1,0 +1,46 @@
+"""Images far larger than the files that hold them: a few different chunks, each under many names."""
+
+import itertools
+import os
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+
+def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0):
+    """Write a Zarr whose chunks are hard links to a few different ones, and return its path.
+
+    Each is a slope with little noise and a few bright pixels on it; neighbours differ.
+    """
+    axes = {2: "yx", 3: "tyx", 4: "tzyx"}[len(shape)]
+    array = zarr.create_array(
+        path, shape=shape, chunks=chunks, dtype=dtype, dimension_names=tuple(axes),
+        compressors=BloscCodec(cname="lz4", shuffle="bitshuffle"),
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    originals = []
+    grid = [range(-(-size // px)) for size, px in zip(shape, chunks, strict=True)]
+    for number, index in enumerate(itertools.product(*grid)):
+        file = os.path.join(path, "c", *map(str, index))
+        if number < different:
+            pixels = _chunk(rng, chunks).astype(dtype)
+            begins = [at * px for at, px in zip(index, chunks, strict=True)]
+            inside = tuple(
+                slice(begin, min(size, begin + px))
+                for begin, px, size in zip(begins, chunks, shape, strict=True)
+            )
+            array[inside] = pixels[tuple(slice(0, part.stop - part.start) for part in inside)]
+            originals.append(file)
+            continue
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        os.link(originals[(number * 7 + number // 11) % different], file)
+    return path
+
+
+def _chunk(rng, chunks):
+    slope = np.add.outer(np.arange(chunks[-2]) % 4096 / 4, np.arange(chunks[-1]) % 4096 / 7)
+    pixels = 200 + rng.integers(0, 3, chunks) + slope
+    spots = rng.random(chunks) < 1e-3
+    pixels[spots] += rng.integers(50, 400, spots.sum())
+    return pixels
