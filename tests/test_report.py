@@ -177,6 +177,32 @@ def test_of_a_large_plane_the_middle_is_read_and_no_more(movie, monkeypatch):
     assert all(picture.shape == (32, 32) for picture in images(page_of(done.output)))
 
 
+def test_of_a_large_plane_the_whole_is_shown_too_from_the_coarsest_level(folder, monkeypatch):
+    monkeypatch.setattr(crop, "WHOLE", 64)
+    monkeypatch.setattr(crop, "CROP", 60)
+    pixels = np.random.default_rng(0).poisson(50, (600, 900)).astype(np.uint16)
+    pixels[:, 450:] += 500
+    path = folder / "wide.tif"
+    tifffile.imwrite(path, pixels)
+    given = config(path, {"gaussian": {"sigma": 1}})
+    given["input"] |= {"axes": "yx", "scale": {"y": "1 um", "x": "1 um"}}
+    done = pipeline.run(given)
+    found = images(page_of(done.output))
+    assert [each.shape for each in found] == [(60, 60)] * 3 + [(300, 450)]
+    assert found[-1][:, :200].mean() < 60
+    assert found[-1][:, 250:].mean() > 200
+    (frame,) = [
+        box
+        for box in drawings(page_of(done.output), "picture")[-1].iter("rect")
+        if box.get("class") == "frame"
+    ]
+    assert [float(frame.get(side)) / 360 for side in ("x", "width", "height")] == pytest.approx(
+        [420 / 900, 60 / 900, 60 / 900], abs=1e-3
+    )
+    report(done.output)
+    assert [each.tolist() for each in images(page_of(done.output))] == [each.tolist() for each in found]
+
+
 def test_what_is_stored_in_pieces_too_large_is_not_read_for_pictures(movie, monkeypatch):
     done = pipeline.run(config(movie, chunks={"t": 1, "y": 35, "x": 45}))
     monkeypatch.setattr(pictures, "MOST", 70 * 90 * 2 + 1)
@@ -235,6 +261,16 @@ def test_what_is_no_output_is_one_line_and_exit_2(movie, tmp_path, capsys):
     kept.write_text(json.dumps(found))
     assert main(["report", done.output]) == 2
     assert "future_step" in capsys.readouterr().err
+
+
+def test_the_background_of_a_run_is_sent_to_the_runs_own_report(movie, capsys):
+    background = Path(movie).parent / "background.ome.zarr"
+    done = pipeline.run(config(movie, background=str(background)))
+    assert str(background) in text_of(page_of(done.output))
+    assert main(["report", str(background)]) == 2
+    assert re.fullmatch(
+        rf"error: .*background .* {re.escape(done.output)}; [^\n]+\n", capsys.readouterr().err
+    )
 
 
 def test_a_report_that_fails_loses_nothing_of_the_run(movie, monkeypatch):

@@ -16,7 +16,7 @@ from pipeline.image import ImageSpec
 from pipeline.job import Job
 from pipeline.read import Source, open_source
 from pipeline.report.frames import Frames, from_csv
-from pipeline.report.pixels import FinishedPixels, InputPixels, Pixels, UnfinishedPixels
+from pipeline.report.pixels import FinishedPixels, InputPixels, Pixels, Result, UnfinishedPixels
 from pipeline.step import Background, Step
 from pipeline.write import Layout, provenance_of
 from pipeline.write.metadata import BGONE
@@ -43,7 +43,7 @@ class Material:
         Resolved.
     frames : Frames or None
         Figures of each plane, where there are any.
-    result : Pixels
+    result : Result
         The output.
     before : Pixels or None
         The input, where it can be shown.
@@ -56,7 +56,7 @@ class Material:
     dtype: np.dtype
     steps: tuple[Step, ...]
     frames: Frames | None
-    result: Pixels
+    result: Result
     before: Pixels | None
     without: str = ""
 
@@ -73,6 +73,13 @@ class Material:
     def background(self, channel: int) -> Background | None:
         """Return what of a channel's input and result is its background."""
         return chain_background(self.steps, channel)
+
+    def channel_name(self, channel: int) -> str:
+        """Return a channel's name for a reader; empty where there is no axis c."""
+        if "c" not in self.image.axes:
+            return ""
+        names = self.image.channel_names
+        return names[channel] if channel < len(names) and names[channel] else f"channel {channel}"
 
     def untouched(self, channel: int) -> bool:
         """Return whether no step is for a channel."""
@@ -105,6 +112,10 @@ def of_output(path: str) -> Material:
     found = provenance_of(path)
     if found is None:
         raise _no_output(path)
+    if isinstance(found.get("background"), Mapping):
+        where = found["background"].get("of", "")
+        what = f"it is the background that was taken off {where}"
+        raise RequestError([Problem(what, "make the report of that", file=path)])
     output = open_source(path)
     try:
         plan, config = found["plan"], found["config"]
@@ -114,6 +125,8 @@ def of_output(path: str) -> Material:
             channels=output.spec.channels, name=output.spec.name,
         )  # fmt: skip
         steps, before, without = _asked(config, found, image)
+        last = len(plan["levels"]) - 1
+        coarsest = open_source(path, level=last) if last else None
     except (KeyError, TypeError, ValueError, PipelineError) as error:
         wrote = (found.get("versions") or {}).get("bgone")
         if wrote is None:
@@ -128,7 +141,7 @@ def of_output(path: str) -> Material:
         dtype=output.spec.dtype,
         steps=steps,
         frames=_table(path),
-        result=FinishedPixels(output, image.axes),
+        result=FinishedPixels(output, image.axes, coarsest),
         before=before,
         without=without,
     )

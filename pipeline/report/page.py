@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from pipeline.blocks import shape_text
-from pipeline.crop import finite, limits
+from pipeline.crop import View, finite, limits
 from pipeline.describe import channels_text, image_text
 from pipeline.figure import number, span_of
 from pipeline.progress import MB, duration
-from pipeline.report.curves import change_text, curve, histogram, minus
+from pipeline.report.curves import histogram, minus
 from pipeline.report.drawing import cutting
 from pipeline.report.frames import seconds_of
 from pipeline.report.material import Material
 from pipeline.report.methods import lengths_of, methods, references
+from pipeline.report.over_time import over_time
 from pipeline.report.performance import performance, seconds_text
 from pipeline.report.pictures import Shown, bounds_of, gather_planes, picture
 from pipeline.report.provenance import identity_rows, version_rows
@@ -46,7 +47,7 @@ def render(material: Material) -> bytes:
             sentence=_sentence(material),
             channels=[_channel(material, planes) for planes in shown],
             note=note,
-            curves=_curves(material),
+            curves=over_time(material),
             clipping=_clipping(material),
             steps=_steps(material),
             cut=cutting(material.part("plan")),
@@ -89,6 +90,8 @@ def _facts(material: Material) -> list[tuple[str, str]]:
         ("", image_text(material.image)),
         ("output", str(plan.get("output", ""))),
         ("", f"{material.dtype.name}, chunks {shape_text(plan.get('output_chunks', {}))}, {_levels(plan)}"),
+        ("background", str(material.part("config").get("output", {}).get("background") or "")),
+        ("missing", str(summary.get("missing") or "")),
         ("steps", " → ".join(step.name for step in material.steps) or "computed in Python"),
         ("clipped", _share(clipped, pixels) if clipped else "no pixel"),
     ]
@@ -138,13 +141,25 @@ def _channel(material: Material, planes: list[Shown]) -> dict[str, Any]:
         for name, (low, high) in zip(names, (shared, shared, result), strict=True)
     ]
     return {
-        "name": _channel_name(material, channel),
+        "name": material.channel_name(channel),
         "untouched": material.untouched(channel) and bool(material.steps),
         "alone": planes[0].before is None,
         "heads": heads,
         "rows": rows,
+        "overview": _overview(planes, result),
         "histograms": _histograms(planes, shared, result, "background" if kind else "taken off"),
     }
+
+
+def _overview(planes: list[Shown], bounds: tuple[float, float]) -> dict[str, Any] | None:
+    """Return the whole plane of which the pictures show the middle, where there is a level small enough."""
+    found = next((plane for plane in planes if plane.overview is not None), None)
+    if found is None or found.overview is None:
+        return None
+    spec, region = found.view.spec, found.view.region
+    whole = View((*region[:-2], *(slice(0, size) for size in spec.shape[-2:])), spec)
+    drawn = picture(found.overview, bounds, whole, f"The whole plane after, {found.view.where()}", region)
+    return {"where": found.view.where(), "drawn": drawn}
 
 
 def _columns(material: Material, channel: int) -> tuple[str, str, str]:
@@ -152,14 +167,6 @@ def _columns(material: Material, channel: int) -> tuple[str, str, str]:
     sign = "+" if kind == "input plus result" else "−"
     added = f" (with {material.offset:g} added)" if material.offset else ""
     return "before", f"{'background' if kind else 'taken off'} = before {sign} after", f"after{added}"
-
-
-def _channel_name(material: Material, channel: int) -> str:
-    spec = material.image
-    if "c" not in spec.axes:
-        return ""
-    names = spec.channel_names
-    return names[channel] if channel < len(names) and names[channel] else f"channel {channel}"
 
 
 def _where(material: Material, shown: Shown) -> str:
@@ -190,52 +197,6 @@ def _histograms(
     drawn = histogram([("signal", after)], span_of(after, limits(after)), "Histogram of after")
     found.append({"keys": [("signal", "after")], "drawn": drawn})
     return found
-
-
-def _curves(material: Material) -> dict[str, Any] | None:
-    frames = material.frames
-    if frames is None or not frames.along:
-        return None
-    axis = frames.along
-    label = _axis_label(material, axis)
-    channels = []
-    for channel in range(material.image.sizes.get("c", 1)):
-        charts = []
-        level = frames.curve("mean_background", channel)
-        if np.isfinite(level).any():
-            charts.append(("background", "background, mean of each frame", level))
-        else:
-            charts.append(("input", "input, mean of each frame", frames.curve("mean_input", channel)))
-        # What lies around 0 has a mean of 0, whatever there is to see.
-        least = frames.curve("min_result", channel)
-        figure, words = ("std", "standard deviation") if np.nanmin(least) < 0 else ("mean", "mean")
-        charts.append(("signal", f"signal, {words} of the result", frames.curve(f"{figure}_result", channel)))
-        clipped = frames.counts(channel)
-        if np.nansum(clipped) > 0:
-            charts.append(("clipped", "pixels clipped", clipped))
-        drawn = [
-            {"kind": kind, "name": name, "drawn": curve(values, label, name, kind),
-             "words": change_text(values, "frame" if axis == "t" else "plane")}
-            for kind, name, values in charts
-        ]  # fmt: skip
-        channels.append({
-            "name": _channel_name(material, channel),
-            "charts": [chart for chart in drawn if chart["drawn"]],
-        })  # fmt: skip
-    over = "time" if axis == "t" else "depth"
-    return {"over": over, "channels": channels, "stack": "z" in frames.axes and axis == "t"}
-
-
-def _axis_label(material: Material, axis: str) -> str:
-    spec = material.image
-    if axis == "t" and (seconds := seconds_of(spec)) is not None and len(seconds) > 1:
-        return f"frame (one every {_precise(float(seconds[1] - seconds[0]))})"
-    return "frame" if axis == "t" else "plane"
-
-
-def _precise(seconds: float) -> str:
-    whole = next((part for part in (3600, 60) if seconds >= part and seconds % part == 0), 1)
-    return f"{seconds / whole:.4g} {({3600: 'h', 60: 'min', 1: 's'})[whole]}"
 
 
 def _clipping(material: Material) -> list[str]:

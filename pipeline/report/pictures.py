@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import imagecodecs
 import numpy as np
@@ -26,6 +26,9 @@ CHANNELS = 8
 # Px a side of a picture, where there are few and where there are many.
 _LARGE, _SMALL, _FEW = 384, 240, 9
 
+# Width of a drawing, in units of its own.
+_UNITS = 360.0
+
 _SAMPLES = 2**14
 _BAR = 0.25
 
@@ -44,6 +47,8 @@ class Shown:
         As written, the offset included.
     samples : mapping of str to numpy.ndarray
         Pixels of each at full resolution, some of them.
+    overview : numpy.ndarray, optional
+        The whole plane after, at the coarsest level, where `view` is only its middle.
     """
 
     view: View
@@ -51,6 +56,7 @@ class Shown:
     taken: NDArray | None
     after: NDArray
     samples: dict[str, NDArray]
+    overview: NDArray | None = None
 
 
 def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
@@ -85,6 +91,10 @@ def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
     shown: dict[int, list[Shown]] = {}
     for view in sorted(views, key=lambda view: (view.channel, view.at.get("t", 0))):
         shown.setdefault(view.channel, []).append(_look(material, before, view, side))
+    for planes in shown.values():
+        middle = len(planes) // 2
+        if planes[middle].view.cropped:
+            planes[middle] = replace(planes[middle], overview=_overview(material, planes[middle].view))
     notes = (_extent(spec, views[0]), note, _of_clipped(material) if before is not None else "")
     return list(shown.values()), " ".join(part for part in notes if part)
 
@@ -123,6 +133,11 @@ def _look(material: Material, before: Pixels | None, view: View, side: int) -> S
     return Shown(view, given, difference(kind, given, small - np.float32(offset)), small, samples)
 
 
+def _overview(material: Material, view: View) -> NDArray | None:
+    found = material.result.overview(view.region)
+    return None if found is None else shrink(found, 2 * _LARGE)
+
+
 def _thinned(pixels: NDArray) -> NDArray:
     """Return some pixels of a plane, of every row and column alike."""
     step = max(1, int(np.sqrt(pixels.size / _SAMPLES)))
@@ -151,7 +166,13 @@ def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
     return limits(np.concatenate(there)) if there else (0.0, 1.0)
 
 
-def picture(pixels: NDArray, bounds: tuple[float, float], view: View, title: str) -> Markup:
+def picture(
+    pixels: NDArray,
+    bounds: tuple[float, float],
+    view: View,
+    title: str,
+    frame: tuple[slice, ...] | None = None,
+) -> Markup:
     """Return an image with its scale bar as SVG.
 
     Parameters
@@ -164,20 +185,28 @@ def picture(pixels: NDArray, bounds: tuple[float, float], view: View, title: str
         What is seen: its extent in px of the image, and its scale.
     title : str
         What it is, for a reader who does not see it.
+    frame : tuple of slice, optional
+        A part of the view, in px of the image, that is framed.
     """
     low, high = bounds
     levels = np.nan_to_num((pixels - low) / (high - low) * 255, nan=0.0, posinf=255.0, neginf=0.0)
     encoded = imagecodecs.png_encode(np.clip(np.rint(levels), 0, 255).astype(np.uint8), level=3)
     data = base64.b64encode(encoded).decode()
     rows, columns = (part.stop - part.start for part in view.region[-2:])
-    width, height = 360.0, 360.0 * rows * aspect_of(view.spec) / columns
+    width, height = _UNITS, _UNITS * rows * aspect_of(view.spec) / columns
     # A strip is drawn high enough to be seen, and a column narrow enough to fit.
-    height = min(max(height, 40.0), 720.0)
+    height = min(max(height, 40.0), 2 * _UNITS)
     coarse = ' style="image-rendering:pixelated"' if max(pixels.shape) < 128 else ""
     drawn = Markup(
         '<image width="{:.0f}" height="{:.1f}" preserveAspectRatio="none"{} href="data:image/png;base64,{}"/>'
     ).format(width, height, Markup(coarse), data)
-    return svg.image("picture", width, height, title, [drawn, *_scale_bar(columns, view.spec, width, height)])
+    parts = [drawn, *_scale_bar(columns, view.spec, width, height)]
+    if frame is not None:
+        (top, bottom), (left, right) = ((part.start, part.stop) for part in frame[-2:])
+        across, down = width / columns, height / rows
+        box = left * across, top * down, (right - left) * across, (bottom - top) * down
+        parts.append(svg.rect("frame", *box))
+    return svg.image("picture", width, height, title, parts)
 
 
 def _scale_bar(columns: int, spec: ImageSpec, width: float, height: float) -> list[Markup]:

@@ -26,6 +26,13 @@ class Pixels(Protocol):
         """Return the bytes that must be read and unpacked for it."""
 
 
+class Result(Pixels, Protocol):
+    """An output: its coarsest level can be had too."""
+
+    def overview(self, region: Region) -> NDArray | None:
+        """Return the whole plane that a box lies in, at the coarsest level; None where there is none."""
+
+
 @dataclass(frozen=True)
 class InputPixels:
     """The input, still where it was."""
@@ -57,6 +64,14 @@ class UnfinishedPixels:
         """Return the bytes of the files that a box meets."""
         return touched(self.layout.padded(region), self.layout.unit, self.layout.spec.dtype.itemsize)
 
+    def overview(self, region: Region) -> NDArray | None:
+        """Return the whole plane that a box lies in, at the coarsest level."""
+        layout, level = self.layout, self.layout.levels[-1]
+        whole = _whole(layout.padded(region), level.shape)
+        if len(layout.levels) == 1 or touched(whole, level.unit, layout.spec.dtype.itemsize) > MOST:
+            return None
+        return read_region(layout, len(layout.levels) - 1, whole).reshape(level.shape[-2:])
+
 
 @dataclass(frozen=True)
 class FinishedPixels:
@@ -68,10 +83,13 @@ class FinishedPixels:
         The output, opened.
     axes : str
         The axes of the image that was filtered; the output may have more, of length 1.
+    coarsest : Source, optional
+        Its coarsest level, opened.
     """
 
     source: Source
     axes: str
+    coarsest: Source | None = None
 
     def read(self, region: Region) -> NDArray:
         """Return a box."""
@@ -83,9 +101,24 @@ class FinishedPixels:
         spec = self.source.spec
         return touched(self._padded(region), spec.chunks, spec.dtype.itemsize)
 
+    def overview(self, region: Region) -> NDArray | None:
+        """Return the whole plane that a box lies in, at the coarsest level."""
+        if self.coarsest is None:
+            return None
+        spec = self.coarsest.spec
+        whole = _whole(self._padded(region), spec.shape)
+        if touched(whole, spec.chunks, spec.dtype.itemsize) > MOST:
+            return None
+        return self.coarsest.read(whole).reshape(spec.shape[-2:])
+
     def _padded(self, region: Region) -> Region:
         parts = dict(zip(self.axes, region, strict=True))
         return tuple(parts.get(axis, slice(0, 1)) for axis in self.source.spec.axes)
+
+
+def _whole(region: Region, shape: tuple[int, ...]) -> Region:
+    """Return a region of all rows and columns."""
+    return (*region[:-2], *(slice(0, size) for size in shape[-2:]))
 
 
 def touched(region: Region, chunks: tuple[int, ...], itemsize: int) -> int:
