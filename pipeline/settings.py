@@ -75,7 +75,8 @@ class OutputConfig(Settings):
     axes : str, optional
         The axes as stored, such as tczyx: those that the image lacks are added with length 1.
     background : str, optional
-        A second output: what was subtracted.
+        A second OME-Zarr for what the chain takes off: the input minus its result as it is before offset
+        and cast (plus it after a black top-hat). In the input's dtype; float32 or wider for Gaussians.
     work : str, optional
         Folder where the unfinished run lives; default beside the output.
     max_clipped : share, optional
