@@ -48,11 +48,12 @@ def test_every_step_has_words_and_sources(movie, name):
     done = pipeline.run(config(movie, {name: parameters}))
     material = of_output(done.output)
     words = methods(material)
-    assert name.replace("_", " ").replace("tophat", "top-hat") in words
+    spoken = name.replace("_", " ").replace("tophat", "top-hat")
+    assert f"{spoken} (" in words
     for length in material.steps[0].lengths:
         assert f"{length.replace('_', ' ')} " in words
     assert ("bit for bit" in words) == ("gauss" not in name)
-    assert f"{name.replace('_', ' ')}: " in text_of(page_of(done.output))
+    assert f"{spoken}: " in text_of(page_of(done.output))
 
 
 # -- pieces -----------------------------------------------------------------------------------------

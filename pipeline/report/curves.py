@@ -127,7 +127,7 @@ def _frame(across: Scale, up: Scale | None, x_label: str, least: float = 0.0) ->
     """Return axes, their numbers, and faint lines across."""
     right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
     parts = []
-    for value in ticks(up.low, up.high, 4) if up is not None else ():
+    for value in ticks(up.low, up.high, 5) if up is not None else ():
         y = float(up(np.array(value))) if up is not None else 0.0
         parts.append(svg.line("grid", (_LEFT, y), (right, y)))
         parts.append(svg.text(_LEFT - 6, y + 4, tick_text(value), "end"))

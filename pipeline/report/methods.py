@@ -44,7 +44,7 @@ def references(steps: Sequence[Step]) -> list[str]:
         match = re.search(r"^References\n-+\n(.*?)(?=\n\n\w+\n-+\n|\Z)", text, re.MULTILINE | re.DOTALL)
         if match:
             words = " ".join(match[1].replace("`", "").split())
-            found[f"{step.name.replace('_', ' ')}: {words}"] = None
+            found[f"{_name(step)}: {words}"] = None
     return list(found)
 
 
@@ -81,8 +81,11 @@ def _steps(material: Material) -> list[str]:
     return [f"The following filters were applied, one after the other: {listed}."]
 
 
+def _name(step: Step) -> str:
+    return step.name.replace("_", " ").replace("tophat", "top-hat")
+
+
 def _step(step: Step, spec: ImageSpec) -> str:
-    name = step.name.replace("_", " ").replace("tophat", "top-hat")
     how = ", ".join([lengths_of(step, spec), *_defaults(step)])
     where = "on each x-y plane" if step.along == "yx" else f"along {', '.join(step.along)}"
     names = spec.channel_names
@@ -93,7 +96,7 @@ def _step(step: Step, spec: ImageSpec) -> str:
         for channel in step.channels or ()
     ]
     on = f" for channel{'s' if len(which) > 1 else ''} {', '.join(which)}" if which else ""
-    return f"{name} ({how.replace('_', ' ')}) {where}{on}"
+    return f"{_name(step)} ({how.replace('_', ' ')}) {where}{on}"
 
 
 def _defaults(step: Step) -> list[str]:
