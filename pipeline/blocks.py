@@ -163,13 +163,19 @@ def _halve(work: Work, block: Mapping[str, int]) -> dict[str, int] | None:
 
 
 def _share_out(work: Work, block: dict[str, int], resources: Resources) -> dict[str, int]:
-    """Cut large planes until each worker has a block."""
-    while work.block_bytes(block) > LARGE_BLOCK and _count(work, block) < resources.workers:
-        smaller = _halve(work, block)
+    """Cut large planes until each worker has a block, and what they hold together fits; else leave them."""
+    shared = block
+    while work.block_bytes(shared) > LARGE_BLOCK and _count(work, shared) < resources.workers:
+        smaller = _halve(work, shared)
         if smaller is None:
             break
-        block = smaller
-    return block
+        shared = smaller
+    while _too_much(work, shared, resources):
+        smaller = _halve(work, shared)
+        if smaller is None:
+            return block
+        shared = smaller
+    return shared
 
 
 def _count(work: Work, block: Mapping[str, int]) -> int:

@@ -44,6 +44,7 @@ def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
         "windows": plan.tiling.windows,
         "tasks": plan.tiling.blocks,
         "halo_overhead": plan.tiling.overhead,
+        "chunk_reads": chunk_reads(plan),
         "cluster": plan.resources.cluster,
         "workers": plan.resources.workers,
         "memory_predicted_bytes": plan.memory.predicted,
@@ -99,7 +100,9 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: 
     rows += [
         ("halo, summed", shape_text(plan.halo)),
         ("block", f"{shape_text(tiling.block)} px: {block_reason(plan)}"),
-        ("window", f"{shape_text(tiling.window)} px, {tiling.windows} of them, {tiling.blocks} tasks in all"),
+        ("window", f"{shape_text(tiling.window)} px: {window_reason(plan)}"),
+        ("", f"{tiling.windows} windows, {tiling.blocks} blocks in all"),
+        ("chunks read", reads_text(plan)),
         ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
         ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),
         ("memory", memory_text(plan)),
@@ -130,12 +133,42 @@ def lengths_text(step: Step) -> str:
 
 def block_reason(plan: Plan) -> str:
     """Say why the blocks are what they are."""
-    cut = [axis for axis, px in plan.halo.items() if px and plan.tiling.block[axis] < plan.image.sizes[axis]]
+    block, sizes = plan.tiling.block, plan.image.sizes
+    cut = [axis for axis, px in plan.halo.items() if px and block[axis] < sizes[axis]]
     if not cut:
         return "whole along every axis with a halo, so no pixel is filtered twice"
-    return (
-        f"cut along {', '.join(cut)}: whole would not fit the memory, leave workers idle, or is not as told"
-    )
+    whole = {axis: sizes[axis] if axis in cut else px for axis, px in block.items()}
+    needed = plan.work.memory(whole, plan.resources).predicted
+    if needed > plan.resources.memory:
+        why = f"whole would take {size_text(needed)} of memory"
+    elif math.prod(-(-size // whole[axis]) for axis, size in sizes.items()) < plan.resources.workers:
+        why = f"so that each of {plan.resources.workers} workers has some"
+    else:
+        why = "as told"
+    return f"cut along {', '.join(cut)}: {why}"
+
+
+def window_reason(plan: Plan) -> str:
+    """Say what a window is: what is lost at the most, and what bounds it."""
+    tiling = plan.tiling
+    if tiling.windows == 1:
+        return "all of it"
+    nbytes = math.prod(tiling.window.values()) * plan.image.dtype.itemsize
+    return f"{size_text(nbytes)} of input, which a kill may cost at the most"
+
+
+def chunk_reads(plan: Plan) -> float:
+    """Return how often each stored chunk of the input is read, on average."""
+    return plan.tiling.chunk_reads(dict(zip(plan.image.axes, plan.image.chunks, strict=True)))
+
+
+def reads_text(plan: Plan) -> str:
+    """Say how often each stored chunk is read, and why more than once."""
+    often = chunk_reads(plan)
+    stored = by_axis(plan.image.axes, plan.image.chunks)
+    if often < 1.005:
+        return f"each once ({stored} px as stored)"
+    return f"each {often:.2f} times: chunks of {stored} px lie across blocks, or in the halo of two windows"
 
 
 def memory_text(plan: Plan) -> str:

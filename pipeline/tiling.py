@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -108,13 +108,26 @@ class Tiling:
     window: Mapping[str, int]
     halo: Mapping[str, int]
 
-    def axis_windows(self, axis: str) -> tuple[Cut, ...]:
-        """Return the windows along one axis."""
-        edges = spans(0, self.sizes[axis], self.window[axis])
-        return tuple(
-            cut_axis(self.sizes[axis], start, stop, self.block[axis], self.halo[axis])
-            for start, stop in itertools.pairwise(edges)
-        )
+    def axis_windows(self, axis: str) -> Iterator[Cut]:
+        """Yield the windows along one axis."""
+        size, px = self.sizes[axis], self.window[axis]
+        for start in range(0, size, px):
+            yield cut_axis(size, start, min(size, start + px), self.block[axis], self.halo[axis])
+
+    def _axis_kinds(self, axis: str) -> Iterator[tuple[Cut, int]]:
+        """Yield the windows along one axis, and how often each is there: all far from the ends are alike.
+
+        >>> tiling = Tiling({"x": 1000}, {"x": 10}, {"x": 10}, {"x": 15})
+        >>> [(cut.begin, cut.end, times) for cut, times in tiling._axis_kinds("x")]
+        [(0, 25, 1), (0, 35, 1), (5, 45, 96), (965, 1000, 1), (975, 1000, 1)]
+        """
+        size, px, halo = self.sizes[axis], self.window[axis], self.halo[axis]
+        first, last = -(-halo // px), (size - halo) // px  # from and up to which the halo is whole
+        alike = max(0, last - first)
+        for number in (*range(min(first + 1, -(-size // px))), *range(max(last, first + 1), -(-size // px))):
+            start = number * px
+            cut = cut_axis(size, start, min(size, start + px), self.block[axis], halo)
+            yield cut, alike if number == first and alike else 1
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -129,7 +142,9 @@ class Tiling:
     @property
     def blocks(self) -> int:
         """Number of blocks of all windows."""
-        return math.prod(sum(cut.count for cut in self.axis_windows(axis)) for axis in self.sizes)
+        return math.prod(
+            sum(cut.count * times for cut, times in self._axis_kinds(axis)) for axis in self.sizes
+        )
 
     @property
     def overhead(self) -> float:
@@ -140,8 +155,38 @@ class Tiling:
         """
         shares = []
         for axis, size in self.sizes.items():
-            reads = (read for cut in self.axis_windows(axis) for read in cut.reads)
-            shares.append(sum(stop - start for start, stop in reads) / size)
+            kinds = self._axis_kinds(axis)
+            total = sum(times * (stop - start) for cut, times in kinds for start, stop in cut.reads)
+            shares.append(total / size)
+        return math.prod(shares)
+
+    def chunk_reads(self, chunks: Mapping[str, int]) -> float:
+        """Return how often each stored chunk of the input is read, on average.
+
+        More than once where a block ends inside a chunk, or a window reads its halo from one that
+        belongs to its neighbour.
+
+        Parameters
+        ----------
+        chunks : mapping of str to int
+            Axis → px of a stored chunk.
+
+        Examples
+        --------
+        >>> Tiling({"x": 100}, {"x": 50}, {"x": 50}, {"x": 10}).chunk_reads({"x": 50})
+        2.0
+        >>> Tiling({"x": 100}, {"x": 50}, {"x": 100}, {"x": 10}).chunk_reads({"x": 50})
+        1.0
+        """
+        shares = []
+        for axis, size in self.sizes.items():
+            px, reads = chunks[axis], 0
+            for cut in self.axis_windows(axis):
+                begin = cut.begin
+                for length in cut.chunks:
+                    reads += -(-(begin + length) // px) - begin // px
+                    begin += length
+            shares.append(reads / -(-size // px))
         return math.prod(shares)
 
     def cuts(self, index: int) -> tuple[Cut, ...]:

@@ -234,3 +234,47 @@ def test_a_channel_named_twice_is_refused():
     image = spec("cyx", (2, 64, 64), channels=(Channel("GFP"), Channel("RFP")))
     with pytest.raises(RequestError, match="named twice"):
         plan(image, {"white_tophat": {"radius": 3, "channels": [0, "GFP"]}})
+
+
+@pytest.mark.parametrize(
+    ("shape", "cores", "cluster", "expected"),
+    [
+        ((100, 2048, 2048), 64, "auto", "threads"),
+        ((4000, 2048, 2048), 8, "auto", "threads"),
+        ((4000, 2048, 2048), 64, "auto", "local"),
+        ((4000, 2048, 2048), 2, "local", "local"),
+    ],
+    ids=["short", "few workers", "long, many workers", "as told"],
+)
+def test_worker_processes_are_for_long_runs_on_many_cores(shape, cores, cluster, expected):
+    found = plan(spec(shape=shape), cores=cores, memory=256 * GIB, compute={"cluster": cluster})
+    assert found.resources.cluster == expected
+
+
+LARGE = spec("yx", (8192, 8192), chunks=(1024, 1024))
+
+
+@pytest.mark.parametrize(
+    ("image", "more", "words"),
+    [
+        (spec(), {}, ["whole along every axis", "each once"]),
+        (spec(), {"compute": {"block": {"y": 512, "x": 512}}}, ["cut along y, x: as told"]),
+        (LARGE, {"memory": 400 * 2**20}, ["cut along y, x: whole would take"]),
+        (LARGE, {}, ["cut along y: so that each of 2 workers has some"]),
+        (
+            spec("yx", (4096, 2048), chunks=(2048, 2048)),
+            {"compute": {"block": {"y": 1024}, "window": {"y": 1024}}},
+            ["cut along y: ", "each 3.00 times"],
+        ),
+    ],
+    ids=["whole", "told", "memory", "workers", "windows that share a halo"],
+)
+def test_the_plan_says_why_blocks_are_so_and_how_often_chunks_are_read(image, more, words):
+    text = plan_text(plan(image, **more), "in.zarr")
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize("mebibytes", range(340, 1300, 60))
+def test_less_memory_makes_smaller_blocks_rather_than_a_refusal(mebibytes):
+    assert plan(LARGE, memory=mebibytes * 2**20).memory.predicted <= mebibytes * 2**20

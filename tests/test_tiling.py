@@ -1,5 +1,7 @@
 """Windows and blocks cover an image once, and each block reads its halo."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +57,15 @@ def test_windows_are_numbered_with_the_last_axis_fastest():
 def test_a_short_rest_joins_the_block_before_it():
     assert cut_axis(100, 0, 100, block=30, halo=20).edges == (0, 30, 60, 100)
     assert spans(0, 5, 10) == (0, 5)
+
+
+@given(tilings(), st.integers(1, 30))
+def test_chunk_reads_are_counted_as_a_store_would_see_them(tiling, px):
+    count = -(-tiling.sizes["x"] // px)
+    seen = np.zeros(count, int)
+    for window in range(tiling.windows):
+        (cut,) = tiling.cuts(window)
+        edges = np.cumsum([cut.begin, *cut.chunks])
+        for begin, end in itertools.pairwise(edges):
+            seen[begin // px : -(-end // px)] += 1
+    assert tiling.chunk_reads({"x": px}) == seen.sum() / count

@@ -37,12 +37,12 @@ from pipeline.write import Layout, create, make_layout, sync, write_region
 from pipeline.write.region import codec_of
 
 SIDE, DIFFERENT = 2048, 8
-FILTERS = {
-    "white_tophat 25": ({"white_tophat": {"radius": 25}}, pipeline.WhiteTophat(radius=25)),
-    "DoG 1/100": (
-        {"difference_of_gaussians": {"low_sigma": 1, "high_sigma": 100}},
-        pipeline.DifferenceOfGaussians(low_sigma=1, high_sigma=100),
-    ),
+DOG = pipeline.DifferenceOfGaussians(low_sigma=1, high_sigma=100)
+DOG_STEP = {"difference_of_gaussians": {"low_sigma": 1, "high_sigma": 100}}
+FILTERS: dict[str, tuple[dict, pipeline.step.Step, dict]] = {
+    "white_tophat 25": ({"white_tophat": {"radius": 25}}, pipeline.WhiteTophat(radius=25), {}),
+    "DoG 1/100 (float32)": (DOG_STEP, DOG, {}),
+    "DoG 1/100 (int16)": (DOG_STEP, DOG, {"dtype": "int16", "overflow": "clip"}),
 }
 
 
@@ -167,12 +167,14 @@ def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
     import dask.array as da
 
     depth = 50 if "tophat" in name else 400
-    calls = {
-        "white_tophat 25": lambda block: morphology.white_tophat(block[0], morphology.disk(25))[None],
-        "DoG 1/100": lambda block: filters.difference_of_gaussians(block[0], 1, 100)[None],
-    }
+
+    def call(block: np.ndarray) -> np.ndarray:
+        if "tophat" in name:
+            return morphology.white_tophat(block[0], morphology.disk(25))[None]
+        return filters.difference_of_gaussians(block[0], 1, 100)[None]
+
     lazy = da.from_zarr(str(source))[:frames]
-    done = lazy.map_overlap(calls[name], depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
+    done = lazy.map_overlap(call, depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
     shutil.rmtree(target, ignore_errors=True)
     seconds = seconds_of(lambda: done.to_zarr(str(target)))
     shutil.rmtree(target)
@@ -185,17 +187,19 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
     bare = bare_seconds(source, target, frames)
     copy = min(copy_seconds(source, target, None, workers) for _ in range(rounds))
     print(f"copy ÷ (bare sum ÷ cores)                    {copy / (bare / workers):.2f}", flush=True)
-    for name, (step, alone) in FILTERS.items():
+    for name, (step, alone, output) in FILTERS.items():
         made = [alone(frame) for frame in some_frames()]
+        if output:
+            made = [np.rint(frame).astype(output["dtype"]) for frame in made]
         copies, moved, runs, singles, startups = [copy], [], [], [], []
         kernel = kernel_seconds(alone) * frames
         for _ in range(rounds):
             copies.append(copy_seconds(source, target, None, workers))
             moved.append(copy_seconds(source, target, made, workers))
-            seconds, startup, summary = run_seconds(source, target, step, workers)
+            seconds, startup, summary = run_seconds(source, target, step, workers, output=output)
             runs.append(seconds)
             startups.append(startup)
-            singles.append(run_seconds(source, target, step, 1)[0])
+            singles.append(run_seconds(source, target, step, 1, output=output)[0])
         run, plain, real = min(runs), min(copies), min(moved)
         script = script_seconds(source, target, name, 1) * frames
         shares = ", ".join(
