@@ -237,7 +237,7 @@ def test_an_input_that_is_not_what_it_was_is_not_shown(movie, change):
         tifffile.imwrite(movie, tifffile.imread(movie) + 1, photometric="minisblack")
     report(done.output)
     words = text_of(page_of(done.output))
-    assert {"gone": "no longer where it was", "changed": "has changed since"}[change] in words
+    assert {"gone": "no longer where it was", "changed": "does not match"}[change] in words
     assert len(images(page_of(done.output))) == 3
     assert "background, mean of each frame" in words  # out of the table
 
