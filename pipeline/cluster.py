@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 from collections.abc import Callable, Hashable, Iterator
@@ -18,7 +19,7 @@ from dask.graph_manipulation import clone
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
 from pipeline.connect import connect, refuse_dead
-from pipeline.errors import DataError, PipelineError, StoppedError
+from pipeline.errors import DataError, PipelineError, RequestError, StoppedError
 from pipeline.fleet import Fleet, Say, Worker
 from pipeline.machine import share_heap
 from pipeline.probe import Guard, Probe
@@ -244,11 +245,18 @@ class Cluster:
         if self._jobs is not None:
             self._jobs.begin()
             self._jobs.wanted = self._workers_wanted
-        self._fleet.wait_for_first(say)
-        self._probe = make()
-        self._fleet.admit(self._probe, say)
-        self._fleet.warm_up(warm, say)
-        return Guard(self._probe.work, self._probe.token)
+        probe = make()
+        try:
+            self._fleet.wait_for_first(say)
+            self._fleet.admit(probe, say)
+            self._fleet.warm_up(warm, say)
+        except (OSError, TimeoutError) as error:
+            raise RequestError(
+                f"the scheduler does not answer any more ({type(error).__name__})",
+                "see that it runs, then run the same command again", "compute.cluster",
+            ) from error  # fmt: skip
+        self._probe = probe
+        return Guard(probe.work, probe.token)
 
     @property
     def smallest(self) -> Worker | None:
@@ -308,7 +316,8 @@ class Cluster:
         before = self._allowed[window]
         lost = isinstance(explain(error), StoppedError) and not isinstance(error, StoppedError)
         if not lost:
-            self._fleet.exclude(self._probe, say)
+            with contextlib.suppress(OSError, TimeoutError):  # of which the loop hears by itself
+                self._fleet.exclude(self._probe, say)
         now = frozenset(worker.address for worker in self._fleet.workers()) if self._fleet.unfit else before
         return now != before
 

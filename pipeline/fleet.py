@@ -70,10 +70,19 @@ class Fleet:
         self.unfit: dict[str, Finding] = {}
 
     def workers(self, *, afresh: bool = False) -> list[Worker]:
-        """Return the workers that there are, asked for anew every few seconds."""
+        """Return the workers that there are, asked for anew every few seconds.
+
+        Raises
+        ------
+        ConnectionError
+            They were to be asked for afresh, and no scheduler answers.
+        """
         now = time.monotonic()
         if afresh or now - self._asked > ASK_SECONDS:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            # Without a scheduler that is what distributed remembers of it: not even workers, maybe.
+            found = self._client.scheduler_info(n_workers=-1).get("workers", {})
+            if afresh and self._client.status != "running":
+                raise ConnectionError("no scheduler")
             self.known = [
                 Worker(
                     address,

@@ -37,7 +37,7 @@ def request_for(folder, cluster, output="out.ome.zarr", **compute):
     return {
         "input": {"path": str(folder / "movie.tif")},
         "steps": [{"white_tophat": {"radius": 3}}],
-        "output": {"path": str(folder / output), "chunks": {"t": 1, "y": 64, "x": 64}},
+        "output": {"path": str(folder / output), "chunks": {"t": 1, "y": 32, "x": 64}},
         "compute": {"cluster": cluster, "workers": 2, "window": {"t": 4}, "block": {"t": 1}, **compute},
     }
 
@@ -97,6 +97,13 @@ def test_workers_write_what_threads_write_and_no_pixel_passes_the_driver(place, 
     assert 0 < passed["got"] < 50_000 + 3_000 * tasks
 
 
+def test_workers_hand_each_other_what_blocks_have_in_common(place, fleet):
+    tiles = {"block": {"t": 1, "y": 32, "x": 64}}
+    summary, _ = run(place, fleet.address, "tiles.ome.zarr", **tiles)
+    run(place, "threads", "threads/tiles.ome.zarr", **tiles)
+    assert_same(summary.output, place / "threads/tiles.ome.zarr")
+
+
 def test_a_worker_that_differs_is_named_and_nothing_is_left(place, fleet):
     before = sorted(os.listdir(place))
     other = fleet.worker(environ=another_version(place / "elsewhere"))
@@ -133,6 +140,23 @@ def test_a_cluster_without_a_worker_is_waited_for(place, brief):
         thread.join(120)
     run(folder, "threads", "threads/out.ome.zarr")
     assert_same(ended[0].output, folder / "threads/out.ome.zarr")
+
+
+def test_a_scheduler_that_ends_while_a_worker_is_waited_for_is_one_clear_line(place, brief):
+    folder = place / "ending"
+    folder.mkdir()
+    movie(folder)
+    with fleet_in(folder) as fleet:
+        started = fleet.scheduler()
+
+        class Ending(Lines):
+            def say(self, text):
+                if "waiting for one" in text:
+                    started.kill()
+
+        with pytest.raises(RequestError, match=r"the scheduler does not answer any more .*same command"):
+            pipeline.run(request_for(folder, fleet.address), progress=Ending(io.StringIO()))
+    assert sorted(os.listdir(folder)) == ["fleet", "movie.tif"]
 
 
 def test_the_file_of_a_scheduler_that_is_gone_is_one_clear_line(tmp_path, brief):
