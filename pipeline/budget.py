@@ -53,6 +53,9 @@ LEVEL_FILES = 7
 ROUND = 16 * MIB
 """A process that holds more than usual is counted in whole steps, so that `plan` and `run` agree."""
 
+PER_FILE = 600
+"""Bytes that the names, sizes and times of each file of the input take, where they are not a Zarr's."""
+
 IN_FLIGHT = 2
 """Windows under way at a time: while one ends, the next keeps the workers busy."""
 

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.budget import DRIVER
+from pipeline.budget import DRIVER, PER_FILE
 from pipeline.complaints import complaints
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, RequestError
 from pipeline.graph import LazySource
-from pipeline.image import Image, ImageSpec
+from pipeline.image import Image
 from pipeline.machine import cores, default_budget, tree_memory
 from pipeline.paths import is_url, resolve_path
 from pipeline.plan import Plan, make_plan
@@ -87,7 +87,7 @@ def prepare(
         if config.output.background is not None:
             refuse_overlap(config.output.background, source, "output.background")
             refuse_nested(config.output.path, config.output.background)
-        return Job(config, source, plan_here(config, source.spec))
+        return Job(config, source, plan_here(config, source))
     except PipelineError as error:
         raise config.locate(error) from None
 
@@ -111,18 +111,18 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
         )  # fmt: skip
     section = section.model_copy(update={"path": resolve_path(path, Path.cwd())})
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
-    return Job(config, source, plan_here(config, source.spec))
+    return Job(config, source, plan_here(config, source))
 
 
-def plan_here(config: RunConfig, image: ImageSpec) -> Plan:
+def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
     """Return the plan of a run on this machine, by what this process holds and has compiled.
 
     What it holds beyond a fresh process (a notebook's arrays) is the caller's: the run is allowed it in
     addition, where the config says nothing of memory.
     """
-    held = tree_memory()
+    held = tree_memory() + PER_FILE * len(source.files())
     memory = default_budget() + max(0, held - DRIVER)
-    return make_plan(config, image, cores(), memory, held=held, compiling=WarmUp.compiling)
+    return make_plan(config, source.spec, cores(), memory, held=held, compiling=WarmUp.compiling)
 
 
 def refuse_nested(output: str, background: str) -> None:

@@ -21,7 +21,7 @@ from zarr.storage import LocalStore
 from pipeline.clock import spending
 from pipeline.errors import DataError, RequestError, StoppedError
 from pipeline.image import Region, region_shape
-from pipeline.read.content import content_of
+from pipeline.read.content import content_of, listing_of
 from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
 from pipeline.read.source import Pick, Store
@@ -97,18 +97,15 @@ class ZarrStore(Store):
         what: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
         if "://" in self.root:
             return what
-        sizes, times = hashlib.sha256(), hashlib.sha256()
-        found = sorted(_files_below(self.where))
-        for name, size, time in found:
-            sizes.update(f"{name}\0{size}\n".encode())
-            times.update(f"{name}\0{time}\n".encode())
+        found = listing_of(_files_below(self.where))
+        some = [(f"{self.where}/{name}", size) for name, size in found.some]
         return {
             **what,
-            "files": len(found),
-            "bytes": sum(size for _, size, _ in found),
-            "sizes": sizes.hexdigest(),
-            "times": times.hexdigest(),
-            **content_of([(f"{self.where}/{name}", size) for name, size, _ in found]),
+            "files": found.count,
+            "bytes": found.nbytes,
+            "sizes": found.sizes,
+            "times": found.times,
+            **content_of(some, complete=found.complete),
         }
 
     def missing(self, kept: Sequence[Pick]) -> Missing | None:
