@@ -39,7 +39,8 @@ class Fleet:
         """Start the scheduler."""
         command = ["distributed.cli.dask_scheduler", "--host", host, "--port", "0", "--no-dashboard"]
         started = self._launch([*command, "--scheduler-file", self.file, *arguments], environ, within)
-        wait_until(self.file.exists)
+        # It is not written in one step.
+        wait_until(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))
         return started
 
     def worker(self, *arguments, environ=None, within=(), threads=1):
