@@ -148,8 +148,9 @@ def background_pixels(meant: Background, before: NDArray, after: NDArray, dtype:
     >>> background_pixels("input minus result", image, result, np.dtype("uint16"))
     array([  10, 1000], dtype=uint16)
     """
-    if after.dtype.kind == "f" or dtype.kind == "f":
-        return difference(meant, before, after).astype(dtype, copy=False)
-    # Integers wrap round on the way and back again, since the background itself fits.
     count = np.add if meant == "input plus result" else np.subtract
+    if dtype.kind == "f":
+        # The chain's floats hold every pixel of the image, so this rounds once.
+        return count(before, after, dtype=dtype)
+    # Integers wrap round on the way and back again, since the background itself fits.
     return count(before, after, dtype=dtype, casting="unsafe")

@@ -93,6 +93,18 @@ def test_a_smooth_background_is_a_float_and_input_minus_result(movie):
     assert np.abs(found - smooth).max() < 1e-4 * np.ptp(pixels)
 
 
+def test_the_background_of_floats_is_the_opening_within_a_rounding(tmp_path):
+    pixels = np.random.default_rng(0).normal(100, 30, (2, 60, 70)).astype(np.float32)
+    path = tmp_path / "floats.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    pipeline.run(config(path, TOPHAT))
+    found = read(path, "back")
+    opening = np.stack([morphology.opening(frame, morphology.disk(4)) for frame in pixels])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, opening, rtol=0, atol=np.finfo(np.float32).eps * np.abs(pixels).max())
+    assert all(block.right for block in recompute(str(tmp_path / "back.ome.zarr"), 4, seed=0).blocks)
+
+
 def test_a_signed_chains_background_has_a_type_that_holds_it(movie):
     path, pixels = movie
     step = {"subtract_opening": {"minimum_size": 3, "maximum_size": 7}}
