@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of, listing_of
 from pipeline.read.files import FIELD, ZARR_FILES, listed, stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
+from pipeline.read.remote import objects_of, url_storage
 from pipeline.read.source import Pick, Store
 from pipeline.read.zarr_chunks import ChunkFiles, chunk_files
 from pipeline.read.zarr_fast import FastArray, fast_array
@@ -96,12 +96,12 @@ class ZarrStore(Store):
         """Return digests of the metadata, and of the chunks: names with sizes, times, what they hold."""
         what: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
         if "://" in self.root:
-            return what
+            return {**what, **objects_of(self.where)}
         found = listing_of(_files_below(self.where))
         some = [(f"{self.where}/{name}", size) for name, size in found.some]
         return {
             **what,
-            "files": found.count,
+            "files": found.files,
             "bytes": found.nbytes,
             "sizes": found.sizes,
             "times": found.times,
@@ -138,6 +138,10 @@ def open_node(root: str, path: str = "") -> Node:
     # zarr raises its own errors, KeyError, ValueError and what json and the codecs do, for one
     # and the same thing: metadata that it cannot make an array of.
     except Exception as error:
+        if "://" in root and isinstance(error, FileNotFoundError):
+            raise RequestError(
+                f"there is no Zarr at {where!r}", "correct the address, or copy TIFF files here", FIELD
+            ) from None
         raise RequestError(
             f"{where!r} cannot be opened as Zarr: {_first_line(error)}",
             "write it again, or give another",
@@ -153,18 +157,7 @@ def storage(root: str) -> Storage:
     RequestError
         It is a URL and the extra `remote` is not installed.
     """
-    if "://" not in root:
-        return LocalStore(root, read_only=True)
-    try:
-        from_url = import_module("obstore.store").from_url
-        from zarr.storage import ObjectStore
-    except ImportError:
-        raise RequestError(
-            f"{root!r} is a URL, and reading those needs the extra 'remote'",
-            "run: pip install 'bgone[remote]', or copy the data here",
-            FIELD,
-        ) from None
-    return ObjectStore(from_url(root), read_only=True)
+    return url_storage(root) if "://" in root else LocalStore(root, read_only=True)
 
 
 def children(group: zarr.Group) -> list[tuple[str, Node]]:
