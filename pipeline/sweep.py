@@ -129,7 +129,8 @@ def run_sweep(
         raise next(each for each in resolved if isinstance(each, PipelineError))
     before = plane(source.read(view.region))
     steps = next(each for each in resolved if isinstance(each, tuple))
-    regions = find_regions(before, dark=sum(step.name == "black_tophat" for step in steps) % 2 == 1)
+    turned = sum(step.background == "input plus result" for step in steps)
+    regions = find_regions(before, dark=turned % 2 == 1)
     panels = []
     for values, each in zip(combinations, resolved, strict=True):
         if isinstance(each, PipelineError):
