@@ -19,7 +19,7 @@ from pipeline.write.create import create
 from pipeline.write.layout import Layout
 from pipeline.write.lock import Lock
 from pipeline.write.manifest import check_files
-from pipeline.write.publish import State, state
+from pipeline.write.publish import ABOVE, State, state
 from pipeline.write.region import ChunkRecord
 from pipeline.write.work import (
     canonical,
@@ -68,12 +68,16 @@ def begin(
     """
     refuse_others(layout, inputs, overwrite=overwrite)
     with durable.before_start():
-        durable.make_folder(layout.work)
+        above = durable.make_folder(layout.work)[:-1]
     with Lock(layout.work):
         # Once more, for the run that started at the very same moment.
         refuse_others(layout, inputs, overwrite=overwrite)
         with durable.before_start():
             journal = Journal.open(layout, inputs, windows)
+            if above:
+                durable.write_file(
+                    f"{layout.work}/{ABOVE}", "\n".join(above).encode(), f"{layout.work}/drafts"
+                )
         yield journal
 
 

@@ -320,7 +320,7 @@ def _leaving_nothing(layout: Layout, journal: Journal) -> Iterator[None]:
     """Remove the work folder of a run that was refused before its first window was done."""
     try:
         yield
-    except RequestError:
+    except (RequestError, DataError):
         if not journal.done:
             discard(layout)
         raise

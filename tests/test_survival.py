@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
+import zarr
 from processes import CONFIG, assert_same, config, files_of, go, movie, wait_until
 
 TALL = (3, 520, 40)
@@ -304,6 +305,74 @@ def test_an_input_that_changes_during_the_run_is_not_committed(zygote, folder):
     assert not (made.parent / "out.ome.zarr").exists()
     assert zygote.run("run", made).code == 2
     assert zygote.run("run", made, "--overwrite").code == 0
+
+
+def test_a_chunk_that_vanishes_during_the_run_is_not_taken_for_zeros(zygote, folder):
+    made = set_up(folder)
+    path = made.parent / "movie.zarr"
+    pixels = tifffile.imread(made.parent / "movie.tif")
+    names = {"dimension_names": ["t", "y", "x"], "chunks": (1, 260, 40), "shape": pixels.shape}
+    zarr.create_array(path, dtype=pixels.dtype, **names)[...] = pixels
+    options = ["--input", path]
+    held = [{"point": "before write", "path": "/0/c/0", "then": "hold"}]
+    pid = zygote.start("run", made, *options, harm=held)
+    notes = zygote.notes[pid]
+    zygote.reached(pid)
+    chunk = path / "c" / "2" / "1" / "0"
+    kept = chunk.read_bytes()
+    chunk.unlink()
+    go(notes)
+    stopped = zygote.wait(pid)
+    assert stopped.code == 3, stopped.err
+    assert "the input changed during the run (input.files was 7, is now 6" in stopped.err
+    assert not (made.parent / "out.ome.zarr").exists()
+    refused = zygote.run("run", made, *options)
+    assert refused.code == 2, refused.err
+    assert "input.files was 7, is now 6" in refused.err
+    chunk.write_bytes(kept)
+    assert zygote.run("run", made, *options, "--overwrite").code == 0
+
+
+# Data that is refused on the way
+
+
+@pytest.mark.parametrize("all_frames", [True, False], ids=["nothing was done", "some was done"])
+def test_after_data_was_refused_only_what_was_done_is_kept(zygote, folder, all_frames):
+    made = set_up(folder)
+    pixels = tifffile.imread(made.parent / "movie.tif").astype("float32")
+    pixels[0 if all_frames else 2 :, 5, 7] = float("nan")
+    tifffile.imwrite(made.parent / "movie.tif", pixels, imagej=True, metadata={"axes": "TYX"})
+    text = TALL_CONFIG.replace("workers: 1", "workers: 1\n  block: {y: 520, x: 40}")
+    refused = zygote.run("run", config(made.parent, text))
+    assert refused.code == 5, refused.err
+    assert "y 5, x 7" in refused.err
+    assert "--overwrite" in refused.err
+    done = list(made.parent.glob("*.work-*"))
+    assert len(done) == (not all_frames)
+    other = zygote.run("run", made, "--set", "input.nan=propagate")
+    if done:
+        assert other.code == 2, other.err
+        assert "config.input.nan was" in other.err
+        other = zygote.run("run", made, "--set", "input.nan=propagate", "--overwrite")
+    assert other.code == 0, other.err
+    assert sorted(os.listdir(made.parent)) == ["movie.tif", "out.ome.zarr", "run.yaml"]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["made for it", "there before"])
+def test_a_work_folder_leaves_no_folder_that_was_made_for_it(zygote, folder, expected, there):
+    made = set_up(folder)
+    if there:
+        (made.parent / "scratch").mkdir()
+    options = ["--set", f"output.work={made.parent}/scratch/deep"]
+    killed = zygote.run(
+        "run", made, *options, harm=[{"point": "before write", "path": "/0/c/2", "then": "kill"}]
+    )
+    assert killed.code == -9
+    assert len(list((made.parent / "scratch" / "deep").iterdir())) == 1
+    assert zygote.run("run", made, *options).code == 0
+    assert_finished(made, expected, ["movie.tif", "run.yaml", *["scratch"] * there])
+    if there:
+        assert os.listdir(made.parent / "scratch") == []
 
 
 COMPUTE = "workers: 1\n  window: {t: 1}"

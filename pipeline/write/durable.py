@@ -115,8 +115,8 @@ def _make_parents(path: str, root: str) -> None:
             os.mkdir(folder)
 
 
-def make_folder(path: str) -> None:
-    """Make a folder and those above it, each entry on disk."""
+def make_folder(path: str) -> list[str]:
+    """Make a folder and those above it, each entry on disk; return those that were not there, from above."""
     missing = []
     folder = path
     while folder and not os.path.isdir(folder):
@@ -126,6 +126,13 @@ def make_folder(path: str) -> None:
         with _point("mkdir", folder), contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         sync_path(os.path.dirname(folder) or ".")
+    return missing[::-1]
+
+
+def remove_empty(path: str) -> None:
+    """Remove a folder if it is there and holds nothing."""
+    with _point("rmdir", path), contextlib.suppress(OSError):
+        os.rmdir(path)
 
 
 def append(path: str, data: bytes) -> int:

@@ -34,6 +34,8 @@ State = Literal["new", "unfinished", "sealed", "published"]
 _SEALED = "sealed"
 GONE = ".gone"
 """Ends the name of a work folder that is being removed."""
+ABOVE = "above"
+"""In a work folder: the folders above it that were made for it, and go with it if they hold nothing else."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -285,6 +287,10 @@ def discard_work(folder: str) -> None:
     gone = f"{folder}{GONE}"
     durable.remove_tree(gone)
     if os.path.isdir(folder):
+        above = (read_file(f"{folder}/{ABOVE}") or b"").decode(errors="replace").splitlines()
         durable.rename_new(folder, gone)
         durable.sync_path(os.path.dirname(folder) or ".")
         durable.remove_tree(gone)
+        for made in reversed(above):
+            if folder.startswith(f"{made}{os.sep}"):
+                durable.remove_empty(made)
