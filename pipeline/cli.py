@@ -174,6 +174,8 @@ def verify_command(
     from pipeline.errors import Problem, VerificationError
     from pipeline.write import verify
 
+    if blocks is None and (seed is not None or input_path is not None):
+        raise click.UsageError("--seed and --input are for --recompute; give that too")
     damaged = list(verify(output))
     if damaged:
         raise VerificationError(

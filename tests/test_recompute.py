@@ -218,6 +218,12 @@ def test_an_input_that_was_moved_is_found_where_the_user_says(movie, capsys):
     assert "white_tophat: the largest difference is 0, promised is 0" in said
 
 
+@pytest.mark.parametrize("option", [["--seed", "3"], ["--input", "movie.tif"]])
+def test_options_of_recompute_alone_are_a_slip(option, capsys):
+    assert main(["verify", "out.ome.zarr", *option]) == 2
+    assert "are for --recompute" in capsys.readouterr().err
+
+
 def test_an_input_that_has_changed_is_refused(movie, capsys):
     output = run(movie, TOPHAT)
     tifffile.imwrite(movie, pixels((3, 70, 80), seed=1), photometric="minisblack")
