@@ -109,7 +109,8 @@ def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, 
         Not even the smallest blocks fit.
     """
     room = room_of(worker) or memory
-    resources = Resources(worker.threads, room, "remote")
+    # Any of them may be the one that compiles for its host.
+    resources = Resources(worker.threads, room, "remote", compiling="once")
     if memory_of(work, planned.block, planned.window, resources).predicted <= room:
         return refit(work, resources, planned, window)
     try:
