@@ -60,7 +60,7 @@ class Executor(Protocol):
 
     @property
     def smallest(self) -> Worker | None:
-        """The worker with the least memory a thread, where each has a limit of its own."""
+        """The worker with the least memory a thread, where they do not share this machine's."""
 
     def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
         """Look at what computes before it gets its first task.
@@ -260,11 +260,8 @@ class Cluster:
 
     @property
     def smallest(self) -> Worker | None:
-        """The worker with the least memory a thread, where workers have a limit of their own."""
-        if self._own:
-            return None
-        worker = self._fleet.smallest()
-        return worker if worker is not None and worker.memory else None
+        """The worker with the least memory a thread, where they do not share this machine's."""
+        return None if self._own else self._fleet.smallest()
 
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""

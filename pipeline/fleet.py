@@ -197,8 +197,11 @@ class Fleet:
 
     def smallest(self) -> Worker | None:
         """Return the worker with the least memory for each of its threads, or None where there is none."""
-        workers = self.workers()
-        return min(workers, key=lambda worker: (worker.memory or float("inf")) / worker.threads, default=None)
+
+        def share(worker: Worker) -> tuple[float, int]:
+            return (worker.memory or float("inf")) / worker.threads, -worker.threads
+
+        return min(self.workers(), key=share, default=None)
 
 
 def room_of(worker: Worker) -> int:
@@ -257,9 +260,16 @@ def _and_others(count: int) -> str:
     return f" (and {count} other{'s' * (count > 1)})" if count else ""
 
 
-def too_small(worker: Worker, needed: int) -> RequestError:
+def too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
     """Return the error that says that a worker cannot hold what its threads need."""
     threads = f"{worker.threads} thread{'s' * (worker.threads > 1)}"
+    if not worker.memory:
+        return RequestError(
+            f"the worker {worker.address} may hold {size_text(allowed)} for {threads},"
+            f" and the smallest blocks need {size_text(needed)}",
+            "raise compute.memory, start workers with fewer threads, or lower output.chunks",
+            "compute.memory",
+        )
     return RequestError(
         f"the worker {worker.address} has {size_text(worker.memory)} for {threads},"
         f" and the smallest blocks need {size_text(needed / PAUSES)}",

@@ -101,7 +101,7 @@ def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, 
     worker : Worker
         The one with the least memory a thread.
     memory : int
-        Bytes that the run may take on this machine, where the worker has no limit of its own.
+        Bytes that a worker may take that has no limit of its own.
 
     Raises
     ------
@@ -121,4 +121,4 @@ def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, 
     except RequestError:
         pass
     least = {axis: work.least(axis) for axis in work.image.axes}
-    raise too_small(worker, work.memory(least, resources).predicted)
+    raise too_small(worker, work.memory(least, resources).predicted, room)

@@ -554,6 +554,8 @@ def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
     ) as caught:
         fit(plan.work, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
     assert "more memory or fewer threads" in str(caught.value)
+    with pytest.raises(RequestError, match=r"^compute.memory: the worker tcp://a:1 may hold 256.0 MiB for 4"):
+        fit(plan.work, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
 
 
 class FakeClient:
