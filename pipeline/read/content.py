@@ -23,7 +23,7 @@ MANY = 10_000
 class Listing(NamedTuple):
     """Files in a few numbers, which do not depend on the order in which they were found."""
 
-    count: int
+    files: int
     nbytes: int
     sizes: str
     times: str
@@ -32,7 +32,7 @@ class Listing(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether `some` are all of them."""
-        return len(self.some) == self.count
+        return len(self.some) == self.files
 
 
 def listing_of(files: Iterable[tuple[str, int, int]]) -> Listing:
