@@ -1,89 +1,123 @@
 """Every command, config and piece of Python in the README and in docs/ works as it stands there.
 
-Each page is tried in an empty folder with a copy of configs/ in it, from top to bottom:
-
-- a line `bgone …` of a `sh` block is run (`&&` joins several; those of pip, pytest and git are left out);
-- a `yaml` block is loaded as a config;
-- a `python` block is run, after those before it;
-- a block below a comment `<!-- not run: why -->` is left out.
+`pages.py` says how a page is tried; what it shows of outputs is compared.
 """
 
+import importlib.util
+import os
 import re
-import shlex
-import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import pytest
+from fleets import slurm_in
+from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
+from processes import wait_until
 
-from pipeline.config import load_config
 from pipeline.errors import RequestError
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-SHELL, OTHERS = ("sh", "bash", "console"), ("pip", "pytest", "git", "cd", "python3", "source")
+
+@pytest.fixture
+def reader(folder):
+    """Someone who tries a page, in a folder in memory."""
+    with reader_in(folder) as reader:
+        yield reader
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    language: str
-    text: str
-    line: int
-    run: bool = True
-
-    @property
-    def commands(self) -> list[list[str]]:
-        """The commands of bgone in a shell block, cut into words."""
-        joined = self.text.replace("\\\n", " ")
-        lines = [line.removeprefix("$ ").strip() for line in joined.splitlines()]
-        parts = [part for line in lines for part in re.split(r"\s*&&\s*", line)]
-        words = [shlex.split(part, comments=True) for part in parts]
-        return [command for command in words if command and command[0] not in OTHERS]
-
-
-def blocks_of(text: str) -> list[Block]:
-    """Return the fenced blocks of a page in Markdown."""
-    blocks = []
-    pattern = re.compile(
-        r"^(<!-- not run: .+? -->\s*\n)?^```(\w*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL
-    )
-    for match in pattern.finditer(text):
-        line = text.count("\n", 0, match.start(2)) + 1
-        blocks.append(Block(match[2], match[3], line, run=match[1] is None))
-    return blocks
-
-
-def run(words: list[str], folder: Path, block: Block) -> None:
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, f"line {block.line}: {shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-
-
-def try_block(block: Block, folder: Path, names: dict[str, object]) -> None:
-    """Try a block as a reader would, in their folder, which is the current one; Python keeps `names`."""
-    if block.language in SHELL:
-        for command in block.commands:
-            assert command[0] == "bgone", f"line {block.line}: what is {command[0]!r}?"
-            run([sys.executable, "-m", "pipeline", *command[1:]], folder, block)
-    elif block.language == "python":
-        exec(compile("\n" * block.line + block.text, "page", "exec"), names)
-    elif block.language == "yaml":
-        config = folder / "configs" / f"line_{block.line}.yaml"
-        config.write_text(block.text)
-        assert load_config(config).steps
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_everything_on_a_page_works(page, tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+def try_page(name, reader, after=lambda block: None):
+    page = ROOT / name
     for block in blocks_of(page.read_text()):
         if block.run:
-            try_block(block, tmp_path, names)
+            reader.try_block(block)
+            after(block)
+    for picture in pictures_of(page.read_text()):
+        made = reader.folder / picture.rpartition("/")[2]
+        assert made.is_file(), f"nothing on {name} makes {picture}"
+
+
+def test_the_readme_works(reader):
+    try_page("README.md", reader)
+
+
+def test_the_tutorial_works(reader):
+    pytest.importorskip("dask_image", reason="needs the extra test")
+    try_page("docs/tutorial.md", reader)
+
+
+# Pairs: a line of scikit-image and a step.
+
+
+def same(ours, theirs, image):
+    """Require what the page promises: equal integers, or floats within 3e-5 of the range of the image."""
+    assert ours.shape == theirs.shape
+    if theirs.dtype.kind in "iu":
+        assert ours.dtype.kind in "iu"
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.any()
+    else:
+        assert np.abs(ours - theirs).max() <= 3e-5 * np.ptp(image.astype(float))
+        assert np.ptp(ours) > 0.1
+
+
+def test_each_line_of_scikit_image_gives_what_our_step_and_its_config_give(reader):
+    pairs, images = 0, {"frame": "yx", "stack": "zyx", "movie": "tyx"}
+    last = ""
+
+    def compare(block):
+        nonlocal pairs, last
+        names = reader.names
+        if block.language == "python" and "theirs = " in block.text:
+            last = re.search(r"\b(frame|stack|movie)\b", block.text)[1]
+            same(names["ours"], names["theirs"], names[last])
+            pairs += 1
+        elif block.language == "yaml" and last and "output:" not in block.text:
+            (step,) = reader.steps
+            found = step(names[last], axes=images[last])
+            assert found.dtype == names["ours"].dtype
+            np.testing.assert_array_equal(found, names["ours"])
+
+    try_page("docs/scikit-image.md", reader, compare)
+    assert pairs == 11
+
+
+# Clusters: processes of their own, and a stand-in for SLURM.
+
+
+def test_the_page_on_clusters_works(reader, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    slurm = slurm_in(reader.folder)
+    bgone = slurm.folder / "bgone"
+    bgone.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline "$@"\n')
+    bgone.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
+
+    reader.jobs = lambda: wait_until(lambda: not slurm.running())
+
+    def wait(block):
+        if "dask scheduler" in block.text:
+            wait_until((reader.folder / "scheduler.json").exists)
+
+    try_page("docs/clusters.md", reader, wait)
+    assert len(slurm.submitted) > 1
+    reader.jobs()
+
+
+def test_what_the_page_on_clusters_says_of_errors_is_what_the_code_says():
+    table = (ROOT / "docs/clusters.md").read_text().partition("## What the run asks of each worker")[2]
+    code = "".join(path.read_text() for path in (ROOT / "pipeline").glob("*.py"))
+    said = [
+        text
+        for text in re.findall(r"`([a-zA-Z-]+ [^`]+)`", table)
+        if not text.startswith(("compute", "has bgone"))
+    ]
+    assert len(said) > 8
+    for text in said:
+        assert text.split(" …")[0].split("…")[0].split(", as user")[0].rstrip(": ") in code, text
+
+
+# All pages.
 
 
 def test_the_readme_begins_with_the_two_commands_that_the_ci_runs():
@@ -95,40 +129,110 @@ def test_the_readme_begins_with_the_two_commands_that_the_ci_runs():
     assert lines[1].endswith("pytest")
 
 
-def test_links_to_files_lead_somewhere():
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def anchors_of(page):
+    """Return what a page's headings are called in links."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_links_lead_somewhere():
+    pages = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "pipeline/DESIGN.md"]
+    for page in pages:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+            if "://" in target:
+                continue
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors_of(path), f"{page.name} links to {target}#{anchor}"
+
+
+def test_each_page_is_tried():
+    tried = {"README.md", "docs/tutorial.md", "docs/scikit-image.md", "docs/clusters.md"}
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES} == tried
+
+
+def test_each_picture_is_on_a_page():
+    shown = {(page.parent / link).resolve() for page in PAGES for link in pictures_of(page.read_text())}
+    assert shown == set((ROOT / "docs").rglob("*.png"))
+
+
+# What tries the pages.
 
 
 def test_blocks_and_commands_are_found():
     page = (
         "text\n```sh\npip install . && bgone sample a.tif \\\n  --frames 3  # few\n\n# nothing\n"
-        "$ bgone info a.tif\n```\n\n<!-- not run: needs a cluster -->\n"
-        "```yaml\na: 1\n```\n```python\nx = 1\n```\n"
+        "$ bgone info a.tif\n```\n\n```text\naxes …\n```\n\n<!-- not run: needs a cluster -->\n"
+        "```yaml\na: 1\n```\nSee `b.py`:\n\n```python\nx = 1\n```\n"
     )
     found = blocks_of(page)
-    assert [(block.language, block.line, block.run) for block in found] == [
-        ("sh", 2, True), ("yaml", 11, False), ("python", 14, True),
+    assert [(block.language, block.line, block.run, block.file, block.shown) for block in found] == [
+        ("sh", 2, True, "", "axes …\n"), ("yaml", 15, False, "", ""), ("python", 20, True, "b.py", ""),
     ]  # fmt: skip
     assert found[0].commands == [["bgone", "sample", "a.tif", "--frames", "3"], ["bgone", "info", "a.tif"]]
 
 
 @pytest.mark.parametrize(
-    ("language", "text", "words"),
+    ("shown", "printed", "fits"),
     [
-        ("sh", "bgone rnu configs/quickstart.yaml\n", "No such command"),
-        ("sh", "pip install . && napari result.zarr\n", "what is 'napari'"),
-        ("python", "import pipeline.nothing\n", "No module named"),
+        ("a\nb\n", "x\na\nb\ny\n", True),
+        ("a\nb\n", "a\nx\nb\n", False),
+        ("a\n…\nb\n", "a\nx\ny\nb\n", True),
+        ("took … s\n", "took 3 s\n", True),
+        ("took … s\n", "took 3\ns\n", False),
+        ("1 found\n", "11 found\n", False),
+        ("found 1\n", "found 11\n", False),
+    ],
+)
+def test_what_a_page_shows_is_compared_line_by_line(shown, printed, fits):
+    assert bool(pattern_of(shown).search(printed)) == fits
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("```sh\nbgone rnu configs/quickstart.yaml\n```\n", "No such command"),
+        ("```sh\npip install . && napari result.zarr\n```\n", "what is 'napari'"),
+        ("```python\nimport pipeline.nothing\n```\n", "No module named"),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```\n", "line 1 prints"),
         (
-            "yaml",
-            "input: {path: a.tif}\nsteps: [{white_tophta: {radius: 3}}]\noutput: {path: b.zarr}\n",
+            "```yaml\ninput: {path: a.tif}\n"
+            "steps: [{white_tophta: {radius: 3}}]\noutput: {path: b.zarr}\n```\n",
             "tophta",
         ),
     ],
 )
-def test_a_mistake_on_a_page_is_found(language, text, words, tmp_path):
-    (tmp_path / "configs").mkdir()
+def test_a_mistake_on_a_page_is_found(page, words, reader):
+    (block,) = blocks_of(page)
     with pytest.raises((AssertionError, ImportError, RequestError), match=words):
-        try_block(Block(language, text, 1), tmp_path, {})
+        reader.try_block(block)
+
+
+# What makes the pictures and the tables.
+
+
+@pytest.fixture(scope="module")
+def make():
+    specification = importlib.util.spec_from_file_location("make", ROOT / "docs/make.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_the_readme_come_from_what_the_benchmark_prints(make):
+    """Numbers as printed, each in both tables; the rest of the page is left as it was."""
+    readme = (ROOT / "README.md").read_text()
+    whole = re.search(r"<!-- kernels, all:[^\n]*-->\n\n(.*?)\n\n<!-- end -->", readme, re.DOTALL)[1]
+    first, last = "AMD EPYC, one thread, 2031-01-02; how many", "disk: 1 ms, 26.4 × a copy of the frame, 2 ms"
+    printed = f"{first}\n\n{whole}\n\n{last}\n"
+    sentence, short, again = make.kernel_tables(printed)
+    assert again == whole
+    assert short in readme
+    assert "AMD EPYC, 2031-01-02:" in sentence
+    assert "26.4 copies" in sentence
+    assert make.put(readme, "kernels, all", whole) == readme
+    changed = make.put(readme, "runs", make.runs_text("copy ÷ bare   1.02\n"))
+    assert "```\ncopy ÷ bare   1.02\n```" in changed
+    assert make.put(changed, "runs", make.runs_text("copy ÷ bare   1.02\n")) == changed
+    with pytest.raises(ValueError, match="no place for nothing"):
+        make.put(readme, "nothing", "")
