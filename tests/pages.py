@@ -182,9 +182,8 @@ class Reader:
 
     def end(self) -> None:
         """End what goes on in the background."""
-        for server in self.servers:
+        for server in reversed(self.servers):  # a worker ends sooner while its scheduler is there
             server.terminate()
-        for server in self.servers:
             server.wait()
         dask.config.refresh()
 

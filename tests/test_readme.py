@@ -9,6 +9,7 @@ import re
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from fleets import slurm_in
 from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
@@ -93,7 +94,8 @@ def test_the_page_on_clusters_works(reader, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
 
-    reader.jobs = lambda: wait_until(lambda: not slurm.running())
+    # A job becomes the process group that bears its number only a moment after it was submitted.
+    reader.jobs = lambda: wait_until(lambda: not any(map(psutil.pid_exists, slurm.submitted)))
 
     def wait(block):
         if "dask scheduler" in block.text:
