@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import sys
+import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from dask.graph_manipulation import clone
 
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
-from pipeline.connect import connect, refuse_dead
+from pipeline.connect import connect, is_alive, refuse_dead
 from pipeline.errors import DataError, PipelineError, RequestError, StoppedError
 from pipeline.fleet import Fleet, Say, Worker
 from pipeline.machine import share_heap
@@ -196,6 +197,7 @@ class Cluster:
         self._tasks: dict[Key, int] = {}
         self._allowed: dict[Key, frozenset[str]] = {}
         self._to_come = 0
+        self._alive = time.monotonic()
         self._probe: Probe | None = None
         self.where = where
 
@@ -280,7 +282,9 @@ class Cluster:
         try:
             window, future = self._done.get(timeout=timeout)
         except queue.Empty:
-            refuse_dead(self._client)
+            if is_alive(self._client):
+                self._alive = time.monotonic()
+            refuse_dead(time.monotonic() - self._alive)
             self._revive()
             return None
         result: np.ndarray | BaseException

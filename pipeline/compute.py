@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -183,12 +184,13 @@ class Computation:
         self._read_again(unread_since(before, len(self.layout.levels)))
 
     def _windows(self, executor: Executor, windows: Windows) -> None:
-        tiling, done = windows.tiling, self.journal.done
+        tiling = windows.tiling
         store = self._guarded(
             StoreRegion(self.layout, self.job.plan.offset, self.job.plan.overflow, self.job.plan.backgrounds)
         )
         item = self.job.plan.image.dtype.itemsize
-        todo = [window for window in range(tiling.windows) if f"0/{window}" not in done]
+        # Not a list: at a hundred thousand windows and more every byte of each counts.
+        todo = array("q", (number for number in range(tiling.windows) if f"0/{number}" not in self.journal))
         collected: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
         self.progress.say(f"computing on {self.where}: {len(todo)} of {tiling.windows} windows to do")
         self.progress.start(
@@ -227,9 +229,8 @@ class Computation:
         return window_tasks(source, chain, store, batch)
 
     def _level(self, executor: Executor, levels: Levels, level: int) -> None:
-        done = self.journal.done
         groups = (Group(level, number) for number in range(levels.groups(level)))
-        todo = (group for group in groups if f"{level}/{group.number}" not in done)
+        todo = (group for group in groups if f"{level}/{group.number}" not in self.journal)
 
         def tasks(group: Group) -> da.Array:
             return levels.tasks(self.journal, level, group.number, self._guarded)

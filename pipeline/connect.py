@@ -24,6 +24,9 @@ CLOSE_SECONDS = 60
 
 NEVER = "1000 days"
 
+RESTART_SECONDS = 60
+"""Time without a single worker process after which none is expected to be started again."""
+
 ALLOWED_FAILURES = 5
 """Workers that may die over one block before it is what kills them, and the run stops."""
 
@@ -118,21 +121,30 @@ def _close(cluster: Any) -> None:
                 os.kill(worker.pid, signal.SIGKILL)
 
 
-def refuse_dead(client: Any) -> None:
-    """Stop a run whose own worker processes have all ended and are not started again.
+def is_alive(client: Any) -> bool:
+    """Return whether one of a run's own worker processes lives; those of other clusters are not known of."""
+    from distributed import LocalCluster
+
+    cluster = client.cluster
+    return not isinstance(cluster, LocalCluster) or any(
+        worker.is_alive() for worker in list(cluster.workers.values())
+    )
+
+
+def refuse_dead(seconds: float) -> None:
+    """Stop a run whose own worker processes have all ended, if nothing has started one for too long.
+
+    Parameters
+    ----------
+    seconds : float
+        Time since one of them was last alive.
 
     Raises
     ------
     StoppedError
-        They have.
+        They are gone.
     """
-    from distributed import LocalCluster, Status
-
-    cluster = client.cluster
-    if not isinstance(cluster, LocalCluster):
-        return
-    ended = (Status.closing, Status.closed, Status.failed)
-    if all(worker.status in ended for worker in list(cluster.workers.values())):
+    if seconds > RESTART_SECONDS:
         raise StoppedError(
             "the worker processes have ended and cannot be started again",
             "see that there is memory for them, or say cluster: threads; the same command goes on",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import StoppedError
+from pipeline.places import Places
 from pipeline.write import durable
 from pipeline.write.codec import crc32c
 from pipeline.write.create import create
@@ -101,7 +102,7 @@ class Journal:
         self.state = state
         self._path = f"{layout.work}/journal"
         self._cut = f"{crc32c(canonical(windows)):08x}"
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places = Places()
         self._whole = True
         self._load()
 
@@ -128,6 +129,10 @@ class Journal:
     def done(self) -> frozenset[str]:
         """The windows that are on disk."""
         return frozenset(self._places)
+
+    def __contains__(self, window: str) -> bool:
+        """Whether a window is on disk."""
+        return window in self._places
 
     def append(
         self,
@@ -179,7 +184,7 @@ class Journal:
         So the same run lists them in the same order, whatever befell it on the way. With `background`
         those of the background, which have the same names.
         """
-        names = sorted(self._places if windows is None else set(windows), key=_by_numbers)
+        names = self._places if windows is None else sorted(set(windows), key=_by_numbers)
         for _, entry in self._entries(names):
             yield from (ChunkRecord(*record) for record in entry.get(_kept_as(background), ()))
 
@@ -197,11 +202,11 @@ class Journal:
         list of str
             The windows to be computed again for that, which are `done` no longer.
         """
-        last = max(self._places, key=lambda window: self._places[window], default=None)
+        last = self._places.last()
         damaged = set()
-        for names, read in ((self._places, content), ([] if last is None else [last], True)):
+        for names, read in ((None, content), ([] if last is None else [last], True)):
             for output in self.layout.outputs:
-                records = self.records(list(names), background=output is not self.layout)
+                records = self.records(names, background=output is not self.layout)
                 found = check_files(output.image, records, content=read)
                 damaged |= {damage.key for damage in found}
         return self.forget_files(damaged)
@@ -228,13 +233,13 @@ class Journal:
         self._whole = False
         end = durable.append(self._path, start + line)
         self._whole = True
-        self._note(entry, end - len(line), len(line))
+        self._note(entry, end - len(line))
 
-    def _note(self, entry: Mapping[str, Any], begin: int, length: int) -> None:
+    def _note(self, entry: Mapping[str, Any], begin: int) -> None:
         if entry.get("dropped"):
-            self._places.pop(entry["window"], None)
+            self._places.discard(entry["window"])
         else:
-            self._places[entry["window"]] = (begin, length)
+            self._places[entry["window"]] = begin
 
     def _load(self) -> None:
         begin = 0
@@ -242,19 +247,15 @@ class Journal:
             for line in file:
                 entry = _entry(line)
                 if entry is not None and entry.get("of") == self._cut:
-                    self._note(entry, begin, len(line))
+                    self._note(entry, begin)
                 begin += len(line)
                 self._whole = line.endswith(b"\n")
 
     def _entries(self, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        names = list(windows)
-        if not names:
-            return
         with open(self._path, "rb") as file:
-            for window in names:
-                begin, length = self._places[window]
-                file.seek(begin)
-                entry = _entry(file.read(length))
+            for window in windows:
+                file.seek(self._places[window])
+                entry = _entry(file.readline())
                 if entry is None:
                     raise StoppedError(
                         f"{self._path} was changed during the run", "run the same command again"

@@ -20,12 +20,14 @@ from pipeline.blocks import Resources, memory_of
 from pipeline.cluster import Cluster
 from pipeline.errors import RequestError, StoppedError
 from pipeline.fleet import PAUSES, Worker
+from pipeline.graph import ApplyChain, window_tasks
 from pipeline.job import prepare
 from pipeline.probe import Guard, compare_versions, make_probe
 from pipeline.progress import Lines
 from pipeline.read import open_source
 from pipeline.remote import fit, sync_own, sync_shared
 from pipeline.slurm import Jobs
+from pipeline.tiling import cut_axis
 from pipeline.write import create, durable, make_layout, sync, write_region
 from pipeline.write.work import versions
 
@@ -626,3 +628,21 @@ def test_worker_and_driver_together_sync_what_the_driver_syncs_alone(folder, mon
     assert own | set(synced) == alone
     assert not own & set(synced)
     assert len(synced) == 3 - (version == "0.4")
+
+
+def told(region, before, after):
+    """Stand in for a writer: say where a block lies, and what is in it."""
+    return tuple((part.start, part.stop) for part in region), int(after.sum())
+
+
+@pytest.mark.parametrize("batch", [2, 3, 100])
+def test_blocks_taken_together_are_the_same_blocks_in_the_same_order(folder, batch):
+    movie(folder, (7, 40, 48))
+    source = open_source(str(folder / "movie.tif"))
+    step = pipeline.WhiteTophat(radius=3).resolve(source.spec)
+    cuts = (cut_axis(7, 0, 7, 1, 0), cut_axis(40, 0, 40, 40, 6), cut_axis(48, 0, 48, 48, 6))
+    chain = ApplyChain((step,), "tyx", cuts)
+    alone = window_tasks(source, chain, told).compute(scheduler="sync").reshape(-1)
+    tasks = window_tasks(source, chain, told, batch)
+    assert tasks.npartitions == -(-7 // batch)
+    assert list(tasks.compute(scheduler="sync")) == list(alone)

@@ -97,7 +97,8 @@ def test_workers_that_die_are_replaced_and_the_run_goes_on(zygote, folder, expec
 
 def test_a_run_ends_where_nothing_starts_its_workers_again(zygote, folder, expected):
     made = set_up(folder)
-    environ, patch = environ_of(folder / "notes", ALL_KILLED), {"pipeline.connect.NEVER": "0s"}
+    environ = environ_of(folder / "notes", ALL_KILLED)
+    patch = {"pipeline.connect.RESTART_SECONDS": 1, "distributed.nanny.Nanny._on_worker_exit_sync": None}
     ended = zygote.run("run", made, notes=folder / "notes", environ=environ, patch=patch)
     assert ended.code == 3, ended.err
     assert "the worker processes have ended and cannot be started again" in ended.err

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import sys
 import traceback
@@ -83,8 +84,8 @@ def settle(request):
     for name, limit in request.get("limits", {}).items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
     for name, value in request.get("patch", {}).items():
-        module, _, attribute = name.rpartition(".")
-        setattr(importlib.import_module(module), attribute, value)
+        owner, _, attribute = name.rpartition(".")
+        setattr(pkgutil.resolve_name(owner), attribute, value)
     if "versions" in request:
         known = work.versions()
         runner.versions = lambda: {**known, **request["versions"]}

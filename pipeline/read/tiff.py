@@ -25,6 +25,7 @@ from pipeline.read.tiff_pages import (
     raw_planes,
     store_of,
 )
+from pipeline.read.tiff_series import all_series, full_axes, full_shape, said_axes
 from pipeline.read.tiff_store import TiffStore
 
 _CENTIMETRE = 3
@@ -43,12 +44,13 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
         It is damaged, a colour picture, or holds several images.
     """
     with open_tiff(path) as tiff:
-        found = [(part, part.levels) for part in tiff.series if not part.keyframe.is_reduced]
+        images = all_series(tiff)
+        found = [(part, part.levels) for part in images if not part.keyframe.is_reduced]
         if len(found) == 1:
             # Coarser copies that do not name their axes come as images of their own.
-            smaller = [part for part in tiff.series if part.keyframe.is_reduced]
+            smaller = [part for part in images if part.keyframe.is_reduced]
             found = [(found[0][0], [*found[0][1], *smaller])]
-        found = found or [(part, part.levels) for part in tiff.series]
+        found = found or [(part, part.levels) for part in images]
         index = choose(path, [(part.name, _shape_text(part)) for part, _ in found], series)
         part, levels = found[index]
         if tiff.is_imagej and part.kind != "imagej":
@@ -59,13 +61,13 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
         if len(axes) != len(store.shape):
             raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
         fields = _fields(tiff, part, axes)
-        full = dict(zip(axes, part.get_shape(squeeze=False), strict=False))
+        full = dict(zip(axes, full_shape(part), strict=False))
     if level:
         sizes = dict(zip(axes, store.shape, strict=True))
         fields["scale"] = {
             a: value * full[a] / sizes[a] for a, value in fields["scale"].items() if a in sizes
         }
-    optional = "tcz?" if part.get_axes() != part.get_axes(squeeze=False) else ""
+    optional = "tcz?" if said_axes(part)[0] != full_axes(part) else ""
     return Opened(store, axes, path, optional=optional, **fields)
 
 
@@ -137,13 +139,13 @@ def _check_level(path: str, level: int, shapes: Sequence[str]) -> int:
 
 
 def _shape_text(series: tifffile.TiffPageSeries) -> str:
-    letters = "".join(_UNNAMED.get(letter, letter.lower()) for letter in series.get_axes())
-    return shape_text(letters, series.get_shape())
+    axes, shape = said_axes(series)
+    return shape_text("".join(_UNNAMED.get(letter, letter.lower()) for letter in axes), shape)
 
 
 def _letters(series: tifffile.TiffPageSeries) -> str:
     """Return a letter for each axis, the unsaid ones as ?; samples, always last, are left out."""
-    letters = series.get_axes(squeeze=False).removesuffix("S")
+    letters = full_axes(series).removesuffix("S")
     return "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
 
 
@@ -152,7 +154,7 @@ def _series_store(
 ) -> TiffStore:
     keyframe = series.keyframe
     check_samples(keyframe, path)
-    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    letters, shape = full_axes(series), full_shape(series)
     if letters.endswith("S"):
         letters, shape = letters[:-1], shape[:-1]
     if "S" in letters or shape[-2:] != (keyframe.imagelength, keyframe.imagewidth):
@@ -178,7 +180,7 @@ def _series_store(
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:
     """Return scale, units, channels and so on, as far as the file says them."""
     if is_imagej(tiff):
-        return imagej_fields(tiff, axes, series.get_shape(squeeze=False))
+        return imagej_fields(tiff, axes, full_shape(series))
     scale = centimetre_scale(tiff.pages.first)
     return {"scale": scale, "units": dict.fromkeys(scale, "micrometer")}
 

@@ -172,7 +172,9 @@ def _steps_v3(metadata: Any) -> tuple[np.dtype, list[Decode]] | None:
         return None
     if any(type(codec) not in known for codec in rest):
         return None
-    big = first.endian is not None and first.endian.value == "big"
+    # Its own words: the attribute is an enum in some versions of zarr-python and a text in others.
+    said: Any = first.to_dict()
+    big = said.get("configuration", {}).get("endian") == "big"
     native = metadata.dtype.to_native_dtype()
     return native.newbyteorder(">" if big else "<"), [known[type(codec)] for codec in reversed(rest)]
 
