@@ -56,6 +56,9 @@ ROUND = 16 * MIB
 PER_FILE = 600
 """Bytes that the names, sizes and times of each file of the input take, where they are not a Zarr's."""
 
+PER_PLANE = 450
+"""Bytes a plane: its figures, its row in the table of frames and its chunks' names, at the end of a run."""
+
 IN_FLIGHT = 2
 """Windows under way at a time: while one ends, the next keeps the workers busy."""
 

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import dask
 import dask.array as da
 import dask.threaded
 import numpy as np
+from dask.core import flatten
 from dask.graph_manipulation import clone
 
 from pipeline.blocks import Resources
@@ -150,8 +150,11 @@ class Threads:
 
     def _compute(self, window: Key, tasks: da.Array) -> None:
         try:
-            # By its name dask would look for a cluster first, and import all of distributed for that.
-            (receipts,) = dask.compute(tasks, scheduler=dask.threaded.get, pool=self._blocks)
+            # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
+            keys = tasks.__dask_keys__()
+            graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
+            found = dask.threaded.get(graph, keys, pool=self._blocks)
+            receipts = np.concatenate([block.reshape(-1) for block in flatten(found, (list, tuple))])
         except BaseException as error:  # handed to the loop, which raises it
             self._done.put((window, error))
         else:

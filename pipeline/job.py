@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.budget import DRIVER, PER_FILE
+from pipeline.budget import DRIVER, PER_FILE, PER_PLANE
 from pipeline.complaints import complaints
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, RequestError
@@ -120,7 +121,8 @@ def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
     What it holds beyond a fresh process (a notebook's arrays) is the caller's: the run is allowed it in
     addition, where the config says nothing of memory.
     """
-    held = tree_memory() + PER_FILE * len(source.files())
+    planes = math.prod(size for axis, size in source.spec.sizes.items() if axis not in "yx")
+    held = tree_memory() + PER_FILE * len(source.files()) + PER_PLANE * planes
     memory = default_budget() + max(0, held - DRIVER)
     return make_plan(config, source.spec, cores(), memory, held=held, compiling=WarmUp.compiling)
 

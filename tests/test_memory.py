@@ -144,7 +144,7 @@ CHAINS = {"tophat": ([TOPHAT], 50), "dog": ([DOG], 450), "both": ([TOPHAT, DOG],
 
 @pytest.mark.parametrize("name", ["tophat"])
 def test_a_run_stays_in_its_memory_under_a_hard_limit(name, tmp_path):
-    memory = 320 * MIB
+    memory = 400 * MIB
     steps, halo = CHAINS[name]
     source = big_zarr(str(tmp_path / "in.zarr"), (5000, 6000), (512, 512))
     output = str(tmp_path / "out.ome.zarr")
