@@ -144,7 +144,9 @@ def open_node(root: str, path: str = "") -> Node:
             ) from None
         raise RequestError(
             f"{where!r} cannot be opened as Zarr: {_first_line(error)}",
-            "write it again, or give another",
+            "see to the address, the network and what it asks for to let you in"
+            if "://" in root
+            else "write it again, or give another",
             FIELD,
         ) from error
 
