@@ -12,7 +12,7 @@ from pipeline.image import Channel, Image, ImageSpec
 from pipeline.steps import CLASSES as _CLASSES
 
 # Steps work on Dask arrays once this is imported: it registers how.
-importlib.import_module("pipeline.graph")
+importlib.import_module("pipeline.lazy")
 
 _LATE = {"open_image": "pipeline.read", "run": "pipeline.runner", "save": "pipeline.runner"}
 

@@ -1,4 +1,4 @@
-"""Where a run's windows are computed: threads, worker processes of this machine, or a cluster."""
+"""Windows on worker processes of this machine or on a cluster; and which executor a run gets."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import contextlib
 import queue
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import dask.array as da
-import dask.threaded
 import numpy as np
-from dask.core import flatten
 from dask.graph_manipulation import clone
 
 from pipeline.blocks import Resources
 from pipeline.budget import IN_FLIGHT
 from pipeline.connect import connect, is_alive, refuse_dead
 from pipeline.errors import DataError, PipelineError, RequestError, StoppedError
+from pipeline.executor import Executor, Key, Outcome, Threads
 from pipeline.fleet import Fleet, Say, Worker
 from pipeline.machine import share_heap
 from pipeline.probe import Guard, Probe
@@ -37,141 +35,6 @@ SCHEDULING_SECONDS = 0.002
 
 FETCH_SECONDS = 5
 """How long the receipts of a finished window may take, before the loop looks after other things."""
-
-Key = Hashable
-"""What a window is called while it is under way."""
-
-Outcome = tuple[Key, np.ndarray | BaseException]
-"""A window's name, and its receipts or what went wrong."""
-
-
-class Executor(Protocol):
-    """Something that computes windows."""
-
-    where: str
-    """For the reader."""
-
-    @property
-    def in_flight(self) -> int:
-        """Windows that keep it busy."""
-
-    @property
-    def trouble(self) -> str:
-        """What keeps it from going on, in words, or nothing."""
-
-    @property
-    def smallest(self) -> Worker | None:
-        """The worker with the least memory a thread, where they do not share this machine's."""
-
-    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
-        """Look at what computes before it gets its first task.
-
-        Parameters
-        ----------
-        make : callable
-            Makes the probe; called where there are workers elsewhere.
-        warm : WarmUp
-            Run once in each of them.
-        say : callable
-            Tells the user something.
-
-        Returns
-        -------
-        Guard or None
-            What each task must call that writes.
-
-        Raises
-        ------
-        RequestError
-            Some cannot take part, and why.
-        """
-
-    def expect(self, blocks: int) -> None:
-        """Note how many blocks are to come."""
-
-    def batch(self, seconds: float) -> int:
-        """Return how many blocks one task should do, each of which takes so many seconds."""
-
-    def submit(self, window: Key, tasks: da.Array) -> None:
-        """Start computing a window."""
-
-    def next(self, timeout: float | None = None) -> Outcome | None:
-        """Wait for any window to end and return it; None when `timeout` seconds passed."""
-
-    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
-        """Return whether a window failed for a worker that gets no more of them: it may be tried again."""
-
-    def cancel(self) -> None:
-        """Stop what is under way."""
-
-
-class Threads:
-    """Windows computed by threads of this process; filters, codecs and files release the GIL."""
-
-    def __init__(self, workers: int) -> None:
-        self.where = f"{workers} thread{'s' * (workers > 1)}"
-        self._blocks = ThreadPoolExecutor(workers, thread_name_prefix="bgone-block")
-        self._windows = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="bgone-window")
-        self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-
-    @property
-    def in_flight(self) -> int:
-        """Two: while one ends, the next keeps the threads busy."""
-        return IN_FLIGHT
-
-    @property
-    def trouble(self) -> str:
-        """Nothing."""
-        return ""
-
-    @property
-    def smallest(self) -> Worker | None:
-        """None: threads share the memory of the run."""
-        return None
-
-    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
-        """Do nothing: threads see what the run sees."""
-        return None
-
-    def expect(self, blocks: int) -> None:
-        """Do nothing: the number of threads is fixed."""
-
-    def batch(self, seconds: float) -> int:
-        """One: a task costs threads next to nothing."""
-        return 1
-
-    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
-        """No."""
-        return False
-
-    def submit(self, window: Key, tasks: da.Array) -> None:
-        """Start computing a window."""
-        self._windows.submit(self._compute, window, tasks)
-
-    def _compute(self, window: Key, tasks: da.Array) -> None:
-        try:
-            # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
-            keys = tasks.__dask_keys__()
-            graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
-            found = dask.threaded.get(graph, keys, pool=self._blocks)
-            receipts = np.concatenate([block.reshape(-1) for block in flatten(found, (list, tuple))])
-        except BaseException as error:  # handed to the loop, which raises it
-            self._done.put((window, error))
-        else:
-            self._done.put((window, receipts))
-
-    def next(self, timeout: float | None = None) -> Outcome | None:
-        """Wait for any window to end."""
-        try:
-            return self._done.get(timeout=timeout)
-        except queue.Empty:
-            return None
-
-    def cancel(self, *, wait: bool = True) -> None:
-        """Drop windows that have not begun; a block under way ends by itself, waited for or not."""
-        self._windows.shutdown(wait=False, cancel_futures=True)
-        self._blocks.shutdown(wait=wait, cancel_futures=True)
-        self._windows.shutdown(wait=wait)
 
 
 class Cluster:

@@ -15,12 +15,14 @@ import dask.array as da
 import numpy as np
 
 from pipeline.clock import Seconds, add_up, spending, take
-from pipeline.cluster import Executor, open_executor
+from pipeline.cluster import open_executor
 from pipeline.errors import StoppedError
+from pipeline.executor import Executor
 from pipeline.fleet import Worker
-from pipeline.graph import ApplyChain, LazySource, store_tasks, window_tasks
+from pipeline.graph import store_tasks, window_tasks
 from pipeline.job import Job
 from pipeline.journal import Journal
+from pipeline.lazy import LazySource
 from pipeline.levels import Levels, unread_since
 from pipeline.loop import compute_windows
 from pipeline.planes import merge
@@ -30,6 +32,7 @@ from pipeline.refit import Windows, refit
 from pipeline.remote import Elsewhere, fit, sync_shared
 from pipeline.stopping import Stop
 from pipeline.store import Receipt, StoreRegion
+from pipeline.task import ApplyChain
 from pipeline.tiling import Cut
 from pipeline.warmup import WarmUp
 from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files, sync

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError, Problem, RequestError
-from pipeline.graph import check_nan
 from pipeline.image import ImageSpec, Region, origin_of, region_shape
 from pipeline.read import Source
 from pipeline.read.select import select
 from pipeline.step import Step, apply_step, chain_halo
 from pipeline.steps._flat import FlatStep
+from pipeline.task import check_nan
 from pipeline.tiling import Tiling
 
 WHOLE = 2048

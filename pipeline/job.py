@@ -14,8 +14,8 @@ from pipeline.budget import DRIVER, PER_FILE, PER_PLANE
 from pipeline.complaints import complaints
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, RequestError
-from pipeline.graph import LazySource
 from pipeline.image import Image
+from pipeline.lazy import LazySource
 from pipeline.machine import cores, default_budget, tree_memory
 from pipeline.paths import is_url, resolve_path
 from pipeline.plan import Plan, make_plan

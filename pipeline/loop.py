@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 import dask.array as da
 import numpy as np
 
-from pipeline.cluster import Executor, explain
+from pipeline.cluster import explain
 from pipeline.errors import PipelineError, StoppedError
+from pipeline.executor import Executor
 from pipeline.stopping import Stop
 from pipeline.write import DamagedChunksError
 

@@ -20,13 +20,14 @@ from pipeline.blocks import Resources, memory_of
 from pipeline.cluster import Cluster
 from pipeline.errors import RequestError, StoppedError
 from pipeline.fleet import PAUSES, Worker
-from pipeline.graph import ApplyChain, window_tasks
+from pipeline.graph import window_tasks
 from pipeline.job import prepare
 from pipeline.probe import Guard, compare_versions, make_probe
 from pipeline.progress import Lines
 from pipeline.read import open_source
 from pipeline.remote import fit, sync_own, sync_shared
 from pipeline.slurm import Jobs
+from pipeline.task import ApplyChain
 from pipeline.tiling import cut_axis
 from pipeline.write import create, durable, make_layout, sync, write_region
 from pipeline.write.work import versions

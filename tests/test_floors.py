@@ -12,16 +12,29 @@ FLOORS = (
     "steps read write",
     "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
     "plan blocks budget refit warmup",
-    "graph store describe",
-    "job places journal probe fleet slurm remote cluster connect runner compute levels loop peak progress "
-    "stopping summary crop figure report",
+    "task graph lazy store describe",
+    "job places journal probe fleet slurm remote executor cluster connect runner compute levels loop peak "
+    "progress stopping summary crop figure report",
     "preview measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
     "oracle recompute view sample embryo catalogue cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 KNOWS = {
-    "dask": {"read", "write", "image", "graph", "cluster", "connect", "slurm", "compute", "levels", "loop"},
+    "dask": {
+        "read",
+        "write",
+        "image",
+        "graph",
+        "lazy",
+        "executor",
+        "cluster",
+        "connect",
+        "slurm",
+        "compute",
+        "levels",
+        "loop",
+    },
     "distributed": {"cluster", "connect", "slurm"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},

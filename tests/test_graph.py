@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.errors import DataError
-from pipeline.graph import ApplyChain, merge_chunks, window_tasks
+from pipeline.graph import window_tasks
 from pipeline.image import ImageSpec
+from pipeline.lazy import merge_chunks
 from pipeline.step import apply_step, chain_halo
 from pipeline.steps import CLASSES
+from pipeline.task import ApplyChain
 from pipeline.tiling import Tiling
 
 WhiteTophat, Gaussian = CLASSES["WhiteTophat"], CLASSES["Gaussian"]

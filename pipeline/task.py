@@ -1,0 +1,198 @@
+"""What a task does with a block: read, filter, trim, store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clock import spending
+from pipeline.errors import DataError
+from pipeline.image import Region
+from pipeline.step import Step, apply_step, chain_dtype
+from pipeline.tiling import Cut
+
+if TYPE_CHECKING:
+    from pipeline.read import Source
+
+BlockId = tuple[int, ...]
+"""The number of a block along each axis, as Dask counts."""
+
+Store = Callable[[Region, "NDArray | None", NDArray], Any]
+"""`(region, pixels read, pixels made) → receipt`, picklable: writes a finished block."""
+
+
+@dataclass(frozen=True)
+class ApplyChain:
+    """Filter one block that carries its halo, and return what is kept of it.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        Resolved.
+    axes : str
+        The axes of the block.
+    cuts : tuple of Cut
+        How each axis of the window is cut.
+    refuse_nan : bool
+        Whether a NaN in the block stops the run.
+    """
+
+    steps: tuple[Step, ...]
+    axes: str
+    cuts: tuple[Cut, ...]
+    refuse_nan: bool = False
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Return the filtered block, trimmed."""
+        assert block_id is not None
+        return self.pixels(block, block_id)[1]
+
+    def pixels(self, block: NDArray, block_id: BlockId) -> tuple[NDArray, NDArray]:
+        """Return what is kept of a block, before the chain and after it."""
+        reads = [cut.reads[index] for cut, index in zip(self.cuts, block_id, strict=True)]
+        # dask does not check what a task gives: a block of another shape would shift every pixel.
+        assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
+        origin = tuple(start for start, _ in reads)
+        if self.refuse_nan and block.dtype.kind == "f":
+            check_nan(block, self.axes, origin)
+        keep = tuple(
+            slice(cut.edges[index] - start, cut.edges[index + 1] - start)
+            for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
+        )
+        before = block[keep]
+        with spending("filter"):
+            for step in self.steps:
+                expected = step_result_dtype(step, block.dtype)
+                block = apply_step(step, block, self.axes, origin)
+                assert block.dtype == expected, (step.name, block.dtype, expected)
+        return before, block[keep]
+
+
+def step_result_dtype(step: Step, dtype: np.dtype) -> np.dtype:
+    """Return the dtype after one step."""
+    return chain_dtype((step,), dtype)
+
+
+def check_nan(block: NDArray, axes: str, origin: tuple[int, ...]) -> None:
+    """Refuse a block that holds a NaN.
+
+    Raises
+    ------
+    DataError
+        Naming its first NaN pixel.
+    """
+    # A sum is NaN where a pixel is, and costs no temporary; infinities of both signs make one too.
+    if np.isnan(np.sum(block, dtype=np.float64)) and np.isnan(block).any():
+        place = np.argwhere(np.isnan(block))[0]
+        where = ", ".join(f"{axis} {first + at}" for axis, first, at in zip(axes, origin, place, strict=True))
+        raise DataError(
+            f"the input holds a NaN at {where} (block at {', '.join(map(str, origin))})",
+            "mend the data, or set input.nan: propagate; then begin anew with --overwrite", "input.nan",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoreBlock:
+    """Hand a finished block to the writer, with its place in the image.
+
+    Parameters
+    ----------
+    store : callable
+        The writer.
+    cuts : tuple of Cut
+        How each axis of the window is cut.
+    """
+
+    store: Store
+    cuts: tuple[Cut, ...]
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Store the block and return its receipt, in an array of one."""
+        assert block_id is not None
+        return self.put(None, block, block_id)
+
+    def put(self, before: NDArray | None, after: NDArray, block_id: BlockId) -> NDArray:
+        """Store a block of which the input is known, and return its receipt, in an array of one."""
+        region = tuple(
+            slice(cut.edges[index], cut.edges[index + 1])
+            for cut, index in zip(self.cuts, block_id, strict=True)
+        )
+        receipt = np.empty((1,) * after.ndim, object)
+        receipt[(0,) * after.ndim] = self.store(region, before, after)
+        return receipt
+
+
+@dataclass(frozen=True)
+class FilterAndStore:
+    """Filter a block that carries its halo, and store what is kept of it.
+
+    Parameters
+    ----------
+    chain : ApplyChain
+        The filters.
+    store : callable
+        The writer.
+    """
+
+    chain: ApplyChain
+    store: Store
+
+    def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipt, in an array of one."""
+        assert block_id is not None
+        before, after = self.chain.pixels(block, block_id)
+        return StoreBlock(self.store, self.chain.cuts).put(before, after, block_id)
+
+
+@dataclass(frozen=True)
+class ReadFilterStore:
+    """Read a block that no other needs a part of, filter and store it: one task from file to file.
+
+    Parameters
+    ----------
+    source : Source
+        Where the pixels are.
+    then : FilterAndStore
+        What becomes of them.
+    """
+
+    source: Source
+    then: FilterAndStore
+
+    def __call__(self, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipt, in an array of one."""
+        assert block_id is not None
+        reads = [cut.reads[index] for cut, index in zip(self.then.chain.cuts, block_id, strict=True)]
+        return self.then(self.source.read(tuple(slice(*read) for read in reads)), block_id)
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Do several blocks one after the other in one task: one block's memory, one task's scheduling.
+
+    Parameters
+    ----------
+    call : callable
+        Does the block of a given number along each axis, and returns its receipt in an array of one.
+    grid : tuple of int
+        Blocks along each axis.
+    batch : int
+        Blocks in a task.
+    """
+
+    call: Callable[..., NDArray]
+    grid: tuple[int, ...]
+    batch: int
+
+    def __call__(self, block_id: BlockId | None = None) -> NDArray:
+        """Return the receipts."""
+        assert block_id is not None
+        first = block_id[0] * self.batch
+        numbers = range(first, min(first + self.batch, math.prod(self.grid)))
+        places = (tuple(map(int, np.unravel_index(number, self.grid))) for number in numbers)
+        return np.concatenate([self.call(block_id=place).reshape(-1) for place in places])
