@@ -124,8 +124,10 @@ def make_input(folder: Path, case: Case) -> Path:
         more: dict[str, Any] = (
             {"ome": True, "compression": "zlib", "tile": (256, 256)} if case.tiff == "ome" else {}
         )
+        # Tiles are not cut out of an iterator's planes.
+        data = np.stack(list(stack)).reshape(case.shape) if more else stack
         tifffile.imwrite(
-            path, stack, shape=case.shape, dtype=case.dtype, metadata={"axes": case.axes.upper()}, **more
+            path, data, shape=case.shape, dtype=case.dtype, metadata={"axes": case.axes.upper()}, **more
         )
         return path
     array = zarr.create_array(
