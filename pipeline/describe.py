@@ -11,7 +11,7 @@ from pipeline.image import ImageSpec
 from pipeline.plan import Plan
 from pipeline.read import Missing
 from pipeline.step import Step
-from pipeline.units import short_unit
+from pipeline.units import number_of, short_unit
 
 
 def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: 
         ("halo, summed", shape_text(plan.halo)),
         ("block", f"{shape_text(tiling.block)} px: {block_reason(plan)}"),
         ("window", f"{shape_text(tiling.window)} px: {window_reason(plan)}"),
-        ("", f"{tiling.windows} windows, {tiling.blocks} blocks in all"),
+        ("", f"{number_of(tiling.windows, 'window')}, {number_of(tiling.blocks, 'block')} in all"),
         ("chunks read", reads_text(plan)),
         ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
         ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),

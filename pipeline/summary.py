@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.blocks import size_text
 from pipeline.clock import Seconds
 from pipeline.progress import MB, duration
+from pipeline.units import number_of
 
 KINDS = {
     "read": "reading files",
@@ -133,7 +134,11 @@ class Summary:
         speed = self.bytes_in / MB / max(self.seconds, 1e-9)
         resumed = f", {self.windows_resumed} of them done before" if self.windows_resumed else ""
         rows = [
-            (f"{self.windows} windows{resumed}", duration(self.seconds), f"{speed:.0f} MB/s on {self.where}"),
+            (
+                f"{number_of(self.windows, 'window')}{resumed}",
+                duration(self.seconds),
+                f"{speed:.0f} MB/s on {self.where}",
+            ),
             (f"start-up {duration(self.startup_seconds)} before that, commit included after it",),
             (
                 f"{size_text(self.bytes_in)} read",

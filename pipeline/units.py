@@ -196,3 +196,14 @@ def plain_extent(extent: Extent) -> object:
     if isinstance(extent, Quantity):
         return extent.plain()
     return {axis: quantity.plain() for axis, quantity in extent.items()}
+
+
+def number_of(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Examples
+    --------
+    >>> number_of(1, "window"), number_of(20, "window")
+    ('1 window', '20 windows')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

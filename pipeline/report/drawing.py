@@ -11,6 +11,7 @@ from markupsafe import Markup
 from pipeline.blocks import shape_text
 from pipeline.report import svg
 from pipeline.tiling import Tiling
+from pipeline.units import number_of
 
 Span = tuple[int, int]
 
@@ -144,7 +145,6 @@ def _words(tiling: Tiling, cuts: Mapping[str, list[_Block]]) -> list[str]:
             f"there is a halo along {', '.join(f'{axis} ({px} px)' for axis, px in others.items())} too"
         )
     words.append(f"{tiling.overhead:.2f} × the pixels kept are processed")
-    windows = f"{tiling.windows} windows" if tiling.windows != 1 else "one window"
-    blocks = f"{tiling.blocks} blocks" if tiling.blocks != 1 else "one block"
+    blocks, windows = number_of(tiling.blocks, "block"), number_of(tiling.windows, "window")
     words.append(f"{blocks} in {windows} of {shape_text(tiling.window)} px")
     return words
