@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.budget import IN_FLIGHT, Compiling, Memory, base_bytes, level_bytes, padded, task_bytes
+from pipeline.budget import (
+    IN_FLIGHT,
+    Compiling,
+    Memory,
+    base_bytes,
+    level_bytes,
+    padded,
+    task_bytes,
+    with_heap,
+)
 from pipeline.errors import RequestError
 from pipeline.image import ImageSpec
 from pipeline.machine import MIB
@@ -149,7 +158,7 @@ def _too_much(work: Work, block: Mapping[str, int], resources: Resources) -> boo
     memory = work.memory(block, resources)
     # Blocks that wait for neighbours: at the least one row of blocks on either side of each worker.
     shared = IN_FLIGHT * 3 * memory.tasks * work.block_bytes(block) if work.cut_axes(block) else 0
-    return memory.predicted + shared > resources.memory
+    return memory.predicted + with_heap(shared) > resources.memory
 
 
 def _halve(work: Work, block: Mapping[str, int]) -> dict[str, int] | None:
@@ -237,7 +246,7 @@ def memory_of(
     windows = math.prod(-(-size // window[axis]) for axis, size in work.image.sizes.items())
     # Worker processes hand each other what is shared, and then both hold it.
     copies = 2 if resources.processes and resources.workers > 1 else 1
-    return replace(memory, shared=copies * min(IN_FLIGHT, windows) * read)
+    return replace(memory, shared=with_heap(copies * min(IN_FLIGHT, windows) * read))
 
 
 def refusal(

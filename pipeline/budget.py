@@ -211,7 +211,7 @@ def level_bytes(output: ImageSpec) -> int:
 
 
 def with_heap(nbytes: int) -> int:
-    """Return the bytes that a task holds, and what the heap keeps of them afterwards."""
+    """Return the bytes that a task holds or several share, and what the heap keeps of them afterwards."""
     return nbytes + min(nbytes, HEAP)
 
 
