@@ -198,10 +198,10 @@ def view_command(output: str, port: int, debug: bool) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
     from pipeline.view import open_server, view_text
 
-    with open_server(output, port) as server:
+    # All of it: whoever reads the last line may be quicker than what comes after it.
+    with contextlib.suppress(KeyboardInterrupt), open_server(output, port) as server:
         click.echo(view_text(server))
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 @main_group.command("report")
