@@ -63,7 +63,7 @@ class Cluster:
         self._tasks: dict[Key, int] = {}
         self._allowed: dict[Key, frozenset[str]] = {}
         self._to_come = 0
-        self._alive = time.monotonic()
+        self._dead_since: float | None = None
         self._probe: Probe | None = None
         self.where = where
 
@@ -149,10 +149,13 @@ class Cluster:
             window, future = self._done.get(timeout=timeout)
         except queue.Empty:
             if is_alive(self._client):
-                self._alive = time.monotonic()
-            refuse_dead(time.monotonic() - self._alive)
+                self._dead_since = None
+            else:
+                self._dead_since = self._dead_since or time.monotonic()
+                refuse_dead(time.monotonic() - self._dead_since)
             self._revive()
             return None
+        self._dead_since = None  # what has ended was alive
         result: np.ndarray | BaseException
         try:
             result = future.result(timeout=FETCH_SECONDS)

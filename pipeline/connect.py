@@ -137,7 +137,7 @@ def refuse_dead(seconds: float) -> None:
     Parameters
     ----------
     seconds : float
-        Time since one of them was last alive.
+        Time since it was seen first that none is alive.
 
     Raises
     ------
