@@ -15,6 +15,7 @@ from dask.core import flatten
 from pipeline.budget import IN_FLIGHT
 from pipeline.fleet import Say, Worker
 from pipeline.probe import Guard, Probe
+from pipeline.units import number_of
 from pipeline.warmup import WarmUp
 
 Key = Hashable
@@ -88,7 +89,7 @@ class Threads:
     """Windows computed by threads of this process; filters, codecs and files release the GIL."""
 
     def __init__(self, workers: int) -> None:
-        self.where = f"{workers} thread{'s' * (workers > 1)}"
+        self.where = number_of(workers, "thread")
         self._blocks = ThreadPoolExecutor(workers, thread_name_prefix="bgone-block")
         self._windows = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="bgone-window")
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.blocks import size_text
 from pipeline.errors import Problem, RequestError
 from pipeline.probe import Finding, Probe, compare_versions, look_aside, warm_aside
+from pipeline.units import number_of
 from pipeline.warmup import WarmUp
 from pipeline.write import durable
 
@@ -183,7 +184,7 @@ class Fleet:
         hosts: dict[str, str] = {}
         for worker in self.workers():
             hosts.setdefault(worker.host, worker.address)
-        count = f"{len(hosts)} host{'s' * (len(hosts) > 1)}"
+        count = number_of(len(hosts), "host")
         # Told only where it takes long: from the second run on each has them in its cache.
         notice = threading.Timer(1.0, say, [f"compiling the kernels on {count}, once on each"])
         notice.start()
@@ -257,12 +258,12 @@ def _and_others(count: int) -> str:
     >>> _and_others(0), _and_others(1), _and_others(7)
     ('', ' (and 1 other)', ' (and 7 others)')
     """
-    return f" (and {count} other{'s' * (count > 1)})" if count else ""
+    return f" (and {number_of(count, 'other')})" if count else ""
 
 
 def too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
     """Return the error that says that a worker cannot hold what its threads need."""
-    threads = f"{worker.threads} thread{'s' * (worker.threads > 1)}"
+    threads = number_of(worker.threads, "thread")
     if not worker.memory:
         return RequestError(
             f"the worker {worker.address} may hold {size_text(allowed)} for {threads},"

@@ -27,10 +27,6 @@ class Places:
     def __init__(self) -> None:
         self._numbered: dict[str, array[int]] = {}
         self._others: dict[str, int] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count + len(self._others)
 
     def __contains__(self, name: str) -> bool:
         return self._get(name) != NOWHERE
@@ -49,7 +45,6 @@ class Places:
         known = self._numbered.setdefault(level, array("q"))
         if number >= len(known):
             known.extend([NOWHERE] * (number + 1 - len(known)))
-        self._count += known[number] == NOWHERE
         known[number] = place
 
     def discard(self, name: str) -> None:
@@ -59,7 +54,6 @@ class Places:
             self._others.pop(name, None)
         elif name in self:
             self._numbered[level][number] = NOWHERE
-            self._count -= 1
 
     def __iter__(self) -> Iterator[str]:
         """Yield all names, numbers by their value: 0/9 comes before 0/10."""

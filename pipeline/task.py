@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.clock import spending
 from pipeline.errors import DataError
 from pipeline.image import Region
-from pipeline.step import Step, apply_step, chain_dtype
+from pipeline.step import Step, apply_step, step_dtype
 from pipeline.tiling import Cut
 
 if TYPE_CHECKING:
@@ -67,15 +67,10 @@ class ApplyChain:
         before = block[keep]
         with spending("filter"):
             for step in self.steps:
-                expected = step_result_dtype(step, block.dtype)
+                expected = step_dtype(step, block.dtype)
                 block = apply_step(step, block, self.axes, origin)
                 assert block.dtype == expected, (step.name, block.dtype, expected)
         return before, block[keep]
-
-
-def step_result_dtype(step: Step, dtype: np.dtype) -> np.dtype:
-    """Return the dtype after one step."""
-    return chain_dtype((step,), dtype)
 
 
 def check_nan(block: NDArray, axes: str, origin: tuple[int, ...]) -> None:

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def blocks_of(text: str) -> list[Block]:
     for match in _FENCE.finditer(text):
         if match["language"] == "text":
             assert found, "a text block has nothing before it that would print it"
-            found[-1] = _with_shown(found[-1], match["text"])
+            found[-1] = replace(found[-1], shown=match["text"])
             continue
         name = _NAME.search(text[: match.start()].rstrip(" "))
         found.append(
@@ -80,10 +80,6 @@ def blocks_of(text: str) -> list[Block]:
             )
         )
     return found
-
-
-def _with_shown(block: Block, shown: str) -> Block:
-    return Block(block.language, block.text, block.line, block.run, block.file, shown)
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:

@@ -140,12 +140,15 @@ def _check_level(path: str, level: int, shapes: Sequence[str]) -> int:
 
 def _shape_text(series: tifffile.TiffPageSeries) -> str:
     axes, shape = said_axes(series)
-    return shape_text("".join(_UNNAMED.get(letter, letter.lower()) for letter in axes), shape)
+    return shape_text(_named(axes), shape)
 
 
 def _letters(series: tifffile.TiffPageSeries) -> str:
     """Return a letter for each axis, the unsaid ones as ?; samples, always last, are left out."""
-    letters = full_axes(series).removesuffix("S")
+    return _named(full_axes(series).removesuffix("S"))
+
+
+def _named(letters: str) -> str:
     return "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
 
 
