@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -647,3 +648,16 @@ def test_blocks_taken_together_are_the_same_blocks_in_the_same_order(folder, bat
     tasks = window_tasks(source, chain, told, batch)
     assert tasks.npartitions == -(-7 // batch)
     assert list(tasks.compute(scheduler="sync")) == list(alone)
+
+
+def test_workers_that_are_gone_for_a_moment_after_long_work_are_waited_for(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("pipeline.cluster.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("pipeline.cluster.is_alive", lambda client: False)
+    monkeypatch.setattr(Cluster, "_revive", lambda self: None)
+    cluster = Cluster(SimpleNamespace(), "two processes", own=True)
+    for now[0] in (1000.0, 1059.0):
+        assert cluster.next(timeout=0) is None
+    now[0] = 1061.0
+    with pytest.raises(StoppedError, match="cannot be started again"):
+        cluster.next(timeout=0)
