@@ -75,10 +75,14 @@ def plan_command(
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
     if as_json:
-        plain = {**plan_dict(job.plan, job.source.path), "missing": str(job.missing or "")}
+        plain = {
+            **plan_dict(job.plan, job.source.path),
+            "missing": str(job.missing or ""),
+            "notes": list(job.source.notes),
+        }
         click.echo(json.dumps(plain, indent=2))
     else:
-        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing))
+        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing, job.source.notes))
 
 
 @main_group.command("steps")
@@ -120,10 +124,10 @@ def info_command(
     except DataError as error:
         missing = str(error)
     if as_json:
-        plain = {**info_dict(source.path, source.spec), "missing": missing}
+        plain = {**info_dict(source.path, source.spec), "missing": missing, "notes": list(source.notes)}
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        click.echo(info_text(source.path, source.spec, source.extras(), missing))
+        click.echo(info_text(source.path, source.spec, source.extras(), missing, source.notes))
 
 
 @main_group.command("sample")

@@ -70,7 +70,13 @@ def disk_needed(plan: Plan) -> int:
     return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
 
 
-def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: Missing | None = None) -> str:
+def plan_text(
+    plan: Plan,
+    source: str,
+    left_out: tuple[str, ...] = (),
+    missing: Missing | None = None,
+    notes: tuple[str, ...] = (),
+) -> str:
     """Return a plan for a reader at a terminal.
 
     Parameters
@@ -83,12 +89,15 @@ def plan_text(plan: Plan, source: str, left_out: tuple[str, ...] = (), missing: 
         What the input holds and the output will not.
     missing : Missing, optional
         What of the input no file holds.
+    notes : tuple of str
+        What was assumed of the input.
     """
     tiling, second = plan.tiling, plan.layout.background
     rows = [
         ("input", source),
         ("", image_text(plan.image)),
         *([("", str(missing))] if missing else []),
+        *(("note", text) for text in notes),
         ("output", plan.layout.path),
         ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
@@ -220,7 +229,13 @@ def image_text(spec: ImageSpec) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def info_text(path: str, spec: ImageSpec, left_out: tuple[str, ...] = (), missing: str = "") -> str:
+def info_text(
+    path: str,
+    spec: ImageSpec,
+    left_out: tuple[str, ...] = (),
+    missing: str = "",
+    notes: tuple[str, ...] = (),
+) -> str:
     """Return what `bgone info` prints of an input."""
     rows = [
         ("path", path),
@@ -233,6 +248,7 @@ def info_text(path: str, spec: ImageSpec, left_out: tuple[str, ...] = (), missin
         ("scale", scale_text(spec) or "not said"),
         ("channels", channels_text(spec) or "not named"),
         ("note", missing),
+        *(("note", text) for text in notes),
         *(("not carried over", text) for text in left_out),
     ]  # fmt: skip
     return "\n".join(f"{label:<10}  {text}" for label, text in rows if text)

@@ -57,6 +57,11 @@ class LazySource:
         """Return nothing."""
         return ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing is assumed."""
+        return ()
+
 
 def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
     """Merge neighbouring chunks until each holds `least` pixels, or there is one.

@@ -158,6 +158,8 @@ class _Run:
             check_target(output.path, overwrite=self.overwrite or now == "sealed", field=field_name)
         if self.job.missing is not None:
             self.progress.say(f"note: of the input {self.job.missing}")
+        for note in self.job.source.notes:
+            self.progress.say(f"note: {note}")
         with ExitStack() as stack:
             peak = stack.enter_context(PeakMemory())
             cut = {"window": dict(self.job.plan.tiling.window)}
@@ -274,6 +276,7 @@ class _Run:
             memory_budget_bytes=plan.resources.memory,
             where=done.where,
             missing=str(self.job.missing or ""),
+            notes=self.job.source.notes,
             background="" if layout.background is None else layout.background.path,
             performance=performance(done.spent, done.driver, done.workers, done.seconds),
         )

@@ -93,6 +93,8 @@ class Summary:
         What computed it.
     missing : str
         What of the input no file held, in words.
+    notes : tuple of str
+        What was assumed of the input.
     background : str
         Absolute path of the second output, where there is one.
     performance : dict
@@ -115,6 +117,7 @@ class Summary:
     memory_budget_bytes: int = 0
     where: str = ""
     missing: str = ""
+    notes: tuple[str, ...] = ()
     background: str = ""
     performance: dict[str, Any] = field(default_factory=dict)
 
@@ -158,5 +161,6 @@ class Summary:
             rows.append((f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold",))
         if self.missing:
             rows.append((f"of the input {self.missing}",))
+        rows += [(f"note: {note}",) for note in self.notes]
         wrote = " and ".join(path for path in (self.output, self.background) if path)
         return "\n  ".join([f"wrote {wrote}", *(", ".join(row) for row in rows)])

@@ -50,7 +50,8 @@ def make_source(
         for axis in before
         if axis not in spec.scale
     )
-    return Source(spec, opened.path, opened.store, tuple(at for _, at in kept), picks, opened.extras + uneven)
+    stored = tuple(at for _, at in kept)
+    return Source(spec, opened.path, opened.store, stored, picks, opened.extras + uneven, opened.notes)
 
 
 def name_axes(opened: Opened, axes: str | None) -> Kept:

@@ -41,8 +41,8 @@ class Opened:
         The image's own name.
     extras : tuple of str
         What is not carried over.
-    where : str
-        The image in words, for messages.
+    notes : tuple of str
+        What was assumed of the data where it does not say it, for whoever has to know.
     """
 
     store: Store
@@ -55,6 +55,7 @@ class Opened:
     channels: tuple[Channel, ...] = ()
     name: str = ""
     extras: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_dtype(dtype: np.dtype, where: str) -> np.dtype:

@@ -78,6 +78,8 @@ class Source:
         For each axis of `spec`, which stored indices it has.
     left_out : tuple of str
         What the data holds and is not carried over.
+    notes : tuple of str
+        What was assumed of the data where it does not say it.
     """
 
     spec: ImageSpec
@@ -86,6 +88,7 @@ class Source:
     stored: tuple[int, ...]
     picks: tuple[Pick, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def shards(self) -> tuple[int, ...] | None:
