@@ -7,6 +7,7 @@ from read_samples import check_pixels, coded, refusal, write_ngff, write_tiff
 
 from pipeline.read import open_source
 from pipeline.read.runs import runs
+from pipeline.units import Quantity
 
 FIVE = coded((12, 3, 4, 16, 24))
 SCALE = [[{"type": "scale", "scale": [30.0, 1.0, 2.0, 0.5, 0.25]}]]
@@ -147,6 +148,9 @@ BAD_SCALE = {
     "no unit": ({"y": 0.325}, "input.scale.y: 0.325 has no unit; give one, such as '0.325 um'"),
     "zero": ({"y": "0 um"}, "is not above 0"),
     "negative": ({"t": "-3 s"}, "is not above 0"),
+    "not a number": ({"y": Quantity(float("nan"), "micrometer")}, "input.scale.y: nan µm is not above 0"),
+    "without end": ({"y": Quantity(float("inf"), "micrometer")}, "input.scale.y: inf µm is no size"),
+    "too long for a float": ({"y": "1e999 um"}, "input.scale.y: inf is not a finite number"),
     "a time for a length": ({"y": "3 s"}, "3 s is no length; give one such as '0.325 um'"),
     "a length for a time": ({"t": "3 um"}, "3 µm is no time; give one such as '30 s'"),
     "an axis that is not there": ({"q": "3 um"}, "the data has no axis 'q'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from pipeline.units import PX, Quantity, ratio
 
 Kept = tuple[tuple[str, int], ...]
 """Axis letter and stored axis, for each axis kept."""
+
+# Beyond these a pixel has no size that anybody measured, and sums of it overflow.
+_LEAST, _MOST = 1e-100, 1e100
 
 
 def make_source(
@@ -39,9 +43,10 @@ def make_source(
     Raises
     ------
     RequestError
-        The axes are missing or do not fit, an axis is unknown, a selection reaches outside.
+        The axes are missing or do not fit, an axis is unknown, a scale is none, a selection reaches outside.
     """
     kept = name_axes(opened, axes)
+    opened = _measured(opened, kept, scale or {})
     spec = _scaled(_spec(opened, kept), scale or {})
     before = spec.scale
     spec, picks = select(spec, wanted or {})
@@ -134,6 +139,41 @@ def _spec(opened: Opened, kept: Kept) -> ImageSpec:
     )
 
 
+def _measured(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Opened:
+    """Return an image without the sizes and places that say nothing, noted where nobody said better ones.
+
+    Raises
+    ------
+    RequestError
+        A size of the data is none, and the user gave no other.
+    """
+    axes = [axis for axis, _ in kept]
+    scale, units, translation = dict(opened.scale), dict(opened.units), dict(opened.translation)
+    notes, problems = [], []
+    for axis in axes:
+        size, place = scale.get(axis, 1.0), translation.get(axis, 0.0)
+        if not _LEAST <= size <= _MOST:
+            for said in (scale, units, translation):
+                said.pop(axis, None)
+            words = opened.said_by.get(axis, f"the scale along {axis}")
+            example = f"input.scale: {{{axis}: {_example_scale(axis)}}}"
+            if size == 0 and axis not in given:
+                notes.append(f"{words} is 0, which is taken as unknown ({example} would say it)")
+            elif axis not in given:
+                what = f"{opened.path!r} has {size:g} as {words}, which is no size"
+                problems.append(Problem(what, f"say the right one, such as {example}", "input.scale"))
+        elif not math.isfinite(place):
+            translation.pop(axis)
+            notes.append(f"the translation along {axis} is {place:g}, which is left out")
+    if problems:
+        raise RequestError(problems)
+    return replace(opened, scale=scale, units=units, translation=translation, notes=(*opened.notes, *notes))
+
+
+def _example_scale(axis: str) -> str:
+    return "30 s" if axis == "t" else "0.325 um"
+
+
 def _scaled(spec: ImageSpec, given: Mapping[str, Quantity]) -> ImageSpec:
     problems: list[Problem] = []
     for axis, raw in given.items():
@@ -151,11 +191,13 @@ def _with_scale(spec: ImageSpec, axis: str, quantity: Quantity) -> ImageSpec:
         raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")
     if axis == "c":
         raise RequestError("c has no size", "leave it out")
-    example = "30 s" if axis == "t" else "0.325 um"
+    example = _example_scale(axis)
     if quantity.unit == PX:
         raise RequestError(f"{quantity.value:g} has no unit", f"give one, such as '{example}'")
     if not quantity.value > 0:
         raise RequestError(f"{quantity} is not above 0", f"give one such as '{example}'")
+    if not _LEAST <= quantity.value <= _MOST:
+        raise RequestError(f"{quantity} is no size", f"give one such as '{example}'")
     try:
         ratio(quantity.unit, "second" if kind(axis) == "time" else "meter")
     except RequestError:

@@ -34,7 +34,9 @@ class Opened:
     optional : str
         Axes that the format always writes, left out where they have length 1.
     scale, units, translation : mapping
-        By axis, where the data has them.
+        By axis, where the data has them; a scale just as the data has it, 0 and other nonsense included.
+    said_by : mapping
+        By axis, what of the data says the scale, such as PhysicalSizeX, where it has a name.
     channels : tuple of Channel
         One for each index of c where the data names them.
     name : str
@@ -52,6 +54,7 @@ class Opened:
     scale: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     translation: Mapping[str, float] = field(default_factory=dict)
+    said_by: Mapping[str, str] = field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
     name: str = ""
     extras: tuple[str, ...] = ()
