@@ -237,4 +237,4 @@ def test_broken_xml_is_refused(tmp_path):
     assert "SizeZ" in refusal(path)
     xml = ome_xml(FIVE.shape, "<TiffData/>", 'PhysicalSizeX="much"')
     path = write_tiff(tmp_path / "c.ome.tif", FIVE, metadata=None, description=xml, photometric="minisblack")
-    assert "is not valid" in refusal(path)
+    assert 'says PhysicalSizeX="much", which is no size' in refusal(path)

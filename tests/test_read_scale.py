@@ -24,16 +24,14 @@ def test_a_scale_of_0_is_unknown_and_noted(tmp_path):
     source = open_source(zarr_of(tmp_path / "a.zarr", [0.0, 0.5, 0.5]))
     assert source.spec.scale == {"y": 0.5, "x": 0.5}
     assert "t" not in source.spec.units, "a unit alone would make a frame 1 s in the output"
-    assert source.notes == (
-        "the scale along t is 0, which is taken as unknown (input.scale: {t: 30 s} would say it)",
-    )
+    assert source.notes == ("a scale of 0 along t is taken as unknown (input.scale: {t: 30 s} would say it)",)
     check_pixels(source, MOVIE)
 
 
 @pytest.mark.parametrize("size", NO_SIZES)
 def test_a_scale_that_is_none_is_refused(tmp_path, size):
     path = zarr_of(tmp_path / "a.zarr", [1.0, 0.5, size])
-    expected = f"a.zarr' has {size:g} as the scale along x, which is no size; say the right one, such as"
+    expected = f"a.zarr' says a scale of {size:g} along x, which is no size; say the right one, such as"
     assert f"{expected} input.scale: {{x: 0.325 um}}" in refusal(path)
 
 
@@ -67,11 +65,11 @@ def test_what_is_noted_is_said_and_what_is_refused_leaves_nothing(tmp_path, caps
     )
     for arguments in (["info", "zero.zarr"], ["plan", "c.yaml"], ["run", "c.yaml"]):
         assert main(arguments) == 0
-        assert "the scale along t is 0" in capsys.readouterr().out
+        assert "a scale of 0 along t" in capsys.readouterr().out
     written = json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["attributes"]["ome"]
     assert "unit" not in written["multiscales"][0]["axes"][0]
     before = sorted(os.listdir(tmp_path))
     for command in ("plan", "run"):
         assert main([command, "c.yaml", "--input", "nan.zarr", "--output", "new.zarr"]) == 2
-        assert "has nan as the scale along x" in capsys.readouterr().err
+        assert "says a scale of nan along x" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == before

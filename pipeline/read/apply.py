@@ -155,12 +155,12 @@ def _measured(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Open
         if not _LEAST <= size <= _MOST:
             for said in (scale, units, translation):
                 said.pop(axis, None)
-            words = opened.said_by.get(axis, f"the scale along {axis}")
+            words = opened.said_by.get(axis, f"a scale of {size:g} along {axis}")
             example = f"input.scale: {{{axis}: {_example_scale(axis)}}}"
             if size == 0 and axis not in given:
-                notes.append(f"{words} is 0, which is taken as unknown ({example} would say it)")
+                notes.append(f"{words} is taken as unknown ({example} would say it)")
             elif axis not in given:
-                what = f"{opened.path!r} has {size:g} as {words}, which is no size"
+                what = f"{opened.path!r} says {words}, which is no size"
                 problems.append(Problem(what, f"say the right one, such as {example}", "input.scale"))
         elif not math.isfinite(place):
             translation.pop(axis)

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tifffile
 
 from pipeline.errors import RequestError
-from pipeline.read.files import FIELD, check_exists, check_tiff, listed, unreadable
-from pipeline.read.ome_xml import Block, OmeImage, companion_named, fields, images, parse
+from pipeline.read.files import FIELD, TIFF_SUFFIXES, check_exists, check_tiff
+from pipeline.read.ome_fields import fields, type_note
+from pipeline.read.ome_files import Members, describing_file
+from pipeline.read.ome_xml import Block, OmeImage, images
 from pipeline.read.opened import Opened, shape_text
 from pipeline.read.tiff import choose, open_tiff
-from pipeline.read.tiff_files import quiet_log
 from pipeline.read.tiff_page import kind_text, page_kind
 from pipeline.read.tiff_pages import Located, check_samples, damaged, locate, make_store
+from pipeline.units import number_of
 
 Place = tuple[str, int]
 """File, and page of it."""
-
-
-def is_companion(path: str) -> bool:
-    """Return whether a file holds OME-XML alone, for TIFF files beside it."""
-    return path.lower().endswith((".companion.ome", ".ome.xml"))
-
-
-def is_ome(path: str) -> bool:
-    """Return whether a TIFF has OME-XML; False also for what is no TIFF."""
-    with quiet_log():
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                return bool(tiff.is_ome)
-        # Whatever is wrong with it is said where it is opened in earnest.
-        except Exception:
-            return False
 
 
 def open_ome(path: str, series: int | None, level: int) -> Opened:
@@ -44,21 +30,10 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     Raises
     ------
     RequestError
-        A file of it is missing, planes are missing, or it holds several images.
+        A file of it is missing, planes are missing or cannot be told from others, or it holds several images.
     """
-    text, own = _xml(path)
-    root = parse(text, path)
-    companion = companion_named(root)
-    if companion:
-        where = os.path.join(os.path.dirname(path), companion)
-        if not os.path.exists(where):
-            raise RequestError(
-                f"{path!r} is part of an OME-TIFF whose metadata file {companion!r} is missing",
-                "put it beside the TIFF",
-                FIELD,
-            )
-        root = parse(_text(where), where)
-    found = images(root, path)
+    described = describing_file(path)
+    found = images(described.root, described.path)
     if not found:
         raise RequestError(f"the OME-XML of {path!r} describes no image", "export it again", FIELD)
     index = choose(path, [(image.name, _shape_text(image)) for image in found], series)
@@ -69,14 +44,17 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
             "split its colours into channels",
             FIELD,
         )
-    places = _places(image, path, own, root.get("UUID", ""))
+    claims = Claims(path, image, Members(described, found))
+    claims.check_others(index, found)
+    places = claims.places()
     located, keyframe, full = _locate(image, places, level)
-    metadata = fields(image, path)
+    metadata = fields(image)
     if level:
         for axis, was, now in zip("yx", full, (keyframe.imagelength, keyframe.imagewidth), strict=True):
             if axis in metadata["scale"]:
                 metadata["scale"][axis] *= was / now
     store = make_store(located, keyframe, image.lead, f"{index}/{level}")
+    metadata["notes"] += (*type_note(image, store.dtype), *_notes(path, places))
     # All five axes are always there; c of length 1 stays where its name says something.
     optional = "tz" if any(channel.name for channel in metadata["channels"]) else "tcz"
     return Opened(store, f"{image.order.lower()}yx", path, optional=optional, **metadata)
@@ -87,77 +65,123 @@ def _shape_text(image: OmeImage) -> str:
     return shape_text(letters.lower(), tuple(image.sizes[axis] for axis in letters))
 
 
-def _xml(path: str) -> tuple[str, str]:
-    """Return the OME-XML of a file, and the TIFF it stands in, or an empty text."""
-    if is_companion(path):
-        return _text(path), ""
-    with open_tiff(path) as tiff:
-        return tiff.ome_metadata or "", path
+def _notes(path: str, places: Sequence[Place]) -> tuple[str, ...]:
+    """Return what the layout of an image takes for granted."""
+    notes = []
+    files = list(dict.fromkeys(file for file, _ in places))
+    if len(files) == 1 and path.lower().endswith(TIFF_SUFFIXES) and not os.path.samefile(files[0], path):
+        notes.append(f"the OME-XML says that its pixels are in {os.path.basename(files[0])!r}, which is read")
+    doubled = len(places) - len(set(places))
+    if doubled:
+        planes = f"{doubled} of {number_of(len(places), 'plane')}"
+        # Micro-Manager fills planes that were not taken so.
+        notes.append(f"the OME-XML gives {planes} the page of another plane, which is read for both")
+    return tuple(notes)
 
 
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError as error:
-        raise unreadable(path, error) from None
+@dataclass(frozen=True)
+class _Span:
+    """Planes of an image that follow each other, and pages of a file that hold them."""
+
+    start: int
+    file: str
+    ifd: int
+    count: int
 
 
-def _places(image: OmeImage, path: str, own: str, uuid: str) -> list[Place]:
-    """Return file and page of each plane.
+class Claims:
+    """Which pages an image of an OME-XML says are its planes.
 
-    Raises
-    ------
-    RequestError
-        Planes are in no file, or in one that is not there.
+    Parameters
+    ----------
+    path : str
+        What was opened.
+    image : OmeImage
+        The image.
+    members : Members
+        The files there are.
     """
-    files = _files(image, path, own, uuid)
-    count = math.prod(image.lead)
-    places: list[Place | None] = [None] * count
-    for block in image.blocks:
-        first = [block.first[axis] for axis in image.order]
-        if any(not 0 <= at < size for at, size in zip(first, image.lead, strict=True)):
-            continue
-        start = int(np.ravel_multi_index(first, image.lead))
-        file = files[block.file]
-        number = _page_count(file) - block.ifd if block.count is None else block.count
-        for step in range(min(number, count - start)):
-            places[start + step] = (file, block.ifd + step)
-    there = [place for place in places if place is not None]
-    if len(there) < count:
-        raise damaged(path, f"its OME-XML says {count} planes, and where {len(there)} of them are")
-    return there
 
+    def __init__(self, path: str, image: OmeImage, members: Members) -> None:
+        self._path, self._image, self._members = path, image, members
+        self._files = members.find(image)
+        self._pages = {file: _page_count(file) for file in dict.fromkeys(self._files.values())}
+        self._spans = self._spans_of(image)
+        for span in self._spans:
+            if span.ifd + span.count > self._pages[span.file]:
+                raise damaged(
+                    span.file,
+                    f"its OME-XML says {span.ifd + span.count} pages, and it has {self._pages[span.file]}",
+                )
 
-def _files(image: OmeImage, path: str, own: str, uuid: str) -> Mapping[str, str]:
-    """Return the path of each file that an image names.
+    def places(self) -> list[Place]:
+        """Return file and page of each plane.
 
-    Raises
-    ------
-    RequestError
-        One is not there.
-    """
-    folder = os.path.dirname(path)
-    blocks = {block.file: block for block in image.blocks}
-    files = {name: os.path.join(folder, name) if name else own for name in blocks}
-    missing = [name for name, file in files.items() if not os.path.isfile(file)]
-    renamed = [name for name in missing if own and (len(blocks) == 1 or _is_own(blocks[name], uuid))]
-    files |= dict.fromkeys(renamed, own)
-    lost = sorted(set(missing) - set(renamed))
-    if lost:
-        raise RequestError(
-            f"{path!r} consists of {len(files)} files, and {listed(lost) if all(lost) else 'one'} is missing",
-            "put all of them beside it",
-            FIELD,
-        )
-    return files
+        Raises
+        ------
+        RequestError
+            A plane is on no page, or on two.
+        """
+        count = self._image.planes
+        claimed, pages = sum(span.count for span in self._spans), sum(self._pages.values())
+        if claimed < count:
+            raise damaged(self._path, f"its OME-XML says {count} planes, and where {claimed} of them are")
+        # A plane more than there are pages needs a block of its own, which names a page again.
+        if count > pages + len(self._spans):
+            raise damaged(self._path, f"its OME-XML says {count} planes, and its files hold {pages} pages")
+        files = list(self._pages)
+        file, page = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+        for span in self._spans:
+            part = slice(span.start, span.start + span.count)
+            of_file, of_page = files.index(span.file), span.ifd + np.arange(span.count, dtype=np.int32)
+            free = file[part] < 0
+            if not (free | ((file[part] == of_file) & (page[part] == of_page))).all():
+                raise damaged(self._path, "its OME-XML says of a plane that it is on two different pages")
+            file[part], page[part] = of_file, of_page
+        there = int((file >= 0).sum())
+        if there < count:
+            raise damaged(self._path, f"its OME-XML says {count} planes, and where {there} of them are")
+        return [(files[at], number) for at, number in zip(file.tolist(), page.tolist(), strict=True)]
 
+    def check_others(self, index: int, found: Sequence[OmeImage]) -> None:
+        """Refuse an image whose pages are said to be another image's too.
 
-def _is_own(block: Block, uuid: str) -> bool:
-    return bool(uuid) and block.uuid == uuid
+        Raises
+        ------
+        RequestError
+            Which image they are cannot be told.
+        """
+        mine = {file: np.zeros(count, bool) for file, count in self._pages.items()}
+        for span in self._spans:
+            mine[span.file][span.ifd : span.ifd + span.count] = True
+        for other, image in enumerate(found):
+            if other != index and any(
+                mine[span.file][span.ifd : span.ifd + span.count].any() for span in self._spans_of(image)
+            ):
+                names = f"{index} ({self._image.name or 'unnamed'}) and {other} ({image.name or 'unnamed'})"
+                raise damaged(self._path, f"its OME-XML gives the same pages to two images, {names}")
+
+    def _spans_of(self, image: OmeImage) -> list[_Span]:
+        """Return where an image's planes are said to be, as far as they are in the files looked at."""
+        spans = []
+        for block in image.blocks:
+            start, file = image.start(block), self._path_of(block)
+            if start is None or file not in self._pages:
+                continue
+            wanted = self._pages[file] - block.ifd if block.count is None else block.count
+            spans.append(_Span(start, file, block.ifd, max(0, min(wanted, image.planes - start))))
+        return list(dict.fromkeys(spans))
+
+    def _path_of(self, block: Block) -> str:
+        try:
+            return self._members.path(block.file, block.uuid)
+        except RequestError:  # another image's, outside the folder
+            return ""
 
 
 def _page_count(path: str) -> int:
+    check_exists(path)
+    check_tiff(path)
     with open_tiff(path) as tiff:
         return len(tiff.pages)
 
@@ -173,8 +197,6 @@ def _locate(
     reference: tifffile.TiffPage | None = None
     full = (image.sizes["Y"], image.sizes["X"])
     for file, indices in by_file.items():
-        check_exists(file)
-        check_tiff(file)
         with open_tiff(file) as tiff:
             keyframe = _first(tiff, file, indices, level)
             expected = page_kind(reference) if reference is not None else None
@@ -200,9 +222,6 @@ def _locate(
 
 
 def _first(tiff: tifffile.TiffFile, path: str, indices: list[int], level: int) -> tifffile.TiffPage:
-    count = len(tiff.pages)
-    if max(indices) >= count:
-        raise damaged(path, f"its OME-XML says {max(indices) + 1} pages, and it has {count}")
     return _subpage(tiff, path, indices[0], level) if level else tiff.pages.get(indices[0], aspage=True)
 
 

@@ -1,31 +1,18 @@
-"""OME-XML: the images it describes, where it says their planes are, and what they measure."""
+"""OME-XML: the images it describes, and where it says their planes are."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
-import ome_types
-
 from pipeline.errors import RequestError
-from pipeline.image import Channel
 from pipeline.read.files import FIELD
-from pipeline.units import ratio, unit_name
 
-# Attributes and a namespace that every reader knows: what an old or odd file says beside them
-# must not keep its sizes from being read.
-_NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-_PIXELS = (
-    "DimensionOrder", "Type", "SizeX", "SizeY", "SizeZ", "SizeC", "SizeT",
-    "TimeIncrement", "TimeIncrementUnit",
-    "PhysicalSizeX", "PhysicalSizeXUnit", "PhysicalSizeY", "PhysicalSizeYUnit",
-    "PhysicalSizeZ", "PhysicalSizeZUnit",
-)  # fmt: skip
-_CHANNEL = ("Name", "Color", "SamplesPerPixel")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +70,35 @@ class OmeImage:
         """Sizes along the leading axes."""
         return tuple(self.sizes[axis] for axis in self.order)
 
+    @property
+    def planes(self) -> int:
+        """How many planes it has."""
+        return math.prod(self.lead)
+
+    def start(self, block: Block) -> int | None:
+        """Return the number of a block's first plane, or None where it lies outside the image."""
+        number = 0
+        for axis in self.order:
+            if block.first[axis] >= self.sizes[axis]:
+                return None
+            number = number * self.sizes[axis] + block.first[axis]
+        return number
+
+
+def decoded(data: bytes) -> str:
+    """Return a file of OME-XML as text.
+
+    What the XML says of its encoding is often wrong, so the bytes decide; Latin-1 is what older
+    programs write a µ in.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
 
 def parse(text: str, path: str) -> ElementTree.Element:
     """Return the root of an OME-XML.
@@ -90,19 +106,27 @@ def parse(text: str, path: str) -> ElementTree.Element:
     Raises
     ------
     RequestError
-        It is not XML.
+        It is not XML, or brings a document type: no OME-XML has one, and entities can grow without end.
     """
     try:
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+        if "<!DOCTYPE" in text:
+            raise ValueError("it has a document type")
+        # Some programs fill the tag up with zeros.
+        root = ElementTree.fromstring(text.strip("\0 \t\r\n\ufeff"))
+    except (ElementTree.ParseError, ValueError) as error:
         raise RequestError(f"the OME-XML of {path!r} is broken: {error}", "export it again", FIELD) from None
+    if _local(root) != "OME":
+        raise RequestError(
+            f"the XML of {path!r} is no OME-XML: it is a {_local(root)[:40]}", "give another", FIELD
+        )
+    return root
 
 
-def companion_named(root: ElementTree.Element) -> str:
-    """Return the metadata file that a file of planes alone points to, or an empty text."""
-    for element in _below(root, "BinaryOnly"):
-        return element.get("MetadataFile", "")
-    return ""
+def metadata_file(root: ElementTree.Element) -> str | None:
+    """Return the metadata file that a file of planes alone points to, or None where it is no such file."""
+    for element in below(root, "BinaryOnly"):
+        return element.get("MetadataFile", "").strip()
+    return None
 
 
 def images(root: ElementTree.Element, path: str) -> list[OmeImage]:
@@ -111,123 +135,69 @@ def images(root: ElementTree.Element, path: str) -> list[OmeImage]:
     Raises
     ------
     RequestError
-        A size is missing or no number.
+        A size is missing, no number or not above 0; an order of axes or a place of planes is none.
     """
     try:
         return [
             _image(image.get("Name", ""), pixels)
-            for image in _below(root, "Image")
-            for pixels in _below(image, "Pixels")
+            for image in below(root, "Image")
+            for pixels in below(image, "Pixels")
         ]
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         raise RequestError(
             f"the OME-XML of {path!r} lacks or garbles {error}", "export it again", FIELD
         ) from None
 
 
-def fields(image: OmeImage, path: str) -> dict[str, Any]:
-    """Return scale, units and channels of an image.
+def below(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    """Return the children of a name, in whatever version's namespace."""
+    return (child for child in element if _local(child) == name)
+
+
+def whole_number(element: ElementTree.Element, name: str, least: int, default: int | None = None) -> int:
+    """Return an attribute that is a whole number.
 
     Raises
     ------
-    RequestError
-        The OME-XML is not valid.
+    ValueError
+        It is missing and has no default, no number, or below `least`.
     """
-    pixels = _typed(image, path)
-    scale: dict[str, float] = {}
-    units: dict[str, str] = {}
-    for axis in "zyx":
-        value = getattr(pixels, f"physical_size_{axis}")
-        unit = _unit(getattr(pixels, f"physical_size_{axis}_unit"))
-        if value and unit:
-            scale[axis], units[axis] = float(value), unit
-    interval, unit = pixels.time_increment, _unit(pixels.time_increment_unit)
-    if not interval:
-        interval, unit = _interval(image), "second"
-    if interval and unit:
-        scale["t"], units["t"] = float(interval), unit
-    return {"scale": scale, "units": units, "channels": _channels(pixels), "name": image.name}
+    raw = element.get(name)
+    if raw is None and default is not None:
+        return default
+    if raw is None or not _WHOLE.fullmatch(raw) or int(raw) < least:
+        raise ValueError(name if raw is None else f'{name}="{raw[:20]}"')
+    return int(raw)
+
+
+def _local(element: ElementTree.Element) -> str:
+    return element.tag.rsplit("}", 1)[-1]
 
 
 def _image(name: str, pixels: ElementTree.Element) -> OmeImage:
-    order = pixels.attrib["DimensionOrder"]
+    order = pixels.get("DimensionOrder", "")
     if sorted(order) != sorted("XYZCT") or not order.startswith("XY"):
-        raise ValueError(f"DimensionOrder {order!r}")
-    sizes = {axis: int(pixels.attrib[f"Size{axis}"]) for axis in "TCZYX"}
+        raise ValueError(f'DimensionOrder="{order[:20]}"')
+    sizes = {axis: whole_number(pixels, f"Size{axis}", 1) for axis in "TCZYX"}
     samples = max(
-        (int(channel.get("SamplesPerPixel", 1)) for channel in _below(pixels, "Channel")), default=1
+        (whole_number(channel, "SamplesPerPixel", 1, 1) for channel in below(pixels, "Channel")), default=1
     )
-    blocks = tuple(_block(element) for element in _below(pixels, "TiffData"))
+    blocks = tuple(_block(element) for element in below(pixels, "TiffData"))
     return OmeImage(name, order[:1:-1], sizes, samples, blocks, pixels)
 
 
 def _block(element: ElementTree.Element) -> Block:
-    first = {axis: int(element.get(f"First{axis}", 0)) for axis in "TCZ"}
-    counted = element.get("PlaneCount", element.get("NumPlanes"))
-    count = int(counted) if counted else 1 if "IFD" in element.attrib else None
+    first = {axis: whole_number(element, f"First{axis}", 0, 0) for axis in "TCZ"}
+    count: int | None = 1 if "IFD" in element.attrib else None
+    for name in ("NumPlanes", "PlaneCount"):
+        if name in element.attrib:
+            count = whole_number(element, name, 0)
     file = uuid = ""
-    for item in _below(element, "UUID"):
-        file, uuid = item.get("FileName", ""), (item.text or "").strip()
-    return Block(first, int(element.get("IFD", 0)), count, file, uuid)
+    for item in below(element, "UUID"):
+        file, uuid = item.get("FileName", "").strip(), (item.text or "").strip()
+    return Block(first, whole_number(element, "IFD", 0, 0), count, file, uuid)
 
 
-def _typed(image: OmeImage, path: str) -> Any:
-    """Return the Pixels as ome-types reads them, from the attributes that are used."""
-    root = ElementTree.Element(f"{{{_NAMESPACE}}}OME")
-    parent = ElementTree.SubElement(root, f"{{{_NAMESPACE}}}Image", {"ID": "Image:0"})
-    kept = {key: value for key in _PIXELS if (value := image.element.get(key))}
-    pixels = ElementTree.SubElement(parent, f"{{{_NAMESPACE}}}Pixels", {"ID": "Pixels:0", **kept})
-    for index, channel in enumerate(_below(image.element, "Channel")):
-        kept = {key: value for key in _CHANNEL if (value := channel.get(key))}
-        ElementTree.SubElement(pixels, f"{{{_NAMESPACE}}}Channel", {"ID": f"Channel:0:{index}", **kept})
-    ElementTree.SubElement(pixels, f"{{{_NAMESPACE}}}MetadataOnly")
-    try:
-        with warnings.catch_warnings():
-            # What it warns of, it refuses a moment later.
-            warnings.simplefilter("ignore")
-            return ome_types.from_xml(ElementTree.tostring(root, encoding="unicode")).images[0].pixels
-    except ValueError as error:
-        reason = " ".join(str(error).split()[:24])
-        raise RequestError(
-            f"the OME-XML of {path!r} is not valid: {reason}", "export it again", FIELD
-        ) from None
-
-
-def _unit(unit: Any) -> str:
-    """Return a unit by its NGFF name; stage units such as "reference frame" are none."""
-    try:
-        return unit_name(str(getattr(unit, "value", unit)))
-    except RequestError:
-        return ""
-
-
-def _channels(pixels: Any) -> tuple[Channel, ...]:
-    found = tuple(Channel(channel.name or "", _color(channel.color)) for channel in pixels.channels)
-    return found if any(channel.name or channel.color for channel in found) else ()
-
-
-def _color(color: Any) -> str:
-    """Return RRGGBB; OME's own default, opaque white, says nothing."""
-    if color is None:
-        return ""
-    red, green, blue = color.as_rgb_tuple(alpha=False)
-    text = f"{red:02X}{green:02X}{blue:02X}"
-    return "" if text == "FFFFFF" else text
-
-
-def _interval(image: OmeImage) -> float | None:
-    """Return the median time between frames (s), where each plane says when it was taken."""
-    times = {}
-    for plane in _below(image.element, "Plane"):
-        if plane.get("DeltaT") and plane.get("TheC") == plane.get("TheZ") == "0":
-            unit = _unit(plane.get("DeltaTUnit", "s")) or "second"
-            times[int(plane.get("TheT", 0))] = float(plane.get("DeltaT", 0)) * ratio(unit, "second")
-    if len(times) < 2 or len(times) < image.sizes["T"]:
-        return None
-    steps = np.diff([times[index] for index in sorted(times)])
-    return float(np.median(steps)) if (steps > 0).all() else None
-
-
-def _below(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    """Return the children of a name, in whatever version's namespace."""
-    return (child for child in element if child.tag.rsplit("}", 1)[-1] == name)
+def all_blocks(found: Sequence[OmeImage]) -> Iterator[Block]:
+    """Return the blocks of all images."""
+    return (block for image in found for block in image.blocks)

@@ -36,7 +36,7 @@ class Opened:
     scale, units, translation : mapping
         By axis, where the data has them; a scale just as the data has it, 0 and other nonsense included.
     said_by : mapping
-        By axis, what of the data says the scale, such as PhysicalSizeX, where it has a name.
+        By axis, the data's own words for the scale, such as PhysicalSizeX="0".
     channels : tuple of Channel
         One for each index of c where the data names them.
     name : str

@@ -1,6 +1,7 @@
 """One TIFF file, of whatever kind."""
 
-from pipeline.read.ome_tiff import is_companion, is_ome, open_ome
+from pipeline.read.ome_files import is_companion, is_ome
+from pipeline.read.ome_tiff import open_ome
 from pipeline.read.opened import Opened
 from pipeline.read.tiff import open_stack
 
