@@ -147,7 +147,8 @@ def _or_compile(found: Any, name: str) -> Any:
 
 
 def _compiled(function: Callable, fastmath: bool) -> Any:
-    kernel = numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=fastmath)(function)
+    relaxed = {"reassoc", "contract", "nsz", "arcp"} if fastmath else False  # NaN and infinities still count
+    kernel = numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=relaxed)(function)
     if hasattr(kernel, "enable_caching"):  # it is the plain function under NUMBA_DISABLE_JIT
         try:
             kernel._cache = _Cache(function)
@@ -174,7 +175,8 @@ def jit(function: Callable[P, R] | None = None, *, fastmath: bool = False) -> An
         What numba's nopython mode can compile. It runs without the GIL and without bounds checks,
         and divides as NumPy does.
     fastmath : bool
-        Whether floating-point sums may be reordered, which lets them use SIMD.
+        Whether floating-point sums may be reordered, which lets them use SIMD. NaN and infinities
+        stay what they are.
 
     Examples
     --------
