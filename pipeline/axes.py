@@ -19,6 +19,24 @@ def kind(axis: str) -> AxisKind:
     return "time" if axis == "t" else "channel" if axis == "c" else "space"
 
 
+def axis_names(axes: object, field: str = "axes") -> str:
+    """Return axes as somebody wrote them in small letters.
+
+    Raises
+    ------
+    RequestError
+        They are no text.
+
+    Examples
+    --------
+    >>> axis_names("TYX")
+    'tyx'
+    """
+    if not isinstance(axes, str):
+        raise RequestError(f"{axes!r} is no text", "write one letter for each axis, such as 'tyx'", field)
+    return axes.lower()
+
+
 def check_axes(axes: str, ndim: int | None = None) -> str:
     """Return `axes` if they name the axes of an image, one letter each.
 

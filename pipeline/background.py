@@ -62,9 +62,9 @@ def difference(background: Background | None, before: NDArray, after: NDArray) -
         Of that shape; float32, or float64 where a pixel of either has more than 16 bits.
     """
     wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
-    if background == "input plus result":
-        return np.add(before, after, dtype=wide)
-    return np.subtract(before, after, dtype=wide)
+    count = np.add if background == "input plus result" else np.subtract
+    with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞
+        return count(before, after, dtype=wide)
 
 
 def backgrounds(steps: Sequence[Step], image: ImageSpec) -> tuple[Background, ...]:
@@ -96,6 +96,11 @@ def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
     background there can be, as for a top-hat: its opening has no values that the image has not. Else
     the smallest type that does: two openings with larger maxima may sum up to more than the image.
 
+    Raises
+    ------
+    RequestError
+        No integer of 64 bits holds them all.
+
     Examples
     --------
     >>> from pipeline.steps.subtract_opening import SubtractOpening
@@ -113,7 +118,10 @@ def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
     for dtype in (image.dtype, *integers):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return dtype
-    return np.dtype(np.float64)
+    raise RequestError(
+        f"a background from {low} to {high} takes more than 64 bits",
+        "leave it out, or take an input of 32 bits or fewer", "output.background",
+    )  # fmt: skip
 
 
 def _of(steps: Iterable[Step], channel: int) -> list[Step]:
@@ -127,8 +135,10 @@ def _range(steps: Iterable[Step], dtype: np.dtype) -> tuple[float, float]:
     well as what lies between the image and the result; both bounds hold.
     """
     info = np.iinfo(dtype)
-    low, high = float(info.min), float(info.max)
-    summed, turned, given = (0.0, 0.0), 1, (low, high)
+    low, high = int(info.min), int(info.max)
+    summed: tuple[float, float] = (0, 0)
+    given: tuple[float, float] = (low, high)
+    turned = 1
     for step in steps:
         own = sorted(turned * value for value in given)
         summed = summed[0] + own[0], summed[1] + own[1]
@@ -151,6 +161,7 @@ def background_pixels(meant: Background, before: NDArray, after: NDArray, dtype:
     count = np.add if meant == "input plus result" else np.subtract
     if dtype.kind == "f":
         # The chain's floats hold every pixel of the image, so this rounds once.
-        return count(before, after, dtype=dtype)
+        with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞
+            return count(before, after, dtype=dtype)
     # Integers wrap round on the way and back again, since the background itself fits.
     return count(before, after, dtype=dtype, casting="unsafe")

@@ -93,14 +93,27 @@ def complaints(model: type[M], data: dict[str, Any], field: str) -> tuple[M | No
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
-        for detail in error.errors(include_url=False):
-            by_place.setdefault(_place(detail, data), []).append(detail)
+        return None, explained(error, model, data, field)
+
+
+def explained(error: ValidationError, model: Any, data: Mapping[str, Any], field: str) -> list[Problem]:
+    """Return what pydantic found wrong with plain data, for a person.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What it found.
+    model, data, field
+        As in `complaints`.
+    """
+    by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        by_place.setdefault(_place(detail, data), []).append(detail)
     problems = []
     for place, details in by_place.items():
         where = ".".join([field, *map(readable, place)])
         problems += _problems(details, place, model, where)
-    return None, problems
+    return problems
 
 
 def _place(detail: ErrorDetails, data: Any) -> tuple[str, ...]:

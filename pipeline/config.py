@@ -150,6 +150,8 @@ def load_config(
     RequestError
         Every mistake in it, each with its file, line and column.
     """
+    if not isinstance(source, str | os.PathLike | Mapping):
+        raise RequestError(f"a {type(source).__name__} is no config", "give a YAML file or a dict")
     draft = _from_data(source) if isinstance(source, Mapping) else _from_file(os.fspath(source))
     _put_path(draft, "input", input)
     _put_path(draft, "output", output)

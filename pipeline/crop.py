@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError, Problem, RequestError
+from pipeline.finite import check_finite
 from pipeline.image import ImageSpec, Region, origin_of, region_shape
 from pipeline.read import Source
 from pipeline.read.select import select
 from pipeline.step import Step, apply_step, chain_halo
 from pipeline.steps._flat import FlatStep
-from pipeline.task import check_nan
 from pipeline.tiling import Tiling
 
 WHOLE = 2048
@@ -234,7 +234,7 @@ def step_by_step(
         as the run computes them, so that the pixels are its own to the bit. Morphology needs no
         such thing.
     refuse_nan : bool
-        Whether a NaN is an error, as in the run.
+        Whether a NaN or an infinity is an error, as in the run.
 
     Returns
     -------
@@ -244,7 +244,7 @@ def step_by_step(
     Raises
     ------
     DataError
-        There is a NaN.
+        There is a NaN or an infinity.
     """
     parts = [_Part(_grown(region, steps, source.spec), region)]
     if tiling is not None and not all(isinstance(step, FlatStep) for step in steps):
@@ -265,8 +265,8 @@ def step_by_step(
 def _chain(source: Source, steps: tuple[Step, ...], reads: Region, refuse_nan: bool) -> Iterator[NDArray]:
     axes, origin = source.spec.axes, origin_of(reads)
     block = source.read(reads)
-    if refuse_nan and block.dtype.kind == "f":
-        check_nan(block, axes, origin)
+    if refuse_nan:
+        check_finite(block, axes, origin)
     yield block
     for step in steps:
         block = apply_step(step, block, axes, origin)

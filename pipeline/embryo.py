@@ -87,7 +87,7 @@ class Sample:
                 f"{self.size[0]} × {self.size[1]} px",
                 "give a radius from 1 px to a quarter of the shorter side", "object_radius",
             )  # fmt: skip
-        names = [dtype.name for dtype in SUPPORTED if dtype != np.int8]
+        names = [dtype.name for dtype in SUPPORTED if dtype.name not in ("int8", "int64", "uint64")]
         if self.dtype not in names:
             raise RequestError(f"a sample of {self.dtype} cannot be made", f"use {', '.join(names)}", "dtype")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.axes import check_axes
+from pipeline.axes import axis_names, check_axes
+from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -68,6 +70,7 @@ class ImageSpec:
     name: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", axis_names(self.axes))
         check_axes(self.axes, len(self.shape))
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         if not self.chunks:
@@ -93,6 +96,38 @@ class ImageSpec:
         return replace(self, **changes)  # type: ignore[arg-type]  # checked by __post_init__ and callers
 
 
+def channel_indices(channels: tuple[str | int, ...], spec: ImageSpec) -> tuple[int, ...]:
+    """Return the index of each channel, given by name or index.
+
+    Raises
+    ------
+    RequestError
+        The image has no channels, or not this one.
+    """
+    count = spec.sizes.get("c", 1)
+    names = spec.channel_names
+    indices = []
+    for channel in channels:
+        known = channel in names if isinstance(channel, str) else 0 <= channel < count
+        if not known or "c" not in spec.axes:
+            there = (
+                ", ".join(names)
+                if any(names)
+                else f"0 to {count - 1}, without names"
+                if "c" in spec.axes
+                else "none"
+            )
+            raise RequestError(
+                f"there is no channel {channel!r} (channels: {there})", "name one that is there", "channels"
+            )
+        indices.append(names.index(channel) if isinstance(channel, str) else channel)
+    if len(set(indices)) < len(indices):
+        raise RequestError(
+            "a channel is named twice, by its name and by its index", "name each once", "channels"
+        )
+    return tuple(indices)
+
+
 @dataclass(frozen=True)
 class Image:
     """An image: a lazy Dask array and what its axes mean.
@@ -107,6 +142,22 @@ class Image:
 
     data: da.Array
     spec: ImageSpec
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.data, "dask"):
+            raise RequestError(
+                f"an Image holds a lazy Dask array, not {type(self.data).__name__}",
+                "give dask.array.from_array(…) of it", "data",
+            )  # fmt: skip
+        if tuple(self.data.shape) != self.spec.shape or self.data.dtype != self.spec.dtype:
+            held, said = (f"{each.dtype} {tuple(each.shape)}" for each in (self.data, self.spec))
+            raise RequestError(f"the array is {held} and its spec says {said}", "make them agree", "spec")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        """Return all pixels, read and computed, as `numpy.asarray` asks for them."""
+        if copy is False:
+            raise ValueError("the pixels of a lazy image are always made anew")
+        return np.asarray(self.data.compute(), dtype)
 
     @property
     def axes(self) -> str:

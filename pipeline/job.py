@@ -101,6 +101,12 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
     RequestError
         Something about the output cannot work.
     """
+    if not isinstance(image, Image):
+        raise RequestError(
+            f"save takes an Image, not {type(image).__name__}",
+            "make one: pipeline.Image(dask.array.from_array(array), "
+            "pipeline.ImageSpec('tyx', array.shape, array.dtype))",
+        )
     source = LazySource(image)
     section, problems = complaints(OutputConfig, {**output, "path": path}, "output")
     if section is None:

@@ -9,10 +9,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.errors import RequestError
 from pipeline.graph import filtered
 from pipeline.image import Image, ImageSpec
-from pipeline.step import Step, chain_halo, register_applier
+from pipeline.step import MEND, Step, chain_halo, register_applier
 from pipeline.task import ApplyChain
 from pipeline.tiling import Cut
 
@@ -81,22 +81,23 @@ def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
     return tuple(merged)
 
 
-def apply_to_dask(step: Step, array: da.Array, axes: str, spec: ImageSpec) -> da.Array:
+def apply_to_dask(step: Step, array: da.Array, spec: ImageSpec, refuse_nan: bool) -> da.Array:
     """Apply a step to a Dask array, lazily, whatever its chunks.
 
     Chunks smaller than the halo are merged first, and an axis shorter than the halo becomes
     one chunk: the result's chunks show it.
     """
     if any(np.isnan(size) for size in array.shape):
-        raise PipelineError(
+        raise RequestError(
             "the Dask array has chunks of unknown size", "call compute_chunk_sizes() on it first"
         )
+    axes = spec.axes
     resolved = step.resolve(spec)
     halo = chain_halo((resolved,), axes)
     chunks = tuple(merge_chunks(sizes, halo[axis]) for axis, sizes in zip(axes, array.chunks, strict=True))
     native = array.astype(spec.dtype) if array.dtype != spec.dtype else array
     cuts = tuple(_cut_of(sizes, halo[axis]) for axis, sizes in zip(axes, chunks, strict=True))
-    return filtered(native.rechunk(chunks), ApplyChain((resolved,), axes, cuts))
+    return filtered(native.rechunk(chunks), ApplyChain((resolved,), axes, cuts, refuse_nan, MEND))
 
 
 def _cut_of(chunks: tuple[int, ...], halo: int) -> Cut:

@@ -42,7 +42,7 @@ def _parse(raw: object) -> Extent:
     problems: list[Problem] = []
     for axis, value in raw.items():
         try:
-            found[axis] = Quantity.parse(value)
+            found[str(axis).lower()] = Quantity.parse(value)
         except PipelineError as error:
             problems.extend(error.under(str(axis)).problems)
     if problems:

@@ -123,7 +123,7 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
 
 
 def value_range(steps: tuple[Step, ...], dtype: np.dtype) -> tuple[float, float]:
-    """Return the range of values that a chain can give for an image of `dtype`."""
+    """Return the range of values that a chain can give for an image of `dtype`: whole numbers exactly."""
     low, high = dtype_range(dtype)
     for step in steps:
         new = step.value_range(low, high)
@@ -133,8 +133,9 @@ def value_range(steps: tuple[Step, ...], dtype: np.dtype) -> tuple[float, float]
 
 def dtype_range(dtype: np.dtype) -> tuple[float, float]:
     """Return the smallest and the largest value that a dtype holds."""
-    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return float(info.min), float(info.max)
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def output_dtype(config: RunConfig, image: ImageSpec, steps: tuple[Step, ...]) -> tuple[np.dtype, str]:
@@ -149,7 +150,11 @@ def output_dtype(config: RunConfig, image: ImageSpec, steps: tuple[Step, ...]) -
     given = chain_dtype(steps, image.dtype)
     said = config.output.dtype
     dtype = given if said is None else image.dtype if said == "input" else np.dtype(said)
-    low, high = (bound + config.output.offset for bound in value_range(steps, image.dtype))
+    offset = config.output.offset
+    added = (
+        int(offset) if float(offset).is_integer() else offset
+    )  # a float64 cannot tell ends of 64 bits apart
+    low, high = (bound + added for bound in value_range(steps, image.dtype))
     least, most = dtype_range(dtype)
     same_floats = dtype.kind == "f" and given.kind == "f" and dtype.itemsize >= given.itemsize
     if same_floats or (least <= low and high <= most):

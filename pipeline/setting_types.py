@@ -12,10 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from pipeline.axes import ORDER, check_axes
 from pipeline.complaints import nearest, shown
 from pipeline.errors import Problem, RequestError
+from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.lengths import collected
 from pipeline.units import PX, Quantity, convertible
 
-DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "float32", "float64")
+DTYPES = tuple(dtype.name for dtype in SUPPORTED)
 _SLICE = re.compile(r"\s*(-?[0-9]*)\s*:\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?")
 _SHARE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*")
 
@@ -31,8 +32,8 @@ def _check_letters(letters: str, said: str) -> None:
 
 @collected
 def _stored_axes(raw: str) -> str:
-    _check_letters(raw, raw)
-    return raw
+    _check_letters(raw.lower(), raw)
+    return raw.lower()
 
 
 @collected
@@ -45,9 +46,9 @@ def _data_axes(raw: str) -> str:
 
 @collected
 def _axis(raw: str) -> str:
-    if raw not in tuple(ORDER):
+    if raw.lower() not in tuple(ORDER):
         raise RequestError(f"{shown(raw)} is not an axis", "use letters out of t, c, z, y, x")
-    return raw
+    return raw.lower()
 
 
 @collected

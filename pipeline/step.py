@@ -26,10 +26,13 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.axes import ORDER
+from pipeline.arguments import StepType
+from pipeline.arrays import TAKES, array_spec, axes_of_dims, check_array, is_labelled, with_scale
+from pipeline.axes import ORDER, axis_names
 from pipeline.errors import PipelineError, RequestError
-from pipeline.image import Image, ImageSpec
-from pipeline.kernels.dtypes import SUPPORTED
+from pipeline.finite import check_finite
+from pipeline.image import Image, ImageSpec, channel_indices
+from pipeline.kernels.dtypes import common_dtype
 from pipeline.lengths import check_lengths, collected
 from pipeline.units import Extent, Quantity
 
@@ -39,8 +42,11 @@ REGISTRY: dict[str, type[Step]] = {}
 Background = Literal["input minus result", "input plus result"]
 """What of a step's input and result is the background that it found."""
 
-Applier = Callable[["Step", Any, str, ImageSpec], Any]
+Applier = Callable[["Step", Any, ImageSpec, bool], Any]
 _appliers: dict[str, Applier] = {}
+
+MEND = "mend the data, or say nan='propagate'"
+"""What to do about a NaN in an array."""
 
 
 def register_applier(package: str, applier: Applier) -> None:
@@ -57,7 +63,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-class Step(BaseModel, ABC):
+class Step(BaseModel, ABC, metaclass=StepType):
     """One operator of a chain.
 
     Parameters
@@ -96,6 +102,7 @@ class Step(BaseModel, ABC):
     @field_validator("along")
     @classmethod
     def _known_axes(cls, along: str) -> str:
+        along = along.lower()
         unknown = [axis for axis in along if axis not in ORDER]
         if unknown or not along:
             raise ValueError(f"{along!r} names no axis; use letters out of t, z, y, x such as yx or zyx")
@@ -122,6 +129,9 @@ class Step(BaseModel, ABC):
         collected(check_lengths)((self.along, self.lengths))
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise RequestError(f"a {type(self).__name__} cannot be changed", "make another one", name)
+
     # -- binding to an image ---------------------------------------------------------------
 
     @property
@@ -142,7 +152,7 @@ class Step(BaseModel, ABC):
         ------
         RequestError
             The image lacks an axis or a channel, a length with a unit meets an axis without
-            scale, or a length makes no sense on this image.
+            scale, a length makes no sense on this image, or no type holds what it would give.
         """
         missing = [axis for axis in self.along if axis not in spec.axes]
         if missing:
@@ -157,6 +167,7 @@ class Step(BaseModel, ABC):
             update["channels"] = channel_indices(self.channels, spec)
         resolved = self.model_copy(update=update)
         resolved.check(spec)
+        step_dtype(resolved, spec.dtype)
         return resolved
 
     def _in_pixels(self, name: str, extent: Extent, spec: ImageSpec) -> dict[str, Quantity]:
@@ -258,119 +269,82 @@ class Step(BaseModel, ABC):
         self,
         image: Any,
         axes: str | None = None,
-        scale: Mapping[str, float] | None = None,
+        scale: Mapping[str, float | str] | None = None,
         units: Mapping[str, str] | None = None,
+        nan: Literal["refuse", "propagate"] = "refuse",
     ) -> Any:
         """Apply the step to an `Image` (lazy), a Dask array (lazy) or a NumPy array (at once).
 
         Parameters
         ----------
-        image : Image, dask.array.Array or numpy.ndarray
-            What to filter.
+        image : Image, dask.array.Array, numpy.ndarray or xarray.DataArray
+            What to filter. The dims of a DataArray are its axes.
         axes : str, optional
-            The axes of an array, such as "tyx". Default: the last ones of "zyx" that fit `along`.
-        scale : mapping of str to float, optional
-            Size of a pixel along each axis, for lengths with units.
+            The axes of an array, such as "tyx". Default: "yx" for an array of two axes.
+        scale : mapping, optional
+            Size of a pixel along each axis, for lengths with units: a number, or a text as "0.325 um".
         units : mapping of str to str, optional
-            Unit of the scale; default µm, and s along t.
+            Unit of the scale's numbers; default µm, and s along t.
+        nan : {"refuse", "propagate"}
+            What NaN and infinite pixels mean, as `input.nan` of a config.
 
         Returns
         -------
-        Image, dask.array.Array or numpy.ndarray
+        Image, dask.array.Array, numpy.ndarray or xarray.DataArray
             The same kind as went in.
 
         Raises
         ------
         RequestError
             The step does not fit the image.
+        DataError
+            A pixel is a NaN or infinite, and `nan` does not let it pass (a lazy one when it is computed).
         """
+        if nan not in ("refuse", "propagate"):
+            raise RequestError(f"{nan!r} is not a choice", "use refuse or propagate", "nan")
+        refuse = nan == "refuse"
         if isinstance(image, Image):
-            data = self._lazily(image.data, image.spec)
-            return Image(data, image.spec.with_(dtype=chain_dtype((self,), image.spec.dtype)))
+            if axes is not None and axis_names(axes) != image.axes:
+                raise RequestError(f"the image's axes are {image.axes}, not {axes}", "leave axes out", "axes")
+            spec = with_scale(image.spec, scale, units)
+            data = self._lazily(image.data, spec, refuse)
+            return Image(data, spec.with_(dtype=chain_dtype((self,), spec.dtype)))
+        if is_labelled(image):
+            axes = axes_of_dims(image.dims) if axes is None else axes
+            return image.copy(data=self(image.data, axes, scale, units, nan))
+        check_array(image)
         spec = array_spec(image, axes, scale, units)
-        if isinstance(image, np.ndarray):
-            native = image.astype(image.dtype.newbyteorder("="), copy=False)
-            return apply_step(self.resolve(spec), native, spec.axes, (0,) * image.ndim)
-        return self._lazily(image, spec)
+        if not isinstance(image, np.ndarray):
+            return self._lazily(image, spec, refuse)
+        resolved, origin = self.resolve(spec), (0,) * image.ndim
+        native = np.asarray(image).astype(spec.dtype, copy=False)
+        if refuse:
+            check_finite(native, spec.axes, origin, MEND)
+        return apply_step(resolved, native, spec.axes, origin)
 
-    def _lazily(self, array: Any, spec: ImageSpec) -> Any:
+    def _lazily(self, array: Any, spec: ImageSpec, refuse_nan: bool) -> Any:
         package = type(array).__module__.partition(".")[0]
         if package not in _appliers:
-            raise TypeError(
-                f"a step takes an Image, a NumPy array or a Dask array, not {type(array).__name__}"
-            )
-        return _appliers[package](self, array, spec.axes, spec)
-
-
-def array_spec(
-    array: Any,
-    axes: str | None = None,
-    scale: Mapping[str, float] | None = None,
-    units: Mapping[str, str] | None = None,
-) -> ImageSpec:
-    """Return the spec of a plain array, whose axes the caller says.
-
-    Raises
-    ------
-    RequestError
-        The axes do not fit the array, or its dtype is not one that bgone computes in.
-    """
-    if axes is None:
-        if array.ndim != 2:
-            raise RequestError(
-                f"an array of {array.ndim} axes needs their names", "say axes='tyx', for instance", "axes"
-            )
-        axes = "yx"
-    if np.dtype(array.dtype).newbyteorder("=") not in SUPPORTED:
-        names = ", ".join(dtype.name for dtype in SUPPORTED)
-        raise RequestError(f"an array of {array.dtype} cannot be filtered", f"convert it to one of {names}")
-    scale = dict(scale or {})
-    default = {axis: "second" if axis == "t" else "micrometer" for axis in scale}
-    return ImageSpec(
-        axes,
-        tuple(array.shape),
-        np.dtype(array.dtype).newbyteorder("="),
-        scale=scale,
-        units=default | dict(units or {}),
-    )
-
-
-def channel_indices(channels: tuple[str | int, ...], spec: ImageSpec) -> tuple[int, ...]:
-    """Return the index of each channel, given by name or index.
-
-    Raises
-    ------
-    RequestError
-        The image has no channels, or not this one.
-    """
-    count = spec.sizes.get("c", 1)
-    names = spec.channel_names
-    indices = []
-    for channel in channels:
-        known = channel in names if isinstance(channel, str) else 0 <= channel < count
-        if not known or "c" not in spec.axes:
-            there = (
-                ", ".join(names)
-                if any(names)
-                else f"0 to {count - 1}, without names"
-                if "c" in spec.axes
-                else "none"
-            )
-            raise RequestError(
-                f"there is no channel {channel!r} (channels: {there})", "name one that is there", "channels"
-            )
-        indices.append(names.index(channel) if isinstance(channel, str) else channel)
-    if len(set(indices)) < len(indices):
-        raise RequestError(
-            "a channel is named twice, by its name and by its index", "name each once", "channels"
-        )
-    return tuple(indices)
+            raise RequestError(f"{type(array).__name__} is no image", TAKES)
+        return _appliers[package](self, array, spec, refuse_nan)
 
 
 def step_dtype(step: Step, dtype: np.dtype) -> np.dtype:
-    """Return the dtype after a step, the channels that it leaves alone included."""
+    """Return the dtype after a step, the channels that it leaves alone included.
+
+    Raises
+    ------
+    RequestError
+        No type holds both.
+    """
     given = step.out_dtype(dtype)
-    return given if step.channels is None else np.result_type(given, dtype)
+    both = given if step.channels is None else common_dtype(given, dtype)
+    if both is None:
+        raise RequestError(
+            f"{step.name} gives {given} and the other channels stay {dtype}, which no type holds together",
+            "leave channels out, or take an image of 32 bits or fewer", "channels",
+        )  # fmt: skip
+    return both
 
 
 def chain_dtype(steps: tuple[Step, ...], dtype: np.dtype) -> np.dtype:

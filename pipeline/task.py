@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clock import spending
-from pipeline.errors import DataError
+from pipeline.finite import check_finite
 from pipeline.image import Region
 from pipeline.step import Step, apply_step, step_dtype
 from pipeline.tiling import Cut
@@ -39,13 +39,16 @@ class ApplyChain:
     cuts : tuple of Cut
         How each axis of the window is cut.
     refuse_nan : bool
-        Whether a NaN in the block stops the run.
+        Whether a NaN or an infinity in the block stops the run.
+    mend : str
+        What to do about one; default: what one does about a config.
     """
 
     steps: tuple[Step, ...]
     axes: str
     cuts: tuple[Cut, ...]
     refuse_nan: bool = False
+    mend: str = ""
 
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
         """Return the filtered block, trimmed."""
@@ -58,8 +61,8 @@ class ApplyChain:
         # dask does not check what a task gives: a block of another shape would shift every pixel.
         assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
         origin = tuple(start for start, _ in reads)
-        if self.refuse_nan and block.dtype.kind == "f":
-            check_nan(block, self.axes, origin)
+        if self.refuse_nan:
+            check_finite(block, self.axes, origin, self.mend)
         keep = tuple(
             slice(cut.edges[index] - start, cut.edges[index + 1] - start)
             for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
@@ -71,24 +74,6 @@ class ApplyChain:
                 block = apply_step(step, block, self.axes, origin)
                 assert block.dtype == expected, (step.name, block.dtype, expected)
         return before, block[keep]
-
-
-def check_nan(block: NDArray, axes: str, origin: tuple[int, ...]) -> None:
-    """Refuse a block that holds a NaN.
-
-    Raises
-    ------
-    DataError
-        Naming its first NaN pixel.
-    """
-    # A sum is NaN where a pixel is, and costs no temporary; infinities of both signs make one too.
-    if np.isnan(np.sum(block, dtype=np.float64)) and np.isnan(block).any():
-        place = np.argwhere(np.isnan(block))[0]
-        where = ", ".join(f"{axis} {first + at}" for axis, first, at in zip(axes, origin, place, strict=True))
-        raise DataError(
-            f"the input holds a NaN at {where} (block at {', '.join(map(str, origin))})",
-            "mend the data, or set input.nan: propagate; then begin anew with --overwrite", "input.nan",
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ class Quantity:
         if scale is None or unit is None or unit == PX:
             raise RequestError(
                 f"{self} needs the size of a pixel, and the data does not say it",
-                "say it in input.scale, or give the length in px",
+                "say it in scale (input.scale in a config), or give the length in px",
             )
         return round(self.value * ratio(self.unit, unit) / scale, SNAP_DIGITS)
 

@@ -52,7 +52,7 @@ MISTAKES = {
     "nan": ("steps: [{white_tophat: {radius: .nan}}]", "steps.0.radius", "not a finite number", "px"),
     "infinity": ("steps: [{white_tophat: {radius: 1e999}}]", "steps.0.radius", "not a finite number", "px"),
     "too many digits": ("steps: [{gaussian: {sigma: " + "9" * 5000 + "}}]", "steps.0.sigma", "large", "give"),
-    "dtype": ("output: {path: b, dtype: uint61}", "output.dtype", "'uint61'", "uint16"),
+    "dtype": ("output: {path: b, dtype: uint17}", "output.dtype", "'uint17'", "uint16"),
     "overflow": ("output: {path: b, overflow: wrap}", "output.overflow", "'wrap'", "clip, error"),
     "offset nan": ("output: {path: b, offset: .nan}", "output.offset", "finite", "number"),
     "offset text": ("output: {path: b, offset: '5'}", "output.offset", "'5'", "without quotes: 5"),

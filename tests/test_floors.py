@@ -7,10 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "pipeline"
 FLOORS = (
-    "errors axes units kernels machine tiling clock",
-    "image lengths step background planes",
+    "errors axes units kernels machine tiling clock finite complaints yaml_lines",
+    "image lengths arguments arrays step background planes",
     "steps read write",
-    "config chain settings setting_types compute_types overrides paths complaints yaml_lines",
+    "config chain settings setting_types compute_types overrides paths",
     "plan blocks budget refit warmup",
     "task graph lazy store describe",
     "job places journal probe fleet slurm remote executor cluster connect runner compute levels loop peak "

@@ -31,6 +31,10 @@ def extreme(dtype, smallest):
 
 def scipy_filter(image, footprint, erode):
     """Filter with scipy on an array padded by what never wins, so that its border rules play no part."""
+    if image.dtype.kind in "iu" and image.dtype.itemsize == 8:
+        # scipy takes these for floats, so it is given their order instead.
+        values, ranks = np.unique(image, return_inverse=True)
+        return values[scipy_filter(ranks.reshape(image.shape).astype(np.int32), footprint, erode)]
     outside = extreme(image.dtype, smallest=not erode)
     if image.dtype.kind == "f":
         image = np.where(np.isnan(image), np.asarray(outside, image.dtype), image)
@@ -102,6 +106,8 @@ def cases(draw, dtype):
 @given(data=st.data())
 def test_every_operation_equals_scipy(operation, dtype, data):
     image, one, two = data.draw(cases(np.dtype(dtype)))
+    if dtype in ("int64", "uint64") and operation == "subtract_opening":
+        two = one  # a larger maximum takes more than 64 bits
     before = image.copy()
     result = compute(operation, image, one, two)
     expected = oracle(operation, image, one, two)
@@ -201,7 +207,7 @@ def test_nan_counts_as_outside(operation, footprint, dtype):
         np.testing.assert_array_equal(np.isnan(result[7:]), np.isnan(image[7:]))
 
 
-@pytest.mark.parametrize("name", ["bool", "float16", "int64", "uint64", "complex64", ">u2"])
+@pytest.mark.parametrize("name", ["bool", "float16", "complex64", ">u2"])
 def test_other_dtypes_are_refused_by_name(name):
     dtype = np.dtype(name)
     with pytest.raises(TypeError, match=dtype.newbyteorder("=").name):

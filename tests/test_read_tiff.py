@@ -38,7 +38,21 @@ def test_every_layout_gives_the_same_pixels(tmp_path, layout):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", "float16", "bool"]
+    "dtype",
+    [
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "int64",
+        "uint64",
+        "float32",
+        "float64",
+        "float16",
+        "bool",
+    ],
 )
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -52,10 +66,9 @@ def test_every_dtype_comes_native(tmp_path, dtype, byteorder, compression):
     check_pixels(source, array.astype(source.spec.dtype))
 
 
-@pytest.mark.parametrize("dtype", ["int64", "uint64", "complex64"])
-def test_other_dtypes_are_refused_by_name(tmp_path, dtype):
-    path = write_tiff(tmp_path / "a.tif", coded((9, 9)).astype(dtype))
-    assert f"has {dtype} pixels" in refusal(path)
+def test_other_dtypes_are_refused_by_name(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", coded((9, 9)).astype("complex64"))
+    assert "has complex64 pixels" in refusal(path)
 
 
 def test_a_single_page_is_yx(tmp_path):

@@ -20,7 +20,6 @@ from pipeline.errors import DataError, RequestError, StoppedError, VerificationE
 from pipeline.image import Channel, ImageSpec
 from pipeline.job import prepare
 from pipeline.journal import Journal
-from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.recompute import recompute
 from pipeline.step import REGISTRY
 from pipeline.write import publish, verify
@@ -337,8 +336,8 @@ def test_the_type_of_a_background_holds_it_on_extreme_pixels(name, parameters, d
     chain = [step.resolve(spec)] * times
     result = image
     for each in chain:
-        if result.dtype not in SUPPORTED:
-            pytest.skip(f"there is no filter of {result.dtype}")
+        if getattr(each, "signed", False) and result.dtype.itemsize == 8:
+            pytest.skip(f"a larger maximum on {result.dtype} is refused")
         result = each.apply(result, axes, (0,) * len(axes))
     (meant,), chosen = backgrounds(chain, spec), background_dtype(chain, spec)
     found = background_pixels(meant, image, result, chosen)

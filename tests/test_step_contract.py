@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 import pipeline.steps  # noqa: F401  (registers them)
 from pipeline.axes import ORDER
 from pipeline.background import difference
+from pipeline.errors import RequestError
 from pipeline.image import Channel, ImageSpec
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.step import REGISTRY, Background, Step, apply_step
@@ -74,6 +75,7 @@ def make_case(name, parameters, dtype="uint16", thin=False):
     return Case(step.resolve(spec), spec, halo)
 
 
+LARGER_MAXIMUM = {"minimum_size": 3, "maximum_size": 7}
 EXAMPLES = [
     pytest.param(name, parameters, id=f"{name}-{number}")
     for name, step in sorted(REGISTRY.items())
@@ -95,8 +97,8 @@ def pixels(spec, seed=0):
     ramp = sum(np.ogrid[tuple(slice(0, 1, size * 1j) for size in spec.shape)]) / len(spec.shape)
     image = low + (high - low) * (0.3 + 0.3 * ramp + 0.1 * rng.random(spec.shape))
     spots = rng.random(spec.shape)
-    image = np.where(spots < 0.02, low, np.where(spots > 0.98, high, image))
-    return image.astype(spec.dtype)
+    pixels = np.clip(image, low, high * (1 - 1e-15)).astype(spec.dtype)  # float(2**64 - 1) is 2**64
+    return np.where(spots < 0.02, spec.dtype.type(low), np.where(spots > 0.98, spec.dtype.type(high), pixels))
 
 
 def regions(spec, halo, seed):
@@ -222,17 +224,21 @@ def test_a_halo_one_short_is_not_enough_for_rank_filters(name, parameters):
 @every_example
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtype_and_range_are_as_declared(name, parameters, dtype):
+    if (name, dtype[-2:]) == ("subtract_opening", "64") and "int" in dtype and parameters == LARGER_MAXIMUM:
+        with pytest.raises(RequestError, match="more than 64 bits"):
+            make_case(name, parameters, dtype)
+        return
     case = make_case(name, parameters, dtype)
     image = pixels(case.spec)
     result = case.apply(image)
-    low, high = case.step.value_range(float(image.min()), float(image.max()))
+    low, high = case.step.value_range(image.min().item(), image.max().item())
     declared = case.step.out_dtype(image.dtype)
     assert result.dtype == declared
     assert result.shape == image.shape
     # Rounding in the result's own type is not the step's fault.
     slack = 1e-6 * max(abs(low), abs(high)) if declared.kind == "f" else 0
-    assert low - slack <= float(result.min())
-    assert float(result.max()) <= high + slack
+    assert low - slack <= result.min().item()
+    assert result.max().item() <= high + slack
     if declared.kind != "f":
         assert np.iinfo(declared).min <= low
         assert high <= np.iinfo(declared).max
@@ -353,9 +359,9 @@ def test_lengths_with_units_mean_the_same_pixels(name, parameters):
 @every_step
 def test_steps_cannot_be_changed_and_refuse_unknown_fields(step):
     made = step(**step.examples[0])
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(RequestError, match="cannot be changed"):
         made.along = "t"
-    with pytest.raises(ValueError, match="Extra inputs"):
+    with pytest.raises(RequestError, match="no such key"):
         step(**step.examples[0], raduis=3)
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from pipeline.chain import parse_chain
 from pipeline.errors import RequestError
@@ -32,8 +31,11 @@ def refused(name, **parameters):
     """Return the fields and texts of what is wrong, with the class itself refusing it too."""
     steps, problems = parse_chain([{name: parameters}])
     assert not steps
-    with pytest.raises(ValidationError):
+    with pytest.raises(RequestError) as caught:
         REGISTRY[name](**parameters)
+    class_name = REGISTRY[name].__name__
+    told = {str(problem).removeprefix("steps.0") for problem in problems}
+    assert {str(problem).removeprefix(class_name) for problem in caught.value.problems} == told
     return {problem.field.removeprefix("steps.0").lstrip("."): str(problem) for problem in problems}
 
 

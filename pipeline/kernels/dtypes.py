@@ -3,8 +3,12 @@
 import numpy as np
 
 SUPPORTED: tuple[np.dtype, ...] = tuple(
-    np.dtype(name) for name in ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
-)
+    np.dtype(name)
+    for name in (
+        "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64",
+    )
+)  # fmt: skip
+"""What images and results may be of. 64-bit integers are what the widest differences take."""
 
 
 def unsigned_dtype(dtype: np.dtype) -> np.dtype:
@@ -22,16 +26,41 @@ def unsigned_dtype(dtype: np.dtype) -> np.dtype:
 def signed_dtype(dtype: np.dtype) -> np.dtype:
     """Return the dtype of a difference of two values of `dtype`, of either sign.
 
+    Raises
+    ------
+    TypeError
+        For integers of 64 bits: there is none.
+
+    Examples
+    --------
     >>> signed_dtype(np.dtype("uint16")), signed_dtype(np.dtype("int8"))
     (dtype('int32'), dtype('int16'))
     """
-    return dtype if dtype.kind == "f" else np.dtype(f"int{16 * dtype.itemsize}")
+    if dtype.kind == "f":
+        return dtype
+    if dtype.itemsize == 8:
+        raise TypeError(f"a difference of two {dtype} takes more than 64 bits")
+    return np.dtype(f"int{16 * dtype.itemsize}")
+
+
+def common_dtype(one: np.dtype, other: np.dtype) -> np.dtype | None:
+    """Return the dtype that holds every value of both, where there is one.
+
+    >>> common_dtype(np.dtype("uint32"), np.dtype("int32"))
+    dtype('int64')
+    >>> common_dtype(np.dtype("uint64"), np.dtype("int64"))  # none does
+    """
+    both = np.result_type(one, other)
+    # NumPy gives float64 where no integer is wide enough, and that holds whole numbers to 2⁵³ only.
+    lossy = both.kind == "f" and any(each.kind != "f" and each.itemsize == 8 for each in (one, other))
+    return None if lossy else both
 
 
 def float_dtype(dtype: np.dtype) -> np.dtype:
     """Return the floating dtype in which linear filters of `dtype` are given.
 
-    float32 holds every value of the types up to 16 bits; wider ones get float64.
+    float32 holds every value of the types up to 16 bits; wider ones get float64, which holds whole
+    numbers up to 2⁵³.
 
     >>> float_dtype(np.dtype("uint16")), float_dtype(np.dtype("int32"))
     (dtype('float32'), dtype('float64'))
@@ -46,7 +75,7 @@ def check_dtype(dtype: np.dtype) -> None:
     Raises
     ------
     TypeError
-        For bool, float16, complex, 64-bit integers and the other byte order among others.
+        For bool, float16, complex and the other byte order among others.
     """
     if dtype not in SUPPORTED:
         name = str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} in the other byte order"

@@ -69,7 +69,7 @@ def read_dtype(dtype: np.dtype, where: str) -> np.dtype:
     Raises
     ------
     RequestError
-        bgone has no such pixels: complex, 64-bit integers, structures.
+        bgone has no such pixels: complex, structures.
     """
     plain = dtype.newbyteorder("=") if dtype.names is None else dtype
     native = _WIDENED.get(plain, plain)

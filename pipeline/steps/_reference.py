@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -52,14 +53,22 @@ def eroded(image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
     """Return scikit-image's erosion; what lies outside, and a NaN, is never the least."""
     from skimage.morphology import erosion
 
-    return erosion(_without_nan(image, np.inf), footprint, mode="ignore")
+    return _by_rank(erosion, _without_nan(image, np.inf), footprint)
 
 
 def dilated(image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
     """Return scikit-image's dilation; what lies outside, and a NaN, is never the greatest."""
     from skimage.morphology import dilation
 
-    return dilation(_without_nan(image, -np.inf), footprint, mode="ignore")
+    return _by_rank(dilation, _without_nan(image, -np.inf), footprint)
+
+
+def _by_rank(run: Callable[..., NDArray], image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
+    """Filter an image; one of 64-bit integers, which scipy takes for floats, by its values' order."""
+    if image.dtype.kind == "f" or image.dtype.itemsize < 8:
+        return run(image, footprint, mode="ignore")
+    values, ranks = np.unique(image, return_inverse=True)
+    return values[run(ranks.reshape(image.shape).astype(np.int32), footprint, mode="ignore")]
 
 
 def _without_nan(image: NDArray, instead: float) -> NDArray:

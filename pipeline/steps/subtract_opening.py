@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
+from pipeline.errors import RequestError
+from pipeline.image import ImageSpec
 from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
 from pipeline.lengths import Length
@@ -32,12 +34,13 @@ class SubtractOpening(FlatStep):
     -------
     numpy.ndarray
         Shape of the input; where maximum ≤ minimum on every axis the unsigned type of the same
-        width, else the next wider signed type (uint16 gives int32). Floats stay.
+        width, else the next wider signed type (uint16 gives int32, uint32 int64). Floats stay.
 
     Raises
     ------
     RequestError
-        A size is not odd, or half of it is not below the longest axis that it works along.
+        A size is not odd, or half of it is not below the longest axis that it works along; the
+        maximum is larger on an image of 64-bit integers.
 
     References
     ----------
@@ -79,6 +82,23 @@ class SubtractOpening(FlatStep):
             self.pixels("minimum_size", self.along), self.pixels("maximum_size", self.along), strict=True
         )
         return any(maximum > minimum for minimum, maximum in pairs)
+
+    def check(self, spec: ImageSpec) -> None:
+        """Refuse sizes that do not fit the image, and differences of more than 64 bits (resolved step).
+
+        Raises
+        ------
+        RequestError
+            They do not, or the image is of 64-bit integers and the maximum is larger than the minimum.
+        """
+        super().check(spec)
+        if self.signed and spec.dtype.kind in "iu" and spec.dtype.itemsize == 8:
+            raise RequestError(
+                f"{self.name} of {spec.dtype} with a larger maximum takes more than 64 bits",
+                "give a maximum_size that is not above minimum_size, or take an image of fewer bits: "
+                "write what comes before with output.dtype, and run this on that",
+                "maximum_size",
+            )
 
     def out_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return the unsigned type of the same width, or the next wider signed one; floats stay."""
