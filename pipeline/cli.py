@@ -64,25 +64,30 @@ def run_command(
 
 @main_group.command("plan")
 @configured
+@click.option("--overwrite", is_flag=True, help="Of a run that replaces an existing output.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def plan_command(
     config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
-    as_json: bool,
+    overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what would run, without reading a pixel."""
     from pipeline.describe import plan_dict, plan_text
     from pipeline.job import prepare
+    from pipeline.start import check_start
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
+    start = check_start(job, overwrite=overwrite)
     if as_json:
         plain = {
             **plan_dict(job.plan, job.source.path),
             "missing": str(job.missing or ""),
             "notes": list(job.source.notes),
+            "state": start.state,
         }
         click.echo(json.dumps(plain, indent=2))
     else:
-        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing, job.source.notes))
+        notes = (*job.source.notes, *start.notes)
+        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing, notes))
 
 
 @main_group.command("steps")

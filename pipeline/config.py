@@ -17,7 +17,7 @@ from pipeline.complaints import complaints, nearest, shown
 from pipeline.compute_types import is_scheduler_file
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.overrides import apply_sets
-from pipeline.paths import folder_of, is_url, resolve_path
+from pipeline.paths import folder_of, is_url, output_problem, resolve_path
 from pipeline.settings import PATHS, SECTIONS, ComputeConfig, InputConfig, OutputConfig
 from pipeline.step import Step
 from pipeline.yaml_lines import DEEPEST, dotted, parse_yaml, readable
@@ -159,15 +159,14 @@ def load_config(
         draft.change(name, said)
     _fill_paths(draft)
     sections = _sections(draft)
+    draft.add(_path_problems(sections))
     steps, problems = parse_chain(draft.data.get("steps"))
     draft.add(problems)
     if draft.problems:
         raise RequestError(sorted(draft.problems, key=_order))
-    config = RunConfig(
+    return RunConfig(
         sections["input"], steps, sections["output"], sections["compute"], draft.file, draft.marks
     )
-    _check_outputs(config)
-    return config
 
 
 def _within(name: str, outer: str) -> bool:
@@ -293,20 +292,24 @@ def _sections(draft: _Draft) -> dict[str, Any]:
     return sections
 
 
-def _check_outputs(config: RunConfig) -> None:
-    """Refuse two of the config's paths that are one."""
-    input, output = config.input.path, config.output
-    same = [
-        Problem(f"is the same as {other}", "write somewhere else", name)
-        for name, path, other, held in (
-            ("output.path", output.path, "input.path", input),
-            ("output.background", output.background, "input.path", input),
-            ("output.background", output.background, "output.path", output.path),
-        )
-        if path is not None and _real(path) == _real(held)
-    ]
-    if same:
-        raise config.locate(RequestError(same))
+def _path_problems(sections: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with where the outputs go, as far as paths alone show it."""
+    input, output = sections.get("input"), sections.get("output")
+    held = {} if input is None else {_real(input.path): "input.path"}
+    problems = []
+    for name in () if output is None else ("path", "background"):
+        path = getattr(output, name)
+        if path is None:
+            continue
+        if other := held.get(_real(path)):
+            problems.append(Problem(f"is the same as {other}", "write somewhere else", f"output.{name}"))
+        elif problem := output_problem(path):
+            problems.append(replace(problem, field=f"output.{name}"))
+        held.setdefault(_real(path), f"output.{name}")
+    if output is not None and output.work is not None and is_url(output.work):
+        what = f"{output.work} is a URL, and an unfinished run lives in a folder"
+        problems.append(Problem(what, "name a folder", "output.work"))
+    return problems
 
 
 def _real(path: str) -> str:

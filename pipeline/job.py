@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from pipeline.errors import PipelineError, RequestError
 from pipeline.image import Image
 from pipeline.lazy import LazySource
 from pipeline.machine import cores, default_budget, tree_memory
-from pipeline.paths import is_url, resolve_path
+from pipeline.overlap import refuse_overlaps
+from pipeline.paths import output_problem, resolve_path
 from pipeline.plan import Plan, make_plan
 from pipeline.read import Missing, Source, open_source
 from pipeline.settings import ComputeConfig, InputConfig, OutputConfig
@@ -84,10 +85,7 @@ def prepare(
             series=said.series,
             level=said.level,
         )
-        refuse_overlap(config.output.path, source, "output.path")
-        if config.output.background is not None:
-            refuse_overlap(config.output.background, source, "output.background")
-            refuse_nested(config.output.path, config.output.background)
+        refuse_overlaps(config.output, source)
         return Job(config, source, plan_here(config, source))
     except PipelineError as error:
         raise config.locate(error) from None
@@ -116,7 +114,13 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
             "a lazy image has no input to take its result from", "leave it out, or use a config",
             "output.background",
         )  # fmt: skip
-    section = section.model_copy(update={"path": resolve_path(path, Path.cwd())})
+    here = {"path": resolve_path(path, Path.cwd())}
+    if section.work is not None:
+        here["work"] = resolve_path(section.work, Path.cwd())
+    section = section.model_copy(update=here)
+    if problem := output_problem(section.path):
+        raise RequestError([replace(problem, field="output.path")])
+    refuse_overlaps(section, source)
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
     return Job(config, source, plan_here(config, source))
 
@@ -131,46 +135,3 @@ def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
     held = tree_memory() + PER_FILE * len(source.files()) + PER_PLANE * planes
     memory = default_budget() + max(0, held - DRIVER)
     return make_plan(config, source.spec, cores(), memory, held=held, compiling=WarmUp.compiling)
-
-
-def refuse_nested(output: str, background: str) -> None:
-    """Refuse two outputs of which one holds the other.
-
-    Raises
-    ------
-    RequestError
-        One does.
-    """
-    one, other = os.path.realpath(output), os.path.realpath(background)
-    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
-        raise RequestError(
-            f"lies inside the output, or holds it: {background}", "write it beside the output",
-            "output.background",
-        )  # fmt: skip
-
-
-def refuse_overlap(output: str, source: Source, field: str) -> None:
-    """Refuse an output that is the input, lies inside it, or holds it.
-
-    Raises
-    ------
-    RequestError
-        It does.
-    """
-    if is_url(output):
-        return
-    target = os.path.realpath(output)
-    for path in (source.path, *source.files()):
-        if is_url(path):
-            continue
-        held = os.path.realpath(path)
-        if target == held:
-            raise RequestError("is the input itself", "write somewhere else", field)
-        if os.path.isdir(held) and target.startswith(held + os.sep) and _is_zarr(held):
-            raise RequestError(f"lies inside the input, {held}", "write somewhere else", field)
-        if held.startswith(target + os.sep):
-            raise RequestError(f"holds the input, {held}", "write somewhere else", field)
-
-
-def _is_zarr(folder: str) -> bool:
-    return any(os.path.exists(f"{folder}/{name}") for name in ("zarr.json", ".zattrs", ".zarray", ".zgroup"))

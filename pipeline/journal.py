@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from pipeline.errors import StoppedError
+from pipeline.errors import PipelineError, RequestError, StoppedError
 from pipeline.places import Places
 from pipeline.write import durable
 from pipeline.write.codec import crc32c
@@ -20,7 +21,8 @@ from pipeline.write.create import create
 from pipeline.write.layout import Layout
 from pipeline.write.lock import Lock
 from pipeline.write.manifest import check_files
-from pipeline.write.publish import ABOVE, State, state
+from pipeline.write.own import clear_drafts
+from pipeline.write.publish import ABOVE, State, discard_work, state
 from pipeline.write.region import ChunkRecord
 from pipeline.write.work import (
     canonical,
@@ -69,17 +71,37 @@ def begin(
     """
     refuse_others(layout, inputs, overwrite=overwrite)
     with durable.before_start():
-        above = durable.make_folder(layout.work)[:-1]
-    with Lock(layout.work):
-        # Once more, for the run that started at the very same moment.
-        refuse_others(layout, inputs, overwrite=overwrite)
-        with durable.before_start():
-            journal = Journal.open(layout, inputs, windows)
-            if above:
-                durable.write_file(
-                    f"{layout.work}/{ABOVE}", "\n".join(above).encode(), f"{layout.work}/drafts"
-                )
+        made = durable.make_folder(layout.work)
+    lock = Lock(layout.work)
+    with ExitStack() as stack:
+        with _leaving_nothing(lock, made):
+            stack.enter_context(lock)
+            # Once more, for the run that started at the very same moment.
+            refuse_others(layout, inputs, overwrite=overwrite)
+            with durable.before_start():
+                journal = Journal.open(layout, inputs, windows)
+                if above := made[:-1]:
+                    durable.write_file(
+                        f"{layout.work}/{ABOVE}", "\n".join(above).encode(), f"{layout.work}/drafts"
+                    )
         yield journal
+
+
+@contextlib.contextmanager
+def _leaving_nothing(lock: Lock, made: list[str]) -> Iterator[None]:
+    """Remove the work folder that a refused start has made, with the folders above it that it made.
+
+    One that another start holds by now, or that was there before, stays.
+    """
+    try:
+        yield
+    except RequestError:
+        if made and not lock.is_anothers():
+            with contextlib.suppress(PipelineError):
+                discard_work(lock.work)
+                for folder in reversed(made[:-1]):
+                    durable.remove_empty(folder)
+        raise
 
 
 class Journal:
@@ -111,7 +133,7 @@ class Journal:
         """Read what there is in the work folder, and write what there is not."""
         now = state(layout)
         if now == "unfinished":
-            durable.remove_tree(f"{layout.work}/drafts")
+            clear_drafts(f"{layout.work}/drafts")
             create(layout)
         known = read_checked(f"{layout.work}/inputs.json")
         if known is None:

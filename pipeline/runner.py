@@ -14,14 +14,14 @@ from pipeline.cluster import explain
 from pipeline.compute import Computation
 from pipeline.config import RunConfig
 from pipeline.describe import plan_dict
-from pipeline.errors import DataError, PipelineError, Problem, RequestError, StoppedError, VerificationError
+from pipeline.errors import DataError, PipelineError, RequestError, StoppedError, VerificationError
 from pipeline.image import Image
 from pipeline.job import Job, prepare, prepare_save
-from pipeline.journal import Journal, begin, changes, fingerprint, touched, versions
-from pipeline.paths import is_url
+from pipeline.journal import Journal, begin, changes, touched
 from pipeline.peak import PeakMemory
 from pipeline.progress import Progress, Silent
 from pipeline.report import run_files
+from pipeline.start import check_start, check_targets
 from pipeline.stopping import Stop, stoppable
 from pipeline.summary import Summary, performance
 from pipeline.write import (
@@ -29,14 +29,12 @@ from pipeline.write import (
     DamagedChunksError,
     Layout,
     check_files,
-    check_target,
     contrast,
     discard,
     provenance_of,
     publish,
     read_manifest,
     seal,
-    state,
 )
 from pipeline.write.work import refuse_others
 
@@ -144,18 +142,15 @@ class _Run:
 
     def go(self) -> Summary:
         """Run it."""
-        self._refuse_urls()
-        inputs = self._inputs()
-        layout = self.job.plan.layout.at(fingerprint(inputs))
-        now = state(layout)
-        if now == "published" and not self._is_to_be_replaced(layout):
-            discard(layout)
-            if self.overwrite:
-                refuse_others(layout, inputs, overwrite=True)
-            return self._already(layout)
-        for output in layout.outputs:
-            field_name = "output.background" if output.holder else "output.path"
-            check_target(output.path, overwrite=self.overwrite or now == "sealed", field=field_name)
+        start = check_start(self.job, overwrite=self.overwrite)
+        inputs, layout = start.inputs, start.layout
+        if start.state == "published":
+            if not self._is_to_be_replaced(layout):
+                discard(layout)
+                if self.overwrite:
+                    refuse_others(layout, inputs, overwrite=True)
+                return self._already(layout)
+            check_targets(layout, overwrite=True)
         if self.job.missing is not None:
             self.progress.say(f"note: of the input {self.job.missing}")
         for note in self.job.source.notes:
@@ -182,48 +177,19 @@ class _Run:
                 memory_peak_bytes=peak.look(),
             )
 
-    def _refuse_urls(self) -> None:
-        output = self.job.config.output
-        for field_name, path in (("output.path", output.path), ("output.background", output.background)):
-            if path is not None and is_url(path):
-                raise RequestError(
-                    f"{path} is a URL, and outputs are written to folders", "name a folder", field_name
-                )
-
-    def _inputs(self) -> dict[str, Any]:
-        """Return what decides pixels, and how they lie in files."""
-        plain = self.job.config.resolved()
-        config = {key: value for key, value in plain.items() if key != "compute"}
-        layout = self.job.plan.layout
-        files = [[list(level.shape), list(level.chunks), list(level.shards or ())] for level in layout.levels]
-        return {"config": config, "input": self.job.source.identity(), "files": files, "versions": versions()}
-
     def _is_to_be_replaced(self, layout: Layout) -> bool:
-        """Return whether a complete output of this very config is written again: only if it is damaged.
-
-        Raises
-        ------
-        VerificationError
-            Files of it are missing or cut, and `overwrite` was not said.
-        """
-        if os.path.isdir(layout.work):
-            return False  # an earlier start published it and died before it had tidied up
-        if self.overwrite:
-            self.progress.say(f"checking {layout.path}, which is complete already")
-        for output in layout.outputs:
-            records = read_manifest(output.path)
-            try:
-                damage = next(check_files(output.path, records, content=self.overwrite), None)
-            except VerificationError:
-                if self.overwrite:
-                    return True
-                raise
-            if damage is not None and self.overwrite:
-                return True
-            if damage is not None:
-                what = f"the output was complete, and is damaged now ({damage})"
-                raise VerificationError([Problem(what, "write it again with --overwrite", file=output.path)])
-        return False
+        """Return whether a complete output of this very config is written again: only if it is damaged."""
+        if not self.overwrite or os.path.isdir(layout.work):
+            return False  # its folder: an earlier start published it and died before it had tidied up
+        self.progress.say(f"checking {layout.path}, which is complete already")
+        try:
+            return any(
+                damage
+                for output in layout.outputs
+                for damage in check_files(output.path, read_manifest(output.path))
+            )
+        except VerificationError:
+            return True
 
     def _already(self, layout: Layout) -> Summary:
         kept = (provenance_of(layout.path) or {}).get("summary", {})

@@ -4,15 +4,18 @@ The order of a run: `create`, `write_region` for every region, `sync`, journal; 
 every coarser level, `sync`, journal; `seal`; `publish`. A finished output is checked by `verify`.
 """
 
+from pipeline.write.check import check_layout
 from pipeline.write.chunks import choose_chunks
 from pipeline.write.contrast import contrast
 from pipeline.write.create import create
 from pipeline.write.layout import Layout, Level, make_layout, with_background, work_path
-from pipeline.write.lock import Lock
+from pipeline.write.lock import Lock, refuse_held
 from pipeline.write.manifest import Damage, check_files, read_manifest, verify
 from pipeline.write.metadata import Window
+from pipeline.write.own import is_node
 from pipeline.write.publish import (
     Contents,
+    check_publish,
     check_target,
     discard,
     discard_work,
@@ -37,12 +40,15 @@ __all__ = [
     "Window",
     "build_level",
     "check_files",
+    "check_layout",
+    "check_publish",
     "check_target",
     "choose_chunks",
     "contrast",
     "create",
     "discard",
     "discard_work",
+    "is_node",
     "level_windows",
     "make_layout",
     "numbers_meeting",
@@ -50,6 +56,7 @@ __all__ = [
     "publish",
     "read_manifest",
     "read_region",
+    "refuse_held",
     "seal",
     "state",
     "stored_fingerprint",

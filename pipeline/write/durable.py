@@ -116,16 +116,27 @@ def _make_parents(path: str, root: str) -> None:
 
 
 def make_folder(path: str) -> list[str]:
-    """Make a folder and those above it, each entry on disk; return those that were not there, from above."""
+    """Make a folder and those above it, each entry on disk; return those that were not there, from above.
+
+    Where one cannot be made, none is left.
+    """
     missing = []
     folder = path
     while folder and not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
-    for folder in reversed(missing):
-        with _point("mkdir", folder), contextlib.suppress(FileExistsError):
-            os.mkdir(folder)
-        sync_path(os.path.dirname(folder) or ".")
+    made: list[str] = []
+    try:
+        for folder in reversed(missing):
+            with _point("mkdir", folder), contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+                made.append(folder)
+            sync_path(os.path.dirname(folder) or ".")
+    except StoppedError:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        raise
     return missing[::-1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ Version = Literal["0.5", "0.4"]
 COMPRESSORS = ("blosc-lz4", "blosc-zstd", "zstd", "none")
 
 SMALLEST_LEVEL = 512
+LONGEST_STEM = 100
+"""Bytes of an output's name that its work folder is called by in full."""
+
 STORED_KINDS = "uif"
 
 
@@ -221,10 +225,22 @@ def work_path(output: str, fingerprint: str, work_root: str = "") -> str:
     >>> work_path("/data/a.zarr", "12ab"), work_path("/data/a.zarr", "12ab", "/scratch")
     ('/data/a.zarr.work-12ab', '/scratch/a.zarr.work-12ab')
     """
-    name = output.rstrip("/")
+    folder, slash, name = output.rstrip("/").rpartition("/")
     if work_root:
-        name = f"{work_root.rstrip('/')}/{name.rpartition('/')[2]}"
-    return f"{name}.work-{fingerprint}"
+        folder, slash = work_root.rstrip("/"), "/"
+    return f"{folder}{slash}{_short(name)}.work-{fingerprint}"
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for an ending: a file system takes 255 bytes, some 143.
+
+    >>> _short("a.zarr"), _short(200 * "a" + ".zarr") == 80 * "a" + "~b82a9970"
+    ('a.zarr', True)
+    """
+    raw = name.encode(errors="surrogateescape")
+    if len(raw) <= LONGEST_STEM:
+        return name
+    return f"{raw[:80].decode(errors='ignore')}~{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 def _levels(

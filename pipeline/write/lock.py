@@ -116,6 +116,10 @@ class Lock:
             durable.rewrite(descriptor, self._path, json.dumps(asdict(self._me)).encode())
         return self
 
+    def is_anothers(self) -> bool:
+        """Return whether another run holds it."""
+        return holder_of(self.work) not in (None, self._me)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

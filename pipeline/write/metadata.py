@@ -84,7 +84,16 @@ def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) ->
 def _check_scale(layout: Layout) -> None:
     for axis, size in layout.spec.scale.items():
         if not (math.isfinite(size) and size > 0):
-            raise StoppedError(f"a pixel of {size} along {axis} is no size", "give it in input.scale")
+            raise StoppedError(
+                f"a pixel of {size} along {axis} is no size", "give it in input.scale", "input.scale"
+            )
+    for axis, place in layout.spec.translation.items():
+        if not math.isfinite(place):
+            raise StoppedError(
+                f"the first pixel lies at {place} along {axis}, which is no place",
+                "mend the input's metadata",
+                "input.path",
+            )
 
 
 def _axis(layout: Layout, axis: str) -> dict[str, str]:
@@ -163,7 +172,9 @@ def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> d
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # A name on a disk need not be UTF-8, and is a valid escape so.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts
 from pipeline.write.metadata import BGONE, Window, group_files, image_attributes
+from pipeline.write.own import holds_run, remove_own, strangers, why_kept
 from pipeline.write.region import ChunkRecord, read_file
 
 
@@ -36,7 +37,6 @@ GONE = ".gone"
 """Ends the name of a work folder that is being removed."""
 ABOVE = "above"
 """In a work folder: the folders above it that were made for it, and go with it if they hold nothing else."""
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 def seal(
@@ -140,7 +140,7 @@ def state(layout: Layout) -> State:
         the rename and the removal of the work folder, in which what was replaced may still lie in
         the place of the image; `publish` removes it.
     """
-    if not os.path.isdir(layout.work):
+    if not holds_run(layout.work):
         return "published" if stored_fingerprint(layout.path) == layout.fingerprint else "new"
     run = _sealed_run(layout)
     if run:
@@ -186,25 +186,38 @@ def check_target(path: str, *, overwrite: bool = False, field: str = "output.pat
     Raises
     ------
     RequestError
-        Something exists there, without `overwrite`; or it is a folder that is not empty, is no
-        Zarr, and is not called one, so that `overwrite` would delete something else.
+        Something exists there, without `overwrite`; or it is no OME-Zarr, or holds what is no
+        part of one, so that `overwrite` would delete something else.
     """
     if not os.path.lexists(path):
         return
+    reason = why_kept(path)
     if not overwrite:
+        what, mend = (f" and {reason}", "") if reason else ("", ", or replace it with --overwrite")
+        raise RequestError(f"{path} exists already{what}", f"choose another output{mend}", field)
+    if reason:
         raise RequestError(
-            f"{path} exists already", "choose another output, or replace it with --overwrite", field
-        )
-    if os.path.isdir(path) and not path.endswith(".zarr") and os.listdir(path) and not _is_zarr(path):
-        raise RequestError(
-            f"{path} is a folder that holds no Zarr, so --overwrite does not delete it",
-            "remove it yourself, or choose another output",
+            f"{path} {reason}, so --overwrite does not replace it",
+            "choose another output, or move that away yourself",
             field,
         )
 
 
-def _is_zarr(path: str) -> bool:
-    return any(os.path.lexists(f"{path}/{name}") for name in _ZARR_FILES)
+def check_publish(layout: Layout, *, overwrite: bool = False) -> None:
+    """Refuse to bring a sealed image where something has come to lie that must not be replaced.
+
+    Raises
+    ------
+    RequestError
+        Something lies there, without `overwrite`, or it is no OME-Zarr; the work folder stays.
+    """
+    for output in layout.outputs:
+        if not os.path.lexists(output.path) or _run_of(output.path) == _sealed_run(layout):
+            continue
+        if not overwrite:
+            raise _in_the_way(output)
+        if reason := why_kept(output.path):
+            raise _in_the_way(output, f", {reason}")
 
 
 def publish(layout: Layout, *, overwrite: bool = False) -> None:
@@ -217,7 +230,8 @@ def publish(layout: Layout, *, overwrite: bool = False) -> None:
     Raises
     ------
     RequestError
-        Something has come to lie at the output's path, without `overwrite`; the work folder stays.
+        Something has come to lie at the output's path, without `overwrite`, or it is no
+        OME-Zarr; the work folder stays.
     StoppedError
         The rename failed.
     """
@@ -225,8 +239,7 @@ def publish(layout: Layout, *, overwrite: bool = False) -> None:
     if now in ("new", "unfinished"):
         raise StoppedError(f"{layout.image} is not whole", "the same command goes on")
     if now == "sealed":
-        if not overwrite and os.path.lexists(layout.path):
-            raise _in_the_way(layout)
+        check_publish(layout, overwrite=overwrite)
         for output in reversed(layout.outputs):
             if _run_of(output.path) != _sealed_run(layout):
                 _bring(output, overwrite)
@@ -248,10 +261,10 @@ def _bring(layout: Layout, overwrite: bool) -> None:
     durable.sync_path(os.path.dirname(layout.path) or ".")
 
 
-def _in_the_way(layout: Layout) -> RequestError:
+def _in_the_way(layout: Layout, reason: str = "") -> RequestError:
     return RequestError(
-        f"{layout.path} has come to exist during the run, whose result waits in {layout.work}",
-        "move it away, or use --overwrite, and run the same command again",
+        f"{layout.path} has come to exist during the run{reason}, whose result waits in {layout.work}",
+        f"move it away{'' if reason else ', or use --overwrite,'} and run the same command again",
         "output.background" if layout.holder else "output.path",
     )
 
@@ -262,8 +275,9 @@ def _same_disk(layout: Layout) -> str:
     if os.stat(layout.image).st_dev == os.stat(parent).st_dev:
         return layout.image
     near = layout.at(layout.fingerprint, parent)
-    durable.remove_tree(near.work)
-    durable.make_folder(near.work)
+    remove_own(near.work)
+    # What tells a work folder from others.
+    durable.make_folder(f"{near.work}/drafts")
     copied: list[str] = []
 
     def copy(source: str, target: str) -> None:
@@ -283,14 +297,20 @@ def discard(layout: Layout) -> None:
 
 
 def discard_work(folder: str) -> None:
-    """Remove a work folder: its name at once, so that no run finds half of it, then what it holds."""
+    """Remove a work folder: its name at once, so that no run finds half of it, then what it holds.
+
+    What bgone did not put there stays, and keeps the folder.
+    """
     gone = f"{folder}{GONE}"
-    durable.remove_tree(gone)
-    if os.path.isdir(folder):
+    remove_own(gone)
+    if os.path.isdir(folder) and not os.path.islink(folder):
         above = (read_file(f"{folder}/{ABOVE}") or b"").decode(errors="replace").splitlines()
-        durable.rename_new(folder, gone)
-        durable.sync_path(os.path.dirname(folder) or ".")
-        durable.remove_tree(gone)
+        if not strangers(folder) and not os.path.lexists(gone):
+            durable.rename_new(folder, gone)
+            durable.sync_path(os.path.dirname(folder) or ".")
+            remove_own(gone)
+        else:
+            remove_own(folder)
         for made in reversed(above):
             if folder.startswith(f"{made}{os.sep}"):
                 durable.remove_empty(made)

@@ -16,7 +16,8 @@ from pipeline.write import durable
 from pipeline.write.codec import crc32c
 from pipeline.write.layout import Layout, work_path
 from pipeline.write.lock import refuse_held
-from pipeline.write.publish import GONE, discard_work
+from pipeline.write.own import FINGERPRINT, holds_run
+from pipeline.write.publish import discard_work
 from pipeline.write.region import read_file
 
 # What decides a pixel on its way from the input's bytes to the output's.
@@ -118,13 +119,14 @@ def find_work(output: str, work_root: str = "") -> list[Work]:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(parent or ".")):
                 path = os.path.join(parent, name)
-                if name.startswith(start) and not name.endswith(GONE) and os.path.isdir(path):
-                    found.append(Work(path, name.removeprefix(start)))
+                # Another's folder may begin alike.
+                if name.startswith(start) and FINGERPRINT.fullmatch(name, len(start)) and holds_run(path):
+                    found.append(Work(path, name[len(start) :]))
     return found
 
 
-def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
-    """Refuse a run while another one of the same output is unfinished.
+def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> list[Work]:
+    """Refuse a run while another one of the same output is unfinished; return those to be dropped.
 
     Parameters
     ----------
@@ -133,19 +135,19 @@ def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool 
     inputs : mapping
         What the fingerprint was made of.
     overwrite : bool
-        Remove the others instead, unless they are being written.
+        Whether others may be dropped, unless they are being written.
 
     Raises
     ------
     RequestError
-        One problem for each, listing what changed.
+        Another run is unfinished: what changed since. Or it is being written.
     """
-    for other in find_work(layout.path, layout.work_root):
-        if other.fingerprint == layout.fingerprint:
-            continue
+    others = [
+        other for other in find_work(layout.path, layout.work_root) if other.fingerprint != layout.fingerprint
+    ]
+    for other in others:
         refuse_held(other.path)
         if overwrite:
-            discard_work(other.path)
             continue
         what = changes(other.inputs, inputs) if other.inputs is not None else ["its config is lost"]
         listed = "; ".join(what[:_LISTED]) + f"; and {len(what) - _LISTED} more" * (len(what) > _LISTED)
@@ -154,11 +156,20 @@ def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool 
             f"go back to that to finish it, or drop it ({other.path}) with --overwrite",
             "output.path",
         )
+    return others
+
+
+def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Do as `check_others`, and remove those to be dropped."""
+    for other in check_others(layout, inputs, overwrite=overwrite):
+        discard_work(other.path)
 
 
 def canonical(value: Any) -> bytes:
     """Return JSON of which there is only one for a value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # A name on a disk need not be UTF-8, and is a valid escape so.
+    return text.encode(errors="backslashreplace")
 
 
 def write_checked(layout: Layout, name: str, value: Any) -> None:
