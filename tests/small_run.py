@@ -57,8 +57,8 @@ def small_run(output, fill=0, *, overwrite=False, step=1, content=False, compute
     if state(layout) == "published" and not (overwrite and not os.path.isdir(layout.work)):
         publish(layout)
         return computed
-    for each in layout.outputs:
-        check_target(each.path, overwrite=overwrite or state(layout) == "sealed")
+    for each in layout.outputs if state(layout) != "sealed" else ():
+        check_target(each.path, overwrite=overwrite)
     with begin(layout, inputs_of(fill), lambda: {"step": step}, overwrite=overwrite) as journal:
         if journal.state == "unfinished":
             journal.check(content=content)

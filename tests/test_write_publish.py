@@ -14,7 +14,6 @@ from pipeline.errors import RequestError, StoppedError, VerificationError
 from pipeline.image import Channel, ImageSpec
 from pipeline.write import (
     build_level,
-    check_target,
     contrast,
     create,
     durable,
@@ -216,19 +215,6 @@ def test_a_work_folder_on_another_disk_is_copied_beside_the_output_first(tmp_pat
         shutil.rmtree(work)
     assert os.listdir(tmp_path) == ["out.ome.zarr"]
     assert list(verify(layout.path)) == []
-
-
-def test_what_is_no_zarr_is_not_deleted_by_overwrite(tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
-    with pytest.raises(RequestError, match="exists already"):
-        check_target(f"{tmp_path}/photos")
-    with pytest.raises(RequestError, match="holds no Zarr"):
-        check_target(f"{tmp_path}/photos", overwrite=True)
-    (tmp_path / "old.ome.zarr").mkdir()
-    (tmp_path / "old.ome.zarr" / "note.txt").write_bytes(b"x")
-    check_target(f"{tmp_path}/old.ome.zarr", overwrite=True)
-    check_target(f"{tmp_path}/new.ome.zarr")
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "add", "metadata"])

@@ -26,6 +26,7 @@ from harm import hook_of
 
 import pipeline
 from pipeline import cli, compute, runner
+from pipeline import start as beginning
 from pipeline.kernels import cast, halve
 from pipeline.write import durable, work
 
@@ -88,7 +89,7 @@ def settle(request):
         setattr(pkgutil.resolve_name(owner), attribute, value)
     if "versions" in request:
         known = work.versions()
-        runner.versions = lambda: {**known, **request["versions"]}
+        beginning.versions = lambda: {**known, **request["versions"]}
     if request.get("harm"):
         durable.hook = hook_of(request["harm"], request["notes"])
     if request.get("points"):

@@ -19,10 +19,10 @@ FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """Files that make a folder a node of a Zarr."""
 
-_MARKS = ("lock", "journal", "inputs.json", "windows.json", "drafts", "sealed")
-"""A folder that holds none of these is no work folder: the lock comes first, `sealed` is removed last."""
+_MARKS = ("lock", "journal", "inputs.json", "windows.json", "sealed")
+"""A folder with none of these, nor drafts, is no work folder: `lock` comes first, `sealed` goes last."""
 
-_NOTES = (*_MARKS[:4], "sealed", "above", "probe")
+_NOTES = (*_MARKS, "above", "probe")
 _IMAGES = ("image", "background")
 _REPLACED = tuple(f"replaced-{name}" for name in _IMAGES)
 _DRAFT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}\.probe")
@@ -38,7 +38,9 @@ def holds_run(folder: str) -> bool:
         names = os.listdir(folder)
     except OSError:
         return False
-    return not names or any(mark in names for mark in _MARKS)
+    if not names or any(mark in names for mark in _MARKS):
+        return True
+    return "drafts" in names and not _no_drafts(f"{folder}/drafts")
 
 
 def remove_own(folder: str) -> None:
@@ -80,14 +82,15 @@ def strangers(work: str) -> list[str]:
         if entry.name in _IMAGES and folder:
             found += [f"{entry.name}/{name}" for name in foreign(entry.path, own=True)]
         elif entry.name == "drafts" and folder:
-            found += [
-                f"drafts/{draft.name}"
-                for draft in _entries(entry.path)
-                if not _DRAFT.fullmatch(draft.name) and not _LITTER.fullmatch(draft.name)
-            ]
+            found += [f"drafts/{name}" for name in _no_drafts(entry.path)]
         elif not (entry.name in _NOTES or entry.name in _REPLACED or _LITTER.fullmatch(entry.name)):
             found.append(entry.name)
     return found
+
+
+def _no_drafts(folder: str) -> list[str]:
+    names = [entry.name for entry in _entries(folder)]
+    return [name for name in names if not (_DRAFT.fullmatch(name) or _LITTER.fullmatch(name))]
 
 
 def why_kept(path: str) -> str:
@@ -206,5 +209,5 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
