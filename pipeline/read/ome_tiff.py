@@ -17,7 +17,7 @@ from pipeline.read.ome_xml import Block, OmeImage, images
 from pipeline.read.opened import Opened, shape_text
 from pipeline.read.tiff import choose, open_tiff
 from pipeline.read.tiff_page import kind_text, page_kind
-from pipeline.read.tiff_pages import Located, check_samples, damaged, locate, make_store
+from pipeline.read.tiff_pages import Located, check_samples, damaged, holes_note, locate, make_store
 from pipeline.units import number_of
 
 Place = tuple[str, int]
@@ -54,7 +54,7 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
             if axis in metadata["scale"]:
                 metadata["scale"][axis] *= was / now
     store = make_store(located, keyframe, image.lead, f"{index}/{level}")
-    metadata["notes"] += (*type_note(image, store.dtype), *_notes(path, places))
+    metadata["notes"] += (*type_note(image, store.dtype), *_notes(path, places), *holes_note(located))
     # All five axes are always there; c of length 1 stays where its name says something.
     optional = "tz" if any(channel.name for channel in metadata["channels"]) else "tcz"
     return Opened(store, f"{image.order.lower()}yx", path, optional=optional, **metadata)

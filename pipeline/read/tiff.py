@@ -20,6 +20,7 @@ from pipeline.read.tiff_pages import (
     check_samples,
     complete,
     damaged,
+    holes_note,
     locate,
     make_store,
     raw_planes,
@@ -56,7 +57,7 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
         if tiff.is_imagej and part.kind != "imagej":
             raise damaged(path, "its ImageJ description does not fit its size")
         image = levels[_check_level(path, level, [_shape_text(item) for item in levels])]
-        store = _series_store(tiff, image, path, f"{index}/{level}")
+        store, notes = _series_store(tiff, image, path, f"{index}/{level}")
         axes = _letters(part)
         if len(axes) != len(store.shape):
             raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
@@ -68,7 +69,7 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
             a: value * full[a] / sizes[a] for a, value in fields["scale"].items() if a in sizes
         }
     optional = "tcz?" if said_axes(part)[0] != full_axes(part) else ""
-    return Opened(store, axes, path, optional=optional, **fields)
+    return Opened(store, axes, path, optional=optional, notes=notes, **fields)
 
 
 @contextmanager
@@ -154,7 +155,8 @@ def _named(letters: str) -> str:
 
 def _series_store(
     tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: str, note: str
-) -> TiffStore:
+) -> tuple[TiffStore, tuple[str, ...]]:
+    """Return the store of a series, and what is to be said of it."""
     keyframe = series.keyframe
     check_samples(keyframe, path)
     letters, shape = full_axes(series), full_shape(series)
@@ -168,7 +170,7 @@ def _series_store(
     size = tiff.filehandle.size
     if not series.is_multifile and series.dataoffset is not None:
         planes = raw_planes(keyframe, series.dataoffset, count, path, size)
-        return store_of((path,), planes, keyframe, shape[:-2], note)
+        return store_of((path,), planes, keyframe, shape[:-2], note), ()
     pages = complete(series, count, path)
     sizes = {path: size}
     located = []
@@ -177,7 +179,7 @@ def _series_store(
         if file not in sizes:
             sizes[file] = os.path.getsize(file)
         located.append(locate(page, sizes[file], os.path.abspath(file)))
-    return make_store(located, keyframe, shape[:-2], note)
+    return make_store(located, keyframe, shape[:-2], note), holes_note(located)
 
 
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:

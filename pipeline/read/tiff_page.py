@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from pipeline.read.tiff_decode import decode, segment_shape
 from pipeline.read.tiff_files import OpenFile
 
-_JPEG = {6, 7, 33007, 34892}
 # One read of neighbouring strips costs less than one each, up to where it is memory that counts.
 _SPAN = 64 << 20
 # Below this share of a row, its parts are read one by one.
@@ -80,31 +79,19 @@ def read_page(file: OpenFile, page: tifffile.TiffPage, ys: slice, xs: slice, tar
         dtype = np.dtype(page.parent.byteorder + page.dtype.char)
         read_rows(file, page.dataoffsets[0], page.imagewidth, dtype, ys, xs, target)
         return
-    arguments = _decode_arguments(page)
     for index, data in _segments(file, page, _wanted(page, ys, xs)):
-        segment, (_, _, top, left, _), shape = page.decode(data, index, _fullsize=False, **arguments)
-        bottom, right = min(top + shape[1], page.imagelength), min(left + shape[2], page.imagewidth)
+        segment, top, left, (rows, columns) = decode(page, data, index)
+        bottom, right = min(top + rows, page.imagelength), min(left + columns, page.imagewidth)
         y0, y1 = max(top, ys.start), min(bottom, ys.stop)
         x0, x1 = max(left, xs.start), min(right, xs.stop)
         part = target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start]
-        part[...] = (
-            page.nodata if segment is None else segment[0, y0 - top : y1 - top, x0 - left : x1 - left, 0]
-        )
-
-
-def _decode_arguments(page: tifffile.TiffPage) -> dict[str, Any]:
-    if page.compression not in _JPEG:
-        return {}
-    return {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        part[...] = page.nodata if segment is None else segment[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 def _wanted(page: tifffile.TiffPage, ys: slice, xs: slice) -> list[int]:
     """Return the strips or tiles that a part of the page needs."""
-    if page.is_tiled:
-        height, width = page.tilelength, page.tilewidth
-        across = -(-page.imagewidth // width)
-    else:
-        height, width, across = page.rowsperstrip, page.imagewidth, 1
+    height, width = segment_shape(page)
+    across = -(-page.imagewidth // width)
     return [
         row * across + column
         for row in range(ys.start // height, -(-ys.stop // height))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import add
+from operator import add, eq
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,10 @@ import tifffile
 
 from pipeline.errors import RequestError
 from pipeline.read.files import FIELD
+from pipeline.read.tiff_decode import check_decodable
+from pipeline.read.tiff_page import kind_text, page_kind
 from pipeline.read.tiff_store import Planes, Raw, TiffStore
+from pipeline.units import number_of
 
 AnyPage: TypeAlias = tifffile.TiffPage | tifffile.TiffFrame
 # A plane up to this size is read and filtered whole; of a larger one, parts.
@@ -34,6 +38,10 @@ class Located:
         Which page, and which sub-page of it, or -1.
     start, end : int
         Where its pixels begin and end in the file.
+    raw : bool
+        Whether they lie there in one piece, as they are.
+    holes : bool
+        Whether strips or tiles of it hold nothing.
     """
 
     path: str
@@ -41,23 +49,72 @@ class Located:
     subifd: int
     start: int
     end: int
+    raw: bool = False
+    holes: bool = False
 
 
 def locate(page: AnyPage, size: int, path: str) -> Located:
-    """Return where a page is.
+    """Return where a page is, having looked at how it is stored.
 
     Raises
     ------
     RequestError
-        Its pixels reach beyond the file's `size` in bytes.
+        Its pixels reach beyond the file's `size` in bytes, or cannot be decoded, or it is not like the
+        first of its stack.
     """
     index, *below = page.treeindex
     offsets, counts = page.dataoffsets, page.databytecounts
-    end = max(map(add, offsets, counts), default=0)
-    if not offsets or end > size:
-        reach = f"byte {end} of {size}" if offsets else "no pixels"
-        raise damaged(path, f"its page {index} reaches to {reach}")
-    return Located(path, index, below[0] if below else -1, offsets[0], end)
+    if not offsets:
+        raise damaged(path, f"its page {index} has no pixels")
+    _check_kind(page, path)
+    ends = list(map(add, offsets, counts))
+    end = max(ends, default=0)
+    raw = page.is_final and all(map(eq, offsets[1:], ends))
+    if raw:
+        end = max(end, offsets[0] + page.keyframe.nbytes)
+    if end > size:
+        raise damaged(path, f"its page {index} reaches to byte {end} of {size}")
+    holes = not page.is_final and (0 in offsets or 0 in counts)
+    return Located(path, index, below[0] if below else -1, offsets[0], end, raw, holes)
+
+
+# What decides how a page's pixels are stored.
+_KIND_TAGS = {256, 257, 258, 259, 266, 277, 278, 284, 317, 322, 323, 339, 32997, 32998}
+
+
+def _check_kind(page: AnyPage, path: str) -> None:
+    """Refuse a page that cannot be decoded, or that tifffile takes to be like another and is not."""
+    if not page.is_frame:
+        check_decodable(page, path)
+        return
+    if page.is_virtual or _kind_bytes(page) == _kind_bytes(page.keyframe):
+        return
+    whole = page.aspage()
+    kind, expected = page_kind(whole), page_kind(page.keyframe)
+    if kind != expected:
+        raise RequestError(
+            f"page {page.index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}",
+            "leave it out, or convert it",
+            FIELD,
+        )
+    check_decodable(whole, path)
+
+
+def _kind_bytes(page: AnyPage) -> list[bytes]:
+    """Return a page's tags that say how its pixels are stored, as they stand in the file."""
+    layout, file = page.parent.tiff, page.parent.filehandle
+    file.seek(page.offset)
+    (count,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    data = file.read(count * layout.tagsize)
+    tags = (data[at : at + layout.tagsize] for at in range(0, len(data), layout.tagsize))
+    return [tag for tag in tags if struct.unpack(layout.byteorder + "H", tag[:2])[0] in _KIND_TAGS]
+
+
+def holes_note(located: Sequence[Located]) -> tuple[str, ...]:
+    """Return what is to be said of planes that are not whole in their file."""
+    count = sum(page.holes for page in located)
+    planes = f"{count} of {number_of(len(located), 'plane')}"
+    return (f"{planes} have strips or tiles that hold nothing, and are read as 0 there",) if count else ()
 
 
 def damaged(path: str, detail: str) -> RequestError:
@@ -103,9 +160,7 @@ def store_of(
 
 def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw | None:
     """Return how planes lie where all are raw, in one file, evenly spaced."""
-    if not keyframe.is_final or any(page.path != located[0].path for page in located):
-        return None
-    if any(page.end - page.start != keyframe.nbytes for page in located):
+    if not all(page.raw and page.path == located[0].path for page in located):
         return None
     starts = np.fromiter((page.start for page in located), np.int64, len(located))
     strides = np.unique(np.diff(starts))
@@ -155,6 +210,9 @@ def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
         It is RGB, RGBA, or has several samples a pixel or several planes a page.
     """
     samples = keyframe.samplesperpixel
+    if samples < 1 or not all(0 < side < 1 << 31 for side in (keyframe.imagelength, keyframe.imagewidth)):
+        size = f"{keyframe.imagelength} × {keyframe.imagewidth} px with {samples} samples a pixel"
+        raise damaged(path, f"its page {keyframe.index} is {size}")
     if samples > 1:
         photometric = getattr(keyframe.photometric, "name", str(keyframe.photometric))
         name = "RGBA" if samples == 4 and photometric == "RGB" else photometric
@@ -164,12 +222,15 @@ def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
             "split its colours into channels, or convert it to grey",
             FIELD,
         )
-    if keyframe.imagedepth > 1:
+    if keyframe.imagedepth != 1:
         raise RequestError(
             f"{path!r} holds {keyframe.imagedepth} planes in one page", "convert it to OME-TIFF", FIELD
         )
     if keyframe.dtype is None:
-        raise RequestError(f"{path!r} has pixels of a kind unknown to tifffile", "convert it", FIELD)
+        kind = f"{keyframe.bitspersample} bits a pixel, format {int(keyframe.sampleformat)}"
+        raise RequestError(
+            f"{path!r} has pixels of a kind that nobody reads ({kind})", "convert it to 8 or 16 bits", FIELD
+        )
 
 
 def complete(pages: Iterable[AnyPage | None], expected: int, path: str) -> list[AnyPage]:

@@ -1,0 +1,136 @@
+"""How large the image in a compressed stream is, by its header: asked before it is decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+Size = tuple[int, int, int]
+"""Rows, columns, and samples of a pixel (0 where the header does not say it simply)."""
+
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def _jpeg(data: bytes) -> Size:
+    """Return the largest frame that is announced anywhere before the pixels."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+        elif marker in _JPEG_ALONE:
+            at += 2
+        elif marker in _JPEG_FRAMES:
+            rows, columns, samples = struct.unpack_from(">HHB", data, at + 5)
+            return rows, columns, samples
+        else:
+            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
+    raise ValueError("it is no JPEG with a frame")
+
+
+def _jpeg2k(data: bytes) -> Size:
+    """Return the size of a codestream, bare or in a JP2 file."""
+    stream = data if data.startswith(b"\xff\x4f") else _in_boxes(data, (b"jp2c",))
+    if not stream.startswith(b"\xff\x4f\xff\x51"):
+        raise ValueError("it is no JPEG 2000")
+    x1, y1, x0, y0 = struct.unpack_from(">4I", stream, 8)
+    (samples,) = struct.unpack_from(">H", stream, 40)
+    return max(0, y1 - y0), max(0, x1 - x0), samples
+
+
+def _in_boxes(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
+    """Return what the first box of a kind holds, in a file of the boxes of ISO/IEC 15444-1."""
+    at = 0
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, head = data[at + 4 : at + 8], 8
+        if length == 1:
+            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
+        if kind in kinds:
+            return data[at + head : at + length if length else None]
+        if length < head:
+            break
+        at += length
+    return b""
+
+
+def _png(data: bytes) -> Size:
+    columns, rows, _, kind = struct.unpack_from(">IIBB", data, 16)
+    return rows, columns, _PNG_SAMPLES.get(kind, 4)
+
+
+def _lerc(data: bytes) -> Size:
+    """Return the size of a Lerc2 blob; Lerc1 has another header."""
+    if data[:6] == b"Lerc2 ":
+        (version,) = struct.unpack_from("<i", data, 6)
+        at = 14 if version >= 3 else 10  # behind a checksum
+        rows, columns = struct.unpack_from("<2I", data, at)
+        samples, at = (struct.unpack_from("<I", data, at + 8)[0], at + 12) if version >= 4 else (1, at + 8)
+        (length,) = struct.unpack_from("<I", data, at + 8)
+        # Another blob behind it would be another band.
+        return rows, columns, max(samples, 1 + (data.find(b"Lerc2 ", max(6, length)) >= 0))
+    if data[:10] == b"CntZImage ":
+        rows, columns = struct.unpack_from("<2I", data, 18)
+        return rows, columns, 1
+    raise ValueError("it is no LERC")
+
+
+def _jpegxr(data: bytes) -> Size:
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    found = {}
+    for number in range(min(count, 200)):
+        tag, kind, _, value = struct.unpack_from("<HHII", data, at + 2 + 12 * number)
+        found[tag] = value & 0xFFFF if kind == 3 else value
+    if not {0xBC80, 0xBC81} <= found.keys():
+        raise ValueError("it is no JPEG XR")
+    return found[0xBC81], found[0xBC80], 0
+
+
+def _jpegxl(data: bytes) -> Size:
+    """Return the size of a codestream, bare or in boxes (ISO/IEC 18181-1, SizeHeader)."""
+    stream = data if data.startswith(b"\xff\x0a") else _in_boxes(data, (b"jxlc", b"jxlp"))
+    stream = stream if stream.startswith(b"\xff\x0a") else stream[4:]  # jxlp has a number first
+    if not stream.startswith(b"\xff\x0a"):
+        raise ValueError("it is no JPEG XL")
+    bits = _Bits(stream[2:18])
+    small = bits.take(1)
+    rows = 8 * (bits.take(5) + 1) if small else bits.size()
+    ratio = bits.take(3)
+    if ratio:
+        over, under = _JXL_RATIOS[ratio - 1]
+        columns = rows * over // under
+    else:
+        columns = 8 * (bits.take(5) + 1) if small else bits.size()
+    return rows, columns, 0
+
+
+class _Bits:
+    """Numbers out of bytes, the lowest bit first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = int.from_bytes(data, "little")
+
+    def take(self, count: int) -> int:
+        value = self._rest & ((1 << count) - 1)
+        self._rest >>= count
+        return value
+
+    def size(self) -> int:
+        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
+
+
+SIZES: Mapping[str, Callable[[bytes], Size]] = {
+    "jpeg": _jpeg,
+    "jpeg2k": _jpeg2k,
+    "jpegxl": _jpegxl,
+    "jpegxr": _jpegxr,
+    "lerc": _lerc,
+    "png": _png,
+}
+"""By codec: how large the image in a stream is. Each raises ValueError or struct.error where it is none."""
