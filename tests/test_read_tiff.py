@@ -131,9 +131,23 @@ def test_imagej_hyperstack(tmp_path, compression):
 
 
 def test_imagej_leaves_out_what_it_does_not_know(tmp_path):
-    spec = open_source(imagej(tmp_path, coded((4, 1, 1, 10, 12)), finterval=0.0, unit="pixel")).spec
+    source = open_source(imagej(tmp_path, coded((4, 1, 1, 10, 12)), finterval=0.0, unit="pixel"))
+    spec = source.spec
     assert spec.axes == "tyx"
     assert (spec.scale, spec.units, spec.channels) == ({}, {}, ())
+    assert source.notes == ("finterval=0 is taken as unknown (input.scale: {t: 30 s} would say it)",)
+
+
+@pytest.mark.parametrize("value", [-5.0, float("nan"), float("inf")])
+def test_an_interval_of_imagej_that_is_none_is_refused(tmp_path, value):
+    path = imagej(tmp_path, coded((4, 1, 1, 10, 12)), finterval=value)
+    assert f"says finterval={value:g}, which is no size" in refusal(path)
+    assert open_source(path, scale={"t": "2 s"}).spec.scale["t"] == 2
+
+
+def test_a_negative_spacing_is_taken_as_imagej_takes_it(tmp_path):
+    source = open_source(imagej(tmp_path, coded((1, 4, 1, 10, 12)), spacing=-2.5, unit="um"))
+    assert (source.spec.scale["z"], source.notes) == (2.5, ("spacing=-2.5 is taken as 2.5, as ImageJ does",))
 
 
 def test_labels_that_differ_within_a_channel_are_no_channel_names(tmp_path):

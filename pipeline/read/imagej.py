@@ -34,29 +34,55 @@ def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> d
         Their lengths.
     """
     metadata = tiff.imagej_metadata
-    scale, units = _space(tiff.pages.first, metadata)
-    interval = _positive(metadata.get("finterval"))
-    if interval:
+    scale, units, said_by = _space(tiff.pages.first, metadata)
+    notes = _depth(metadata, scale, units, said_by)
+    interval = _number(metadata.get("finterval"))
+    if interval is not None:
         scale["t"], units["t"] = interval, _unit(metadata.get("tunit", "sec")) or "second"
+        said_by["t"] = f"finterval={interval:g}"
     extras = tuple(words for key, words in _NOT_CARRIED.items() if metadata.get(key))
     channels = _channels(metadata, axes, shape)
-    return {"scale": scale, "units": units, "channels": channels, "extras": extras}
+    return {
+        "scale": scale, "units": units, "said_by": said_by, "channels": channels,
+        "extras": extras, "notes": notes,
+    }  # fmt: skip
 
 
-def _space(page: tifffile.TiffPage, metadata: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+Words = dict[str, str]
+
+
+def _space(page: tifffile.TiffPage, metadata: dict[str, Any]) -> tuple[dict[str, float], Words, Words]:
     common = metadata.get("unit", "")
     scale: dict[str, float] = {}
-    units: dict[str, str] = {}
+    units: Words = {}
+    said_by: Words = {}
     for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
-        unit = _unit(metadata.get(f"{axis}unit", common))
-        value = page.tags.valueof(tag)
+        unit, size = _unit(metadata.get(f"{axis}unit", common)), pixel_size(page, tag)
         # Both are written as 1 px where the image has no scale.
-        if unit and value and value[0] and value[1]:
-            scale[axis], units[axis] = value[1] / value[0], unit
-    spacing, unit = _positive(metadata.get("spacing")), _unit(metadata.get("zunit", common))
-    if unit and spacing:
-        scale["z"], units["z"] = spacing, unit
-    return scale, units
+        if unit and size is not None:
+            scale[axis], units[axis], said_by[axis] = size, unit, f"{tag}={1 / size:g}"
+    return scale, units, said_by
+
+
+def _depth(
+    metadata: dict[str, Any], scale: dict[str, float], units: Words, said_by: Words
+) -> tuple[str, ...]:
+    """Take the distance between planes, and return what is to be said of it."""
+    spacing, unit = _number(metadata.get("spacing")), _unit(metadata.get("zunit", metadata.get("unit", "")))
+    if not unit or spacing is None:
+        return ()
+    scale["z"], units["z"], said_by["z"] = abs(spacing), unit, f"spacing={spacing:g}"
+    # The sign tells in which direction the stage went, and ImageJ leaves it out too.
+    return (
+        (f"spacing={spacing:g} is taken as {-spacing:g}, as ImageJ does",) if -math.inf < spacing < 0 else ()
+    )
+
+
+def pixel_size(page: tifffile.TiffPage, tag: str) -> float | None:
+    """Return one over a resolution, or None where the tag is not there, is 0 or no fraction."""
+    value = page.tags.valueof(tag)
+    fraction = isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
+    return value[1] / value[0] if fraction and value[0] and value[1] else None
 
 
 def _unit(raw: object) -> str:
@@ -70,10 +96,9 @@ def _unit(raw: object) -> str:
         return ""
 
 
-def _positive(value: object) -> float:
-    """Return a number above 0, or 0: ImageJ writes 0 for what it does not know."""
-    known = isinstance(value, int | float) and math.isfinite(value) and value > 0
-    return float(value) if known else 0.0  # type: ignore[arg-type]  # a number where known
+def _number(value: object) -> float | None:
+    """Return a number, or None for what is none."""
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _channels(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> tuple[Channel, ...]:

@@ -168,7 +168,10 @@ class Members:
         self._described = described
         self._several_images = len(found) > 1
         blocks = list(all_blocks(found))
-        self._named = {block.uuid: block.file for block in blocks if block.uuid and block.file}
+        said = {(block.file, block.uuid) for block in blocks if block.file and block.uuid}
+        # A UUID that several files are said to have tells none of them.
+        shared = Counter(uuid for _, uuid in said)
+        self._named = {uuid: file for file, uuid in said if shared[uuid] == 1}
         names = {(self._name(block), block.uuid) for block in blocks}
         self._uuids = Counter(uuid for _, uuid in names if uuid)
         self._names = {name for name, _ in names}

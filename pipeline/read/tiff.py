@@ -13,7 +13,7 @@ import tifffile
 
 from pipeline.errors import PipelineError, RequestError
 from pipeline.read.files import FIELD, check_tiff, listed, unreadable
-from pipeline.read.imagej import imagej_fields, is_imagej
+from pipeline.read.imagej import imagej_fields, is_imagej, pixel_size
 from pipeline.read.opened import UNKNOWN, Opened, shape_text
 from pipeline.read.tiff_files import quiet_log
 from pipeline.read.tiff_pages import (
@@ -69,7 +69,8 @@ def open_stack(path: str, series: int | None, level: int) -> Opened:
             a: value * full[a] / sizes[a] for a, value in fields["scale"].items() if a in sizes
         }
     optional = "tcz?" if said_axes(part)[0] != full_axes(part) else ""
-    return Opened(store, axes, path, optional=optional, notes=notes, **fields)
+    fields["notes"] = (*fields.get("notes", ()), *notes)
+    return Opened(store, axes, path, optional=optional, **fields)
 
 
 @contextmanager
@@ -194,9 +195,6 @@ def centimetre_scale(page: tifffile.TiffPage) -> Mapping[str, float]:
     """Return the size of a pixel (µm) from tags in px per cm; resolutions in inches are printers'."""
     if page.tags.valueof("ResolutionUnit") != _CENTIMETRE:
         return {}
-    found = {}
-    for axis, name in (("y", "YResolution"), ("x", "XResolution")):
-        value = page.tags.valueof(name)
-        if value and value[0] and value[1]:
-            found[axis] = 1e4 * value[1] / value[0]
+    sizes = {axis: pixel_size(page, tag) for axis, tag in (("y", "YResolution"), ("x", "XResolution"))}
+    found = {axis: 1e4 * size for axis, size in sizes.items() if size is not None}
     return found if len(found) == 2 and max(found.values()) <= _LARGEST_PIXEL else {}
