@@ -221,6 +221,12 @@ def test_a_file_known_by_its_uuid_alone_is_the_one_of_that_uuid(tmp_path):
     assert f"{uuid_of(5)} is missing" in refusal(path)
 
 
+def test_two_files_that_only_uuids_name_are_two(tmp_path):
+    blocks = tiff_data(0, 1, None, uuid_of(1)) + tiff_data(0, 1, None, uuid_of(2), T=1)
+    path = write_pages(tmp_path / "a.ome.tif", [plane(0, 0)], ome(pixels(blocks, t=2)))
+    assert "consists of 2 files" in refusal(path)
+
+
 def split(folder, first="a.ome.tif", second="b.ome.tif", metadata="a.ome.tif"):
     """Write one image of two files, of which only one says more than where that is."""
     blocks = "".join(

@@ -175,6 +175,7 @@ class Members:
         names = {(self._name(block), block.uuid) for block in blocks}
         self._uuids = Counter(uuid for _, uuid in names if uuid)
         self._names = {name for name, _ in names}
+        self._one_file = len({name or uuid for name, uuid in names}) == 1
         self._paths: dict[tuple[str, str], str] = {}
 
     def find(self, image: OmeImage) -> dict[tuple[str, str], str]:
@@ -212,7 +213,7 @@ class Members:
         if not name and not uuid:
             return own
         itself = self._described.members.get(uuid, "") if self._uuids[uuid] == 1 else ""
-        if itself and len(self._names) == 1:
+        if itself and self._one_file:
             return itself
         there = beside(self._described.path, name) if name else ""
         if there and os.path.isfile(there):
@@ -221,7 +222,7 @@ class Members:
         if itself:
             return "" if os.path.abspath(itself) in self._taken else itself
         others = [known for known, path in self._described.members.items() if path == own]
-        alone = len(self._names) == 1 and not self._several_images
+        alone = self._one_file and not self._several_images
         return own if alone and not (uuid and others) else ""
 
     @cached_property
