@@ -28,6 +28,28 @@ _NEVER = {50001: "WebP", 34927: "WebP", 48124: "Jetraw"}
 _MOST_SIDE = 1 << 12
 
 
+_NUMBERS = (
+    "imagelength", "imagewidth", "imagedepth", "samplesperpixel", "bitspersample", "rowsperstrip",
+    "tilelength", "tilewidth", "compression", "predictor", "planarconfig", "fillorder",
+)  # fmt: skip
+
+
+def check_numbers(page: tifffile.TiffPage, path: str) -> None:
+    """Refuse a page whose sizes are no whole numbers: a tag may be of any type.
+
+    Raises
+    ------
+    RequestError
+        One is a text, a float, or several numbers.
+    """
+    values = {name: getattr(page, name) for name in _NUMBERS}
+    values |= {"offset": next(iter(page.dataoffsets), 0), "byte count": next(iter(page.databytecounts), 0)}
+    wrong = [f"{str(value)[:20]!r} as {name}" for name, value in values.items() if not isinstance(value, int)]
+    # Samples of different depths come as several numbers; such pages are refused as colour pictures.
+    if wrong and page.samplesperpixel == 1:
+        raise _damaged(path, f"its page {page.index} has {wrong[0]}")
+
+
 def check_decodable(page: tifffile.TiffPage, path: str) -> None:
     """Refuse a page whose strips or tiles cannot be decoded, without reading any.
 
@@ -37,6 +59,7 @@ def check_decodable(page: tifffile.TiffPage, path: str) -> None:
         Compression, predictor or kind of pixel is one that nobody decodes, or the grid of strips or tiles
         does not cover the page.
     """
+    check_numbers(page, path)
     if page.predictor == 3 and page.dtype is not None and page.dtype.kind != "f":
         raise _damaged(path, f"its page {page.index} has {page.dtype} pixels and a predictor for floats")
     index, name = page.index, getattr(page.compression, "name", str(page.compression))

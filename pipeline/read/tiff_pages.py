@@ -15,7 +15,7 @@ import tifffile
 
 from pipeline.errors import RequestError
 from pipeline.read.files import FIELD
-from pipeline.read.tiff_decode import check_decodable
+from pipeline.read.tiff_decode import check_decodable, check_numbers
 from pipeline.read.tiff_page import kind_text, page_kind
 from pipeline.read.tiff_store import Planes, Raw, TiffStore
 from pipeline.units import number_of
@@ -209,6 +209,7 @@ def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
     RequestError
         It is RGB, RGBA, or has several samples a pixel or several planes a page.
     """
+    check_numbers(keyframe, path)
     samples = keyframe.samplesperpixel
     if samples < 1 or not all(0 < side < 1 << 31 for side in (keyframe.imagelength, keyframe.imagewidth)):
         size = f"{keyframe.imagelength} × {keyframe.imagewidth} px with {samples} samples a pixel"
