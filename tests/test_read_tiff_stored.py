@@ -1,11 +1,13 @@
 """How a TIFF's pixels are stored: what nobody decodes is refused when opened, and nothing grows later."""
 
 import re
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tifffile
 from read_samples import check_pixels, coded, refusal
 from tiff_samples import BYTES, IMAGES, write_page
 
@@ -41,6 +43,10 @@ STORED = {
     "a height without end": ({"ImageLength": 0xFFFFFFFF}, "damaged: "),
     "pixels beyond the file": ({"ImageLength": 17, "RowsPerStrip": 17}, "1 planes, and holds 0"),
     "a place beyond the file": ({"StripOffsets": [10**9]}, "1 planes, and holds 0"),
+    "rows that are not there": (
+        {"Compression": 8, "ImageLength": 1 << 20, "RowsPerStrip": 1 << 20}, "cannot be in 512 bytes"),
+    "strips that are too short": (
+        {"RowsPerStrip": 8, "StripOffsets": [200, 300], "StripByteCounts": [100, 100]}, "in 200 bytes"),
     "compressed bytes beyond the file": ({"Compression": 8, "StripByteCounts": 10**6}, "reaches to byte"),
 }  # fmt: skip
 
@@ -123,6 +129,17 @@ def test_fewer_bytes_than_a_strip_has_are_refused(tmp_path, codec):
         source.read((slice(0, 16), slice(0, 16)))
 
 
+def blob_of_two(image):
+    blob = IMAGES["lerc"][1](image)
+    return blob + blob
+
+
+def test_a_second_blob_of_lerc_is_another_band_and_refused(tmp_path):
+    path = write_page(tmp_path / "a.tif", blob_of_two(SMALL), BitsPerSample=8, Compression=34887)
+    with pytest.raises(DataError, match="an image of 16 × 16 × 2, and should of 16 × 16"):
+        open_source(path).read((slice(0, 16), slice(0, 16)))
+
+
 MEASURED = """
 import resource, sys
 from pipeline.errors import DataError
@@ -157,3 +174,56 @@ def test_a_strip_that_grows_is_stopped_at_its_size(tmp_path):
     grown = dict(zip(CODECS, map(int, done.stdout.split()), strict=False))
     assert len(grown) == len(CODECS)
     assert max(grown.values()) < 16, grown
+
+
+def pages(path, frames, change, number=1, **options):
+    """Write a stack of one page a frame, with the tags of one page changed by name."""
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata={"axes": "TYX"}, **options)
+    with tifffile.TiffFile(path) as tiff:
+        places = {name: tiff.pages.get(number, aspage=True).tags[name].offset for name in change}
+    data = bytearray(path.read_bytes())
+    for name, value in change.items():
+        struct.pack_into("<I", data, places[name] + 8, value)
+    path.write_bytes(data)
+    return path
+
+
+ODD_PAGES = {
+    "another compression": ({"Compression": 4711}, "page 2 of .* cannot be decoded"),
+    "another size": ({"ImageLength": 8}, "page 2 of .* is 8 × 24 uint16, and the others are 16 × 24 uint16"),
+    "other pixels": ({"BitsPerSample": 8}, "page 2 of .* is 16 × 24 uint8, and the others are"),
+}
+
+
+@pytest.mark.parametrize("ome", [False, True], ids=["shaped", "ome"])
+@pytest.mark.parametrize("case", ODD_PAGES)
+def test_a_page_unlike_the_others_is_named_when_opened(tmp_path, case, ome):
+    """tifffile takes the pages of such a stack to be like the first without a look."""
+    change, expected = ODD_PAGES[case]
+    frames = coded((4, 16, 24))
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    pages(path, frames, change, number=2, compression="zlib", **({"ome": True} if ome else {}))
+    assert re.search(expected, refusal(path)), refusal(path)
+
+
+def test_strips_that_lie_in_another_order_in_one_page_are_read_in_their_own(tmp_path):
+    """Four strips a page, in one piece; the last two of page 1 the other way round."""
+    frames = coded((3, 16, 24))
+    path = pages(tmp_path / "a.ome.tif", frames, {}, rowsperstrip=4, ome=True)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.get(1, aspage=True)
+        place, (*others, third, last) = page.tags["StripOffsets"].valueoffset, page.dataoffsets
+    data = bytearray(path.read_bytes())
+    data[third : third + 384] = data[last : last + 192] + data[third : third + 192]
+    struct.pack_into("<4I", data, place, *others, last, third)
+    path.write_bytes(data)
+    check_pixels(open_source(path), frames)
+
+
+def test_strips_that_hold_nothing_are_read_as_0_and_noted(tmp_path):
+    strips = [IMAGES["png"][1](SMALL[:8]), b""]
+    source = open_source(
+        write_page(tmp_path / "a.tif", strips, BitsPerSample=8, Compression=34933, RowsPerStrip=8)
+    )
+    check_pixels(source, np.vstack([SMALL[:8], np.zeros((8, 16), np.uint8)]))
+    assert source.notes == ("strips or tiles of 1 of 1 plane hold nothing, and are read as 0",)

@@ -24,6 +24,8 @@ _STREAMS = {
 }
 # What holds colours alone, or needs what no package brings.
 _NEVER = {50001: "WebP", 34927: "WebP", 48124: "Jetraw"}
+# How much longer than its stored bytes a strip or tile can be: beyond it, a size or a count is wrong.
+_MOST_GROWTH = {1: 1, 5: 2800, 8: 1100, 32946: 1100, 32773: 64}
 # Strips and tiles reach beyond the image by less than this, or by less than 16.
 _MOST_SIDE = 1 << 12
 
@@ -81,6 +83,11 @@ def check_decodable(page: tifffile.TiffPage, path: str) -> None:
     count = len(page.dataoffsets)
     if count != down * across or count != len(page.databytecounts):
         raise _damaged(path, f"its page {index} needs {down * across} strips or tiles, and names {count}")
+    growth, stored = _MOST_GROWTH.get(int(page.compression)), sum(page.databytecounts)
+    complete = not page.is_final and all(page.databytecounts) and all(page.dataoffsets)
+    if growth and complete and page.imagelength * page.imagewidth * page.bitspersample > 8 * growth * stored:
+        size = f"{page.imagelength} × {page.imagewidth} px"
+        raise _damaged(path, f"its page {index} of {size} cannot be in {stored} bytes")
     try:
         page.decode(None, 0)
     # tifffile raises ValueError, NotImplementedError, ZeroDivisionError and more for what it cannot decode.

@@ -114,7 +114,7 @@ def holes_note(located: Sequence[Located]) -> tuple[str, ...]:
     """Return what is to be said of planes that are not whole in their file."""
     count = sum(page.holes for page in located)
     planes = f"{count} of {number_of(len(located), 'plane')}"
-    return (f"{planes} have strips or tiles that hold nothing, and are read as 0 there",) if count else ()
+    return (f"strips or tiles of {planes} hold nothing, and are read as 0",) if count else ()
 
 
 def damaged(path: str, detail: str) -> RequestError:

@@ -20,7 +20,7 @@ from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
 from pipeline.read.files import stamp
 from pipeline.read.source import Store
-from pipeline.read.tiff_files import open_file
+from pipeline.read.tiff_files import open_file, quiet_log
 from pipeline.read.tiff_page import kind_text, page_kind, read_page, read_rows
 
 
@@ -147,7 +147,8 @@ class TiffStore(Store):
                 f"page {index} of {path!r} is {kind_text(found)}, and the others are {kind_text(expected)}",
                 "leave it out, or convert it",
             )
-        read_page(file, page, ys, xs, target)
+        with quiet_log():
+            read_page(file, page, ys, xs, target)
 
     def files(self) -> tuple[str, ...]:
         """Return the files."""
