@@ -79,7 +79,8 @@ def locate(page: AnyPage, size: int, path: str) -> Located:
 
 
 # What decides how a page's pixels are stored.
-_KIND_TAGS = {256, 257, 258, 259, 266, 277, 278, 284, 317, 322, 323, 339, 32997, 32998}
+_KIND_TAGS = (256, 257, 258, 259, 266, 277, 278, 284, 317, 322, 323, 339, 32997, 32998)
+_KIND_CODES = {order: {struct.pack(f"{order}H", tag) for tag in _KIND_TAGS} for order in "<>"}
 
 
 def _check_kind(page: AnyPage, path: str) -> None:
@@ -106,8 +107,8 @@ def _kind_bytes(page: AnyPage) -> list[bytes]:
     file.seek(page.offset)
     (count,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
     data = file.read(count * layout.tagsize)
-    tags = (data[at : at + layout.tagsize] for at in range(0, len(data), layout.tagsize))
-    return [tag for tag in tags if struct.unpack(layout.byteorder + "H", tag[:2])[0] in _KIND_TAGS]
+    starts, codes = range(0, len(data), layout.tagsize), _KIND_CODES[layout.byteorder]
+    return [data[at : at + layout.tagsize] for at in starts if data[at : at + 2] in codes]
 
 
 def holes_note(located: Sequence[Located]) -> tuple[str, ...]:
