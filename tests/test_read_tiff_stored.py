@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -138,6 +139,22 @@ def test_a_second_blob_of_lerc_is_another_band_and_refused(tmp_path):
     path = write_page(tmp_path / "a.tif", blob_of_two(SMALL), BitsPerSample=8, Compression=34887)
     with pytest.raises(DataError, match="an image of 16 × 16 × 2, and should of 16 × 16"):
         open_source(path).read((slice(0, 16), slice(0, 16)))
+
+
+def test_of_several_frames_of_jpeg_xl_one_is_decoded(tmp_path, monkeypatch):
+    """A few bytes can hold any number of frames of a strip's size."""
+    frames = np.stack([SMALL, *[np.zeros_like(SMALL)] * 9])
+    data = imagecodecs.jpegxl_encode(frames, lossless=True, photometric="gray")
+    shapes, plain = set(), imagecodecs.jpegxl_decode
+
+    def watched(*given, **named):
+        found = plain(*given, **named)
+        shapes.add(found.shape)
+        return found
+
+    monkeypatch.setattr(imagecodecs, "jpegxl_decode", watched)
+    check_pixels(open_source(write_page(tmp_path / "a.tif", data, BitsPerSample=8, Compression=50002)), SMALL)
+    assert shapes == {(16, 16)}
 
 
 MEASURED = """
