@@ -75,6 +75,9 @@ def test_the_same_uuid_in_every_file_tells_none(tmp_path):
     path = write_pages(tmp_path / "exp_Pos1.ome.tif", [plane(1, 0)], ome(*described, uuid=uuid_of(7)))
     assert "exp_Pos0.ome.tif is missing" in refusal(path, series=0)
     check_pixels(open_source(path, series=1), plane(1, 0))
+    path = path.rename(tmp_path / "renamed.ome.tif")
+    for image in range(2):
+        assert f"exp_Pos{image}.ome.tif is missing" in refusal(path, series=image)
 
 
 def test_a_file_that_is_there_under_its_own_name_stands_for_no_other(tmp_path):
