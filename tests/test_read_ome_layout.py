@@ -107,6 +107,16 @@ def test_the_one_file_of_one_image_may_be_renamed(tmp_path, case):
         assert "old.ome.tif is missing" in refusal(path)
 
 
+def test_the_one_file_of_several_images_needs_its_uuid_to_be_renamed(tmp_path):
+    for own in (None, uuid_of(1)):
+        xml = ome(*(pixels(tiff_data(i, 1, "old.ome.tif", own)) for i in range(2)), uuid=own)
+        path = write_pages(tmp_path / f"new{own}.ome.tif".replace(":", ""), [plane(0, 0), plane(1, 0)], xml)
+        if own:
+            check_pixels(open_source(path, series=1), plane(1, 0))
+        else:
+            assert "old.ome.tif is missing" in refusal(path, series=1)
+
+
 def test_a_copy_is_read_itself_where_its_uuid_says_so(tmp_path):
     xml = ome(pixels(tiff_data(0, 1, "old.ome.tif", uuid_of(1))), uuid=uuid_of(1))
     write_pages(tmp_path / "old.ome.tif", [plane(0, 0)], xml)
