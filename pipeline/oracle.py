@@ -62,7 +62,7 @@ def reference_chain(
             image = image.astype(np.result_type(step_dtype(step, image.dtype), image.dtype))
             continue
         if step.accuracy:
-            low, high = float(image.min()), float(image.max())
+            low, high = step.seen(float(image.min()), float(image.max()))
             own = step.accuracy * (high - low) + ROUNDING * max(abs(low), abs(high))
         else:
             own = 0.0
@@ -107,6 +107,10 @@ def cast(
     exact : bool
         Whether the result is known to the bit, so that it can be rounded as the run rounds.
     """
+    if exact and result.dtype.kind in "iu" and dtype.kind in "iu" and float(offset).is_integer():
+        # Python's whole numbers, since float64 does not hold all of 64 bits.
+        whole, limits = result.astype(object) + int(offset), np.iinfo(dtype)
+        return np.clip(whole, int(limits.min), int(limits.max)).astype(np.float64), 0.0
     wide = result.astype(np.float64) + offset
     if dtype.kind == "f":
         most = float(np.finfo(dtype).max)

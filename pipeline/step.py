@@ -222,6 +222,10 @@ class Step(BaseModel, ABC, metaclass=StepType):
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range of what it gives for values from `low` to `high`."""
 
+    def seen(self, low: float, high: float) -> tuple[float, float]:
+        """Return the range of what it sees of an image with values from `low` to `high`, its border too."""
+        return low, high
+
     @abstractmethod
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the bytes it takes for a block beside the block and the result (resolved step)."""

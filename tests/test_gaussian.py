@@ -301,6 +301,57 @@ def test_nan_spreads_as_far_as_the_kernel_and_blockwise_alike(sigma, bad) -> Non
             np.testing.assert_array_equal(np.isfinite(part), np.isfinite(whole[begin : begin + 50]))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("sigma", [3.0, 20.0])
+def test_nan_on_any_axis_reaches_no_pixel_beyond_the_halo(axis, sigma) -> None:
+    halo, step = kernel.reach(sigma, 4), taps.grid_step(sigma, 4)
+    sigmas = tuple(sigma if each == axis else 0.0 for each in range(3))
+    for at in range(halo + 5, halo + 5 + step):
+        image = np.ones(tuple(2 * halo + 20 + step if each == axis else 2 for each in range(3)))
+        np.moveaxis(image, axis, 0)[at] = np.nan
+        line = np.moveaxis(np.isnan(kernel.gaussian(image, sigmas)), axis, 0)[:, 0, 0]
+        spoiled = np.flatnonzero(line)
+        assert at - halo <= spoiled.min()
+        assert spoiled.max() <= at + halo
+
+
+def kinds(image: NDArray) -> NDArray:
+    """1, -1 and 2 for ∞, −∞ and NaN, 0 for numbers."""
+    return np.select([np.isnan(image), image == np.inf, image == -np.inf], [2, 1, -1])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_nan_and_infinities_come_out_as_scipys_and_blockwise_alike(seed) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(20, 90)), int(rng.integers(20, 90)))
+    image = rng.normal(size=shape).astype(rng.choice(["f4", "f8"]))
+    for bad in (np.nan, np.inf, -np.inf):
+        if rng.random() < 0.6:
+            image[tuple(rng.integers(0, size) for size in shape)] = bad
+    high = tuple(float(rng.choice([0, 0.7, 2, 5, *([20] if seed % 3 else [])])) for _ in shape)
+    low = tuple(float(min(sigma, rng.choice([0, 1]))) for sigma in high)
+    options = {"mode": str(rng.choice(MODES)), "truncate": float(rng.choice([2, 4]))}
+    whole = kernel.difference_of_gaussians(image, low, high, **options)
+    if max(high) < 8:
+        with np.errstate(invalid="ignore"):
+            theirs = ideal(image, low, **options) - ideal(image, high, **options)
+        np.testing.assert_array_equal(kinds(whole), kinds(theirs))
+    first, last, halo = [], [], [kernel.reach(sigma, options["truncate"]) for sigma in high]
+    for size in shape:
+        begin = int(rng.integers(0, size - 5))
+        first.append(begin)
+        last.append(int(rng.integers(begin + 1, size)))
+    reads = [
+        slice(max(0, a - px), min(size, b + px))
+        for a, b, px, size in zip(first, last, halo, shape, strict=True)
+    ]
+    origin = tuple(read.start for read in reads)
+    part = kernel.difference_of_gaussians(image[tuple(reads)], low, high, origin=origin, **options)
+    kept = tuple(slice(a - o, b - o) for a, b, o in zip(first, last, origin, strict=True))
+    there = tuple(map(slice, first, last))
+    np.testing.assert_array_equal(kinds(part[kept]), kinds(whole[there]))
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "low", "high"),
     [

@@ -56,7 +56,11 @@ def below(low: Quantity, high: Quantity) -> bool:
 
 
 class LinearStep(Step, ABC):
-    """A step made of Gaussian filters."""
+    """A step made of Gaussian filters.
+
+    Where a kernel meets a NaN or an infinity its result is none or infinite, as scipy's: a NaN where it
+    meets a NaN, or infinities of both signs; on the coarse grid of a wide one, any of them within its reach.
+    """
 
     accuracy: ClassVar[float] = 1e-4
 
@@ -84,6 +88,10 @@ class LinearStep(Step, ABC):
                     f"is {widest:g} px and the longest axis of {self.along} has {longest} px",
                     "give a smaller one", name,
                 )  # fmt: skip
+
+    def seen(self, low: float, high: float) -> tuple[float, float]:
+        """Return the range of the image, with the 0 that lies beyond the border of `mode: constant`."""
+        return (min(low, 0), max(high, 0)) if self.mode == "constant" else (low, high)
 
     def out_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return float32, or float64 for float64, int32 and uint32."""

@@ -107,8 +107,7 @@ class DifferenceOfGaussians(LinearStep):
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range either way, with the 0 of `mode: constant`."""
-        if self.mode == "constant":
-            low, high = min(low, 0), max(high, 0)
+        low, high = self.seen(low, high)
         return low - high, high - low
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:

@@ -69,7 +69,7 @@ class Gaussian(LinearStep):
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range of the image, with the 0 of `mode: constant`."""
-        return (min(low, 0), max(high, 0)) if self.mode == "constant" else (low, high)
+        return self.seen(low, high)
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the kernel's scratch."""

@@ -65,7 +65,7 @@ class SubtractGaussian(LinearStep):
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range either way, with the 0 of `mode: constant`."""
-        below, above = (min(low, 0), max(high, 0)) if self.mode == "constant" else (low, high)
+        below, above = self.seen(low, high)
         return low - above, high - below
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
