@@ -326,4 +326,4 @@ def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[f
     low, high = (float(bound) for bound in np.percentile(numbers, shown))
     if high <= low:
         low, high = float(numbers.min()), float(numbers.max())
-    return (low, high) if high > low else (low, low + 1)
+    return (low, high) if high > low else (low, low + max(1.0, 4 * math.ulp(low)))

@@ -197,8 +197,9 @@ def histogram(
         width = (high - low) / _BINS
         if numbers.dtype.kind in "iu":
             # Bins of whole numbers, or some would hold one value more than their neighbours.
-            width = max(1.0, math.ceil(width))
+            width = max(1.0, float(math.ceil(width)))
             low = math.floor(low) - 0.5
+        width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # or edges of large values would be one
         edges = low + width * np.arange(math.ceil((high - low) / width) + 1)
         counts, _ = np.histogram(numbers, edges)
         ax.fill_between(edges[:-1], 0.5, np.maximum(counts, 0.5), step="post", color=color, linewidth=0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.background import difference
 from pipeline.image import Region
-from pipeline.step import Step, step_dtype
+from pipeline.step import Background, Step, step_dtype
 
 ROUNDING = 1e-6
 """What float32 may add to the steps' own accuracy, as a share of the largest value."""
@@ -99,7 +100,7 @@ def cast(
     Parameters
     ----------
     result : numpy.ndarray
-        Of the chain.
+        Of the chain, or a background; whole numbers may be Python's.
     dtype : numpy.dtype
         The output's.
     offset : float
@@ -107,7 +108,7 @@ def cast(
     exact : bool
         Whether the result is known to the bit, so that it can be rounded as the run rounds.
     """
-    if exact and result.dtype.kind in "iu" and dtype.kind in "iu" and float(offset).is_integer():
+    if exact and result.dtype.kind in "iuO" and dtype.kind in "iu" and float(offset).is_integer():
         # Python's whole numbers, since float64 does not hold all of 64 bits.
         whole, limits = result.astype(object) + int(offset), np.iinfo(dtype)
         return np.clip(whole, int(limits.min), int(limits.max)).astype(np.float64), 0.0
@@ -122,6 +123,14 @@ def cast(
     info = np.iinfo(dtype)
     bounded = np.clip(np.nan_to_num(wide, nan=-np.inf, posinf=np.inf, neginf=-np.inf), info.min, info.max)
     return (np.rint(bounded), 0.0) if exact else (bounded, 0.5)
+
+
+def taken_off(meant: Background, before: NDArray, again: NDArray) -> NDArray:
+    """Return the background of a block and what was computed of it: of integers in Python's whole numbers."""
+    if before.dtype.kind in "iu" and again.dtype.kind in "iu":
+        wide = before.astype(object), again.astype(object)
+        return wide[0] + wide[1] if meant == "input plus result" else wide[0] - wide[1]
+    return difference(meant, before.astype(np.float64), again)
 
 
 def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: float) -> Compared:

@@ -55,15 +55,17 @@ def plane_sums(region: Region, before: NDArray | None, after: NDArray, clipped: 
     values = _samples(after, first)
     if values.size == 0:
         return ()
-    totals = None if before is None else _samples(before, first).sum(axis=1)
-    squares = np.einsum("ij,ij->i", values, values)
+    with np.errstate(over="ignore", invalid="ignore"):  # ∞ − ∞, and sums of the largest floats
+        totals = None if before is None else _samples(before, first).sum(axis=1)
+        squares = np.einsum("ij,ij->i", values, values)
+        sums = values.sum(axis=1)
     alone = clipped if len(planes) == 1 or not clipped else None
     return tuple(
         PlaneSums(
             tuple(part.start + at for part, at in zip(region, plane, strict=False)),
             values.shape[1],
             None if totals is None else float(totals[number]),
-            float(values[number].sum()),
+            float(sums[number]),
             float(squares[number]),
             float(values[number].min()),
             float(values[number].max()),

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.background import difference
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.image import ImageSpec, Region, origin_of, region_shape
 from pipeline.journal import changes
 from pipeline.machine import cores
-from pipeline.oracle import Compared, cast, compared_with, reference_chain
+from pipeline.oracle import Compared, cast, compared_with, reference_chain, taken_off
 from pipeline.plan import resolve_steps
 from pipeline.read import Source, open_source
 from pipeline.step import Background, Step, chain_halo
@@ -256,7 +255,7 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
     stored, again = _stored(original, region), result[inner]
     if original.meant:
         channel = dict(zip(spec.axes, region, strict=True)).get("c", slice(0, 1)).start
-        again = difference(original.meant[channel], image[inner].astype(np.float64), again)
+        again = taken_off(original.meant[channel], image[inner], again)
     # The difference of two floats is rounded once more.
     exact = error == 0 and not (original.meant and stored.dtype.kind == "f")
     expected, rounding = cast(again, stored.dtype, original.offset, exact=exact)

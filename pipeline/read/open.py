@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
+from pipeline.axes import axis_names
 from pipeline.errors import RequestError
 from pipeline.read.apply import make_source
 from pipeline.read.files import FIELD, check_exists, is_pattern, listed, matches, tiffs_in
@@ -58,8 +60,15 @@ def open_source(
         Nothing is there, it is damaged or of a kind that bgone does not read, or the request
         does not fit it.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", "input.path")
+    axes = None if axes is None else axis_names(axes)
     opened = _open(os.fspath(path), axes, series, level)
-    return make_source(opened, axes, scale, select)
+    return make_source(opened, axes, _lowered(scale), _lowered(select))
+
+
+def _lowered(by_axis: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if by_axis is None else {axis_names(axis): value for axis, value in by_axis.items()}
 
 
 def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:

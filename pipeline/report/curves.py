@@ -175,7 +175,8 @@ def histogram(
     width = (high - low) / _BINS
     if whole:
         # Bins of whole numbers, or some would hold one value more than their neighbours.
-        width, low = max(1.0, math.ceil(width)), math.floor(low) - 0.5
+        width, low = max(1.0, float(math.ceil(width))), math.floor(low) - 0.5
+    width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # of large values none lies between two edges
     edges = low + width * np.arange(max(2, math.ceil((high - low) / width)) + 1)
     counts = [
         np.histogram(values, len(edges) - 1, (float(edges[0]), float(edges[-1])))[0] for _, values in series

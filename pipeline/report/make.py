@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import Problem, RequestError
 from pipeline.job import Job
 from pipeline.report.frames import gather, to_csv
@@ -44,17 +46,24 @@ def run_files(
     made: dict[str, bytes] = {}
     frames = None
     try:
-        frames = gather(facts, job.plan.image, job.plan.steps)
+        with _quiet():
+            frames = gather(facts, job.plan.image, job.plan.steps)
         if frames is not None:
             made[TABLE] = to_csv(frames, job.plan.image)
     except Exception as error:
         # Whatever it is: the pixels are whole, and are published without.
         say(f"note: the table of frames could not be made ({_words(error)})")
     try:
-        made[PAGE] = render(of_run(job, layout, frames, provenance))
+        with _quiet():
+            made[PAGE] = render(of_run(job, layout, frames, provenance))
     except Exception as error:
         say(f"note: the report could not be made ({_words(error)}); bgone report makes it again")
     return made
+
+
+def _quiet() -> np.errstate:
+    """Let sums and differences of infinities, and of the largest floats, be what they are."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _words(error: Exception) -> str:
@@ -82,7 +91,8 @@ def report(output: str, target: str | None = None) -> str:
         bgone did not write it, or the page cannot be written there.
     """
     path = os.path.abspath(os.path.expanduser(output))
-    page = render(of_output(path))
+    with _quiet():
+        page = render(of_output(path))
     place = Path(target or f"{path}/{BGONE}/{PAGE}")
     _write(place, page, "-o" if target else "")
     return f"wrote {place}"
