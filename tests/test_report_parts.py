@@ -1,11 +1,12 @@
 """The parts of a report, each by itself: the paragraph for a paper, curves, drawings, performance."""
 
 import html
+import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from report_pages import config, page_of, text_of, write_movie
+from report_pages import config, drawings, page_of, text_of, write_movie
 
 import pipeline
 from pipeline.report.curves import curve, histogram
@@ -54,6 +55,40 @@ def test_every_step_has_words_and_sources(movie, name):
         assert f"{length.replace('_', ' ')} " in words
     assert ("bit for bit" in words) == ("gauss" not in name)
     assert f"{spoken}: " in text_of(page_of(done.output))
+
+
+def test_the_paragraph_says_the_share_of_clipped_pixels_in_percent(movie):
+    steps = {"subtract_opening": {"minimum_size": 1, "maximum_size": 5}}
+    done = pipeline.run(config(movie, steps, dtype="uint16", overflow="clip"))
+    said = re.search(r"; (\d+) pixels \(([\d.e+]+) %\) were outside", methods(of_output(done.output)))
+    assert int(said[1]) == done.clipped
+    assert float(said[2]) == pytest.approx(100 * done.clipped / (5 * 70 * 90), rel=0.05)
+
+
+# -- figures ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "figure"),
+    [
+        ({"white_tophat": {"radius": 4}}, "mean"),
+        ({"difference_of_gaussians": {"low_sigma": 1, "high_sigma": 5}}, "standard deviation"),
+    ],
+)
+def test_the_signal_over_time_is_its_spread_where_it_lies_around_0(movie, step, figure):
+    assert f"signal, {figure} of the result" in text_of(page_of(pipeline.run(config(movie, step)).output))
+
+
+def test_the_histogram_of_the_background_knows_nothing_of_an_offset(movie):
+    plain = pipeline.run(config(movie, output="plain.ome.zarr"))
+    moved = pipeline.run(config(movie, output="moved.ome.zarr", offset=1000, dtype="int32"))
+    before, after = (
+        [ElementTree.tostring(chart) for chart in drawings(page_of(run.output), "chart")
+         if chart.get("aria-label") == "Histogram of before and background"]
+        for run in (plain, moved)
+    )  # fmt: skip
+    assert len(before) == 1
+    assert before == after
 
 
 # -- pieces -----------------------------------------------------------------------------------------

@@ -101,6 +101,13 @@ def test_where_there_are_no_features_no_size_is_clear(image):
     assert size.clearness < CLEAR
 
 
+@pytest.mark.parametrize("sigma", [0.2, 10, 300])
+def test_what_noise_alone_would_give_is_what_noise_gives(sigma):
+    image = np.random.default_rng(3).normal(500, sigma, (256, 256))
+    spectrum = pattern_spectrum(image)
+    np.testing.assert_allclose(spectrum.noise[:10], spectrum.energy[:10], rtol=0.3)
+
+
 def test_noise_is_measured_beside_features():
     image = noise()
     image[50:80, 50:90] += 5000

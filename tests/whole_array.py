@@ -174,4 +174,4 @@ def cast(whole: Whole, dtype: str, offset: float) -> tuple[NDArray, NDArray[np.b
     outside = ((numbers < least) | (numbers > most)).astype(bool) | lost
     bounded = np.where(numbers < least, least, np.where(numbers > most, most, numbers))
     bounded = np.where(lost, np.where(rounded == np.inf, most, least), bounded)
-    return bounded, outside, 0.5 if whole.error else 0.0
+    return bounded, outside, 1.0 if whole.error else 0.0
