@@ -30,8 +30,9 @@ class InputConfig(Settings):
     select : mapping of str to text or list, optional
         By axis: a slice as text, counted from 0 and without its stop, or a list of indices or channel names.
     nan : {"refuse", "propagate"}
-        What NaN pixels mean: the run stops at one, or each step does with it what it does. A
-        Gaussian spreads it; a minimum or maximum leaves it out, and the pixel itself stays NaN.
+        What NaN and infinite pixels mean: the run stops at one, or each step does with it what it
+        does. A Gaussian spreads it; a minimum or maximum leaves a NaN out, and the pixel itself
+        stays NaN; an infinity is a value like others to them.
     level : int
         Which level of a pyramid, 0 being the full resolution.
     series : int, optional

@@ -18,12 +18,6 @@ MODES = ("nearest", "reflect", "mirror", "constant")
 SIGMAS = (0.05, 0.3, 0.5, 0.69, 1.0, 1.7, 3.0, 5.5, 7.9, 8.0, 9.3, 12.0, 15.0, 21.0, 40.0, 100.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    for dtype in SUPPORTED:
-        kernel.warm(dtype)
-
-
 def ideal(image: NDArray, sigmas: tuple[float, ...], mode: str, truncate: float = 4.0) -> NDArray:
     return ndimage.gaussian_filter(image.astype(np.float64), sigmas, mode=mode, truncate=truncate)
 

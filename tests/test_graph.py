@@ -173,6 +173,7 @@ def test_chunks_smaller_than_the_halo_are_merged_visibly():
     lazy = da.zeros((20, 20), chunks=(4, 20), dtype=np.uint16)
     assert WhiteTophat(radius=3)(lazy).chunks == ((8, 12), (20,))
     assert merge_chunks((2, 2), 100) == (4,)
+    assert merge_chunks((6, 6, 6), 6) == (6, 6, 6)
 
 
 def test_an_image_stays_an_image():

@@ -1,4 +1,8 @@
-"""Flat morphology against scipy on padded arrays, for every dtype, shape, stride and footprint."""
+"""Flat morphology against scipy on padded arrays, for every dtype, shape, stride and footprint.
+
+Each test compiles what it needs: all kernels for all dtypes in one go took longer than a test may on a busy
+machine, and the timeout's signal then came deep inside the compiler.
+"""
 
 import tracemalloc
 
@@ -16,11 +20,6 @@ NAMES = [dtype.name for dtype in SUPPORTED]
 # Longest axis by number of axes, so that an example takes scipy a few milliseconds.
 LONGEST = {1: 150, 2: 40, 3: 14, 4: 7, 5: 5}
 WIDEST = {1: 30, 2: 12, 3: 5, 4: 2.5, 5: 1.5}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled():
-    morphology.warm()
 
 
 def extreme(dtype, smallest):

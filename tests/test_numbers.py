@@ -59,6 +59,17 @@ def test_channels_left_alone_count_where_it_is_asked_whether_the_dtype_holds_the
     assert prepare(config(tmp_path, image, TOPHAT, axes="cyx", dtype="uint16")).plan.overflow == "fits"
 
 
+def test_narrower_floats_hold_not_all_that_wider_ones_can_give(tmp_path):
+    assert "float32 cannot hold all" in refusal(config(tmp_path, noise("float64"), dtype="float32"))
+    assert prepare(config(tmp_path, noise("float32"), dtype="float64")).plan.overflow == "fits"
+
+
+def test_a_background_that_no_pixel_takes_beyond_the_image_keeps_its_dtype(tmp_path):
+    image, second = noise("uint16"), str(tmp_path / "b.zarr")
+    found = prepare(config(tmp_path, image, TOPHAT, TOPHAT, background=second)).plan.layout.background
+    assert found.spec.dtype == np.uint16
+
+
 def test_the_ends_of_64_bits_are_told_apart(tmp_path):
     image = noise("uint64")
     assert prepare(config(tmp_path, image)).plan.overflow == "fits"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -95,6 +96,16 @@ def test_subtract_opening_equals_scipy_in_a_type_that_holds_negatives(minimum, m
     found = step("subtract_opening", minimum_size=minimum, maximum_size=maximum)(image)
     assert found.dtype == (np.int32 if maximum > minimum else np.uint16)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_subtract_opening_with_a_larger_maximum_along_one_axis_alone_is_signed(synthetic):
+    wide = synthetic.astype(np.int32)
+    expected = wide - ndimage.maximum_filter(ndimage.minimum_filter(wide, (3, 9)), (5, 5))
+    sizes = {"minimum_size": {"y": 3, "x": 9}, "maximum_size": {"y": 5, "x": 5}}
+    found = step("subtract_opening", **sizes)(da.from_array(synthetic, chunks=40))
+    assert found.dtype == np.int32
+    assert expected.min() < 0
+    np.testing.assert_array_equal(found.compute(), expected)
 
 
 def test_subtract_opening_keeps_its_negatives_on_the_articles_image(embryo):

@@ -254,6 +254,16 @@ def test_an_axis_or_a_channel_that_the_image_lacks_is_refused():
     assert made("gaussian", sigma=1, channels=["RFP", 0]).resolve(SPEC).channels == (1, 0)
 
 
+def test_a_channel_named_twice_by_its_name_and_its_index_is_refused():
+    field, what = on_image("gaussian", sigma=1, channels=["RFP", 1])
+    assert (field, what) == ("channels", "a channel is named twice, by its name and by its index")
+
+
+def test_sigmas_that_turn_out_equal_on_the_image_are_refused():
+    field, what = on_image("difference_of_gaussians", low_sigma=10, high_sigma="3.25 um")
+    assert (field, what.split(",")[0]) == ("low_sigma", "10 px is not below high_sigma")
+
+
 def test_a_unit_without_a_scale_is_refused_and_names_where_to_say_it():
     with pytest.raises(RequestError, match=r"input\.scale"):
         made("gaussian", sigma="8 um").resolve(ImageSpec("yx", (50, 50), np.dtype("uint8")))
