@@ -81,9 +81,9 @@ def begin(
             with durable.before_start():
                 journal = Journal.open(layout, inputs, windows)
                 if above := made[:-1]:
-                    durable.write_file(
-                        f"{layout.work}/{ABOVE}", "\n".join(above).encode(), f"{layout.work}/drafts"
-                    )
+                    path = f"{layout.work}/{ABOVE}"
+                    durable.write_file(path, "\n".join(above).encode(), f"{layout.work}/drafts")
+                    durable.sync_all([path], layout.work)
         yield journal
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from pipeline.image import ImageSpec
 from pipeline.journal import begin, fingerprint
+from pipeline.remote import Elsewhere, sync_shared
+from pipeline.store import Receipt
 from pipeline.write import (
     Contents,
     DamagedChunksError,
@@ -50,8 +52,11 @@ def layout_of(output, fill=0, *, background=False, **keywords):
     return layout.at(fingerprint(inputs_of(fill)))
 
 
-def small_run(output, fill=0, *, overwrite=False, step=1, content=False, computed=None, **keywords):
-    """Run, or go on; return the windows that were computed now."""
+def small_run(output, fill=0, *, overwrite=False, step=1, content=False, computed=None, hosts=1, **keywords):
+    """Run, or go on; return the windows that were computed now.
+
+    With two `hosts` windows are written as workers of a cluster write them, who sync their own files.
+    """
     layout = layout_of(output, fill, **keywords)
     computed = [] if computed is None else computed
     if state(layout) == "published" and not (overwrite and not os.path.isdir(layout.work)):
@@ -62,14 +67,14 @@ def small_run(output, fill=0, *, overwrite=False, step=1, content=False, compute
     with begin(layout, inputs_of(fill), lambda: {"step": step}, overwrite=overwrite) as journal:
         if journal.state == "unfinished":
             journal.check(content=content)
-            _compute(layout, journal, fill, computed)
+            _compute(layout, journal, fill, computed, hosts)
             second = layout.background and Contents(journal.records(background=True), {"note": "behind"})
             seal(layout, journal.records(), {"note": "small"}, background=second)
         publish(layout, overwrite=overwrite)
     return computed
 
 
-def _compute(layout, journal, fill, computed):
+def _compute(layout, journal, fill, computed, hosts):
     pixels, step = pixels_of(fill), journal.windows["step"]
     for level in range(len(layout.levels)):
         regions = list(level_windows(layout, level, 1)) if level else _cut(step)
@@ -78,15 +83,26 @@ def _compute(layout, journal, fill, computed):
             if name in journal.done:
                 continue
             try:
-                records = [_write(each, journal, level, region, pixels) for each in layout.outputs]
+                records = _written(layout, journal, level, region, pixels, hosts)
             except DamagedChunksError as error:
                 journal.forget_files(error.keys)
-                return _compute(layout, journal, fill, computed)
+                return _compute(layout, journal, fill, computed, hosts)
             for each, files in zip(layout.outputs, records, strict=True):
-                sync(each, files)
+                (sync if hosts == 1 else sync_shared)(each, files)
             journal.append(name, *records, clipped=number)
             computed.append(name)
     return None
+
+
+def _written(layout, journal, level, region, pixels, hosts):
+    """Write one window of all outputs, and return the files of each."""
+
+    def call():
+        first, *rest = [_write(each, journal, level, region, pixels) for each in layout.outputs]
+        return Receipt(tuple(first), 0, background=tuple(*rest))
+
+    receipt = (call if hosts == 1 else Elsewhere(lambda: None, layout, call))()
+    return [receipt.records, receipt.background][: len(layout.outputs)]
 
 
 def _write(layout, journal, level, region, pixels):

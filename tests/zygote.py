@@ -6,6 +6,7 @@ thread, so forking is safe. Reads one request a line, answers with one line, bot
 
 import contextlib
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -22,6 +23,7 @@ import yaozarrs.v04
 import yaozarrs.v05
 import zarr
 from distributed.cli import dask_scheduler, dask_worker
+from forgetting import ForgettingDisk, cut_at
 from harm import hook_of
 
 import pipeline
@@ -60,15 +62,18 @@ def start(request):
     if pid:
         return pid
     code = 70
+    end = os._exit
     try:
         settle(request)
+        if request.get("power"):
+            end = cut_power(**request["power"])
         code = PROGRAMS[request.get("program", "bgone")](request["arguments"])
     except BaseException:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(code)
+        end(code)
 
 
 def settle(request):
@@ -98,6 +103,28 @@ def settle(request):
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
+
+
+def cut_power(roots, nth, survives):
+    """Cut the power at the n-th change of a disk that forgets, or at the end; note the journal's lines."""
+    disk, lines = ForgettingDisk(roots), itertools.count()
+    disk.install()
+    written = 0
+
+    def note():
+        with open(f"{roots[0]}.lines", "w") as file:
+            file.write(str(written))
+
+    inner, end = cut_at(disk, nth, survives, ".after", note)
+
+    def hook(what, path):
+        nonlocal written
+        if what == "after append" and path.endswith("/journal"):
+            written = next(lines)  # the first one is empty
+        inner(what, path)
+
+    durable.hook = hook
+    return end
 
 
 def count_points(path):
