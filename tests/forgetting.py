@@ -126,11 +126,12 @@ def cut_at(disk, point, survives, after, note):
     """Return a hook for `durable` that cuts the power at the n-th place, and what to call at the end.
 
     `note` is called before that, since the process does not outlive it; the other with the exit code.
+    At the end nothing survives that was not synced: all that was promised is to be there.
     """
     calls = itertools.count()
     first = threading.Lock()
 
-    def cut(code=9):
+    def cut(code=9, survives="synced"):
         first.acquire()  # never given back: whoever else comes here waits for the end
         note()
         disk.cut_power(survives, point, after)
@@ -138,7 +139,7 @@ def cut_at(disk, point, survives, after, note):
 
     def hook(what, path):
         if next(calls) == point:
-            cut()
+            cut(survives=survives)
 
     return hook, cut
 

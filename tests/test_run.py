@@ -194,6 +194,25 @@ def test_more_clipped_than_allowed_fails_the_commit(movie):
     assert not (path.parent / "out.ome.zarr").exists()
 
 
+def test_as_many_clipped_as_allowed_are_none_too_many(movie):
+    path, pixels = movie
+    step = {"subtract_opening": {"minimum_size": 3, "maximum_size": 9}}
+    clipped = pipeline.run(config(path, step, dtype="uint16", overflow="clip")).clipped
+    for name, most in (("a.zarr", clipped / pixels.size), ("b.zarr", (clipped - 1) / pixels.size)):
+        asked = config(path, step, output=name, dtype="uint16", overflow="clip", max_clipped=most)
+        if name == "b.zarr":
+            with pytest.raises(DataError, match="were clipped"):
+                pipeline.run(asked)
+        else:
+            assert pipeline.run(asked).clipped == clipped
+
+
+def test_none_clipped_may_be_asked_for(movie):
+    path, _ = movie
+    asked = config(path, {"white_tophat": {"radius": 3}}, dtype="uint16", overflow="clip", max_clipped=0)
+    assert pipeline.run(asked).clipped == 0
+
+
 def test_nan_is_refused_and_propagated_on_request(tmp_path):
     pixels = np.ones((2, 20, 20), np.float32)
     pixels[1, 4, 7] = np.nan

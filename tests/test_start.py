@@ -1,6 +1,8 @@
 """What `run` refuses, `plan` refuses in the same words, and neither leaves anything behind."""
 
 import os
+import signal
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipeline.cli import main
 from pipeline.errors import RequestError, StoppedError
 from pipeline.image import ImageSpec
 from pipeline.write import durable, make_layout
+from pipeline.write import work as work_folders
 from pipeline.write.check import check_layout
 
 TEXT = CONFIG.replace("movie.tif", "in.zarr, axes: tyx")
@@ -203,6 +206,22 @@ def test_an_unfinished_run_of_something_else_is_refused_by_both(made, capsys, mo
     assert "a run goes on from there" in capsys.readouterr().out
 
 
+DECIDES = ["bgone", "numpy", "scipy", "numba", "llvmlite", "tifffile", "imagecodecs", "zarr", "numcodecs"]
+
+
+def test_a_run_that_began_with_another_version_of_what_decides_pixels_is_refused(made, capsys, monkeypatch):
+    stopped_at(monkeypatch, made, "/0/c/2/0/0")
+    for name in DECIDES:
+        capsys.readouterr()
+        monkeypatch.setattr(
+            work_folders, "version", lambda asked, name=name: "99" if asked == name else version(asked)
+        )
+        assert main(["run", str(made)]) == 2
+        assert f"versions.{name} was" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["run", str(made), "--quiet"]) == 0
+
+
 def test_windows_of_the_first_start_that_do_not_fit_now_are_refused_by_both(made, capsys, monkeypatch):
     stopped_at(monkeypatch, made, "/0/c/2/0/0")
     capsys.readouterr()
@@ -270,6 +289,25 @@ def test_a_full_disk_is_refused_by_both(made, capsys, monkeypatch):
     code, (error,) = both(made, capsys)
     assert code == 2
     assert "no space left on the disk for" in error
+
+
+# Ctrl-C before anything has begun
+
+
+WHERE = {
+    "while the progress is set up": ("run", "pipeline.progress.progress_for"),
+    "while the config is read": ("run", "pipeline.job.load_config"),
+    "while the input is opened": ("run", "pipeline.job.open_source"),
+    "while the plan is made": ("plan", "pipeline.job.open_source"),
+    "while the plan is printed": ("plan", "pipeline.describe.plan_text"),
+}
+
+
+@pytest.mark.parametrize(("command", "where"), WHERE.values(), ids=WHERE)
+def test_ctrl_c_before_the_run_begins_is_an_interrupt(made, capsys, monkeypatch, command, where):
+    monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert main([command, str(made)]) == 130
+    assert "error: interrupted" in capsys.readouterr().err
 
 
 # Refusals late in the start

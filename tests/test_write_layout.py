@@ -29,6 +29,11 @@ def spec_of(axes, shape, dtype="uint16", chunks=()):
         pytest.param(spec_of("tyx", (9, 2048, 2048), chunks=(1, 512, 512)), (1, 512, 512), id="the input's"),
         pytest.param(spec_of("tyx", (9, 2048, 2048), chunks=(1, 16, 2048)), (1, 1024, 1024), id="no strips"),
         pytest.param(spec_of("tyx", (9, 512, 512), chunks=(1, 64, 64)), (2, 512, 512), id="no crumbs"),
+        pytest.param(
+            spec_of("tcyx", (9, 3, 512, 512), chunks=(1, 3, 512, 512)),
+            (2, 1, 512, 512),
+            id="no mixed channels",
+        ),
         pytest.param(spec_of("tyx", (9, 4096, 4096), chunks=(9, 4096, 4096)), (1, 1024, 1024), id="no lumps"),
     ],
 )

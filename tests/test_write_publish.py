@@ -28,7 +28,7 @@ from pipeline.write import (
     verify,
     write_region,
 )
-from pipeline.write.metadata import image_attributes
+from pipeline.write.metadata import Window, image_attributes
 
 SPEC = ImageSpec(
     "tcyx",
@@ -98,6 +98,31 @@ def test_axes_scale_units_and_channels_are_said(tmp_path, version):
     assert transforms[1][1]["translation"] == [60, 0, 0.1625, 10.25]
     assert [channel["label"] for channel in image["omero"]["channels"]] == ["GFP", "mCherry"]
     assert image["omero"]["channels"][0]["color"] == "00FF00"
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_contrast_and_range_of_a_channel_are_what_viewers_are_told(tmp_path, version):
+    layout = make_layout(SPEC, f"{tmp_path}/out.ome.zarr", version=version)
+    attributes = image_attributes(layout, [Window(10.0, 90.0, 3.0, 4095.0), Window(20.0, 80.0, 0.0, 500.0)])
+    image = attributes["ome"] if version == "0.5" else attributes
+    assert [channel["window"] for channel in image["omero"]["channels"]] == [
+        {"start": 10, "end": 90, "min": 3, "max": 4095}, {"start": 20, "end": 80, "min": 0, "max": 500}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [600, 500])
+def test_how_levels_are_made_is_said_where_there_are_such(tmp_path, size):
+    spec = ImageSpec("yx", (size, size), np.dtype("uint16"))
+    layout = make_layout(spec, f"{tmp_path}/out.ome.zarr", fingerprint="f00d")
+    (multiscale,) = image_attributes(layout)["ome"]["multiscales"]
+    if size == 500:
+        assert "type" not in multiscale
+        return
+    pixels = np.random.default_rng(0).integers(0, 60000, spec.shape, np.uint16)
+    write_all(layout, pixels)
+    halved = zarr.open_array(f"{layout.image}/1", mode="r")[...]
+    exact = {"mean": np.rint(pixels.reshape(300, 2, 300, 2).mean(axis=(1, 3)))}
+    np.testing.assert_array_equal(halved, exact[multiscale["type"]])
 
 
 def test_a_level_lies_where_its_pixels_lie(tmp_path):
@@ -200,6 +225,25 @@ def test_without_the_kernels_help_nothing_is_replaced_either(tmp_path, monkeypat
     os.mkdir(layout.path)
     with pytest.raises(RequestError, match="has come to exist"):
         publish(layout)
+
+
+@pytest.mark.parametrize("there", ["an empty folder", "a file"])
+@pytest.mark.parametrize("kernel_helps", [True, False])
+def test_what_appears_in_the_last_moment_is_not_replaced(tmp_path, monkeypatch, kernel_helps, there):
+    if not kernel_helps:
+        monkeypatch.setattr(durable, "_renameat2", lambda: None)
+    layout = make_layout(SPEC, f"{tmp_path}/out.ome.zarr", fingerprint="f00d", chunks=CUT)
+    seal(layout, write_all(layout, pixels_of()), {})
+
+    def appear(what, path):
+        if what == "before rename" and path == layout.path:
+            os.mkdir(path) if there == "an empty folder" else open(path, "w").close()
+
+    monkeypatch.setattr(durable, "hook", appear)
+    with pytest.raises(RequestError, match="has come to exist"):
+        publish(layout)
+    assert os.path.isfile(layout.path) if there == "a file" else os.listdir(layout.path) == []
+    assert state(layout) == "sealed"
 
 
 def test_a_work_folder_on_another_disk_is_copied_beside_the_output_first(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from pipeline.write.publish import discard_work
 from pipeline.write.region import read_file
 
 # What decides a pixel on its way from the input's bytes to the output's.
-_DECIDES = ("bgone", "numpy", "scipy", "numba", "tifffile", "imagecodecs", "zarr", "numcodecs")
+_DECIDES = ("bgone", "numpy", "scipy", "numba", "llvmlite", "tifffile", "imagecodecs", "zarr", "numcodecs")
 _TIMES = ("mtime", "mtime_ns", "times")
 _LISTED = 10
 
