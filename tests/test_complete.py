@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 from processes import files_of, go
+from small_run import small_run
+from test_replaced import array, folder_of_files, other_writers, plain_file, put
 from test_survival import cut, first_file, flip, set_up
+
+from pipeline.cli import main
 
 
 def test_a_large_input_that_is_touched_during_the_run_is_not_committed(zygote, folder):
@@ -47,3 +51,66 @@ def test_overwrite_mends_whatever_was_damaged(zygote, folder, harm, code):
     assert "nothing to do" not in ended.out
     assert files_of(output) == written
     assert sorted(os.listdir(made.parent)) == ["movie.tif", "out.ome.zarr", "run.yaml"]
+
+
+# What is no output at all
+
+NO_OUTPUTS = {
+    "nothing": (lambda path: None, "is not there"),
+    "a URL": ("s3://bucket/x.zarr", "is a URL"),
+    "a file": (plain_file, "is a file, and an output of bgone is a folder"),
+    "an empty folder": (Path.mkdir, "is not an output of bgone: it is a folder that holds no OME-Zarr"),
+    "a folder of files": (
+        folder_of_files,
+        "is not an output of bgone: it is a folder that holds no OME-Zarr",
+    ),
+    "a folder that holds one called bgone": (
+        lambda path: put("bgone/a.py")(path),
+        "is a folder that holds no",
+    ),
+    "an array": (array, "is not an output of bgone: it is a Zarr that no OME-Zarr writer made"),
+    "another's": (other_writers, "is not an output of bgone: another program wrote this OME-Zarr"),
+    "another's in 0.4": (lambda path: other_writers(path, "0.4"), "another program wrote this OME-Zarr"),
+    "an unfinished run": (
+        lambda path: put("lock")(path),
+        "an unfinished run lives in it; run its command again",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), NO_OUTPUTS.values(), ids=NO_OUTPUTS)
+def test_what_is_no_output_is_not_called_damaged(folder, capsys, make, words):
+    path = make if isinstance(make, str) else folder / "out.zarr"
+    if not isinstance(make, str):
+        make(path)
+    assert main(["verify", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: ")
+    assert words in line
+    assert "--overwrite" not in line
+
+
+LOST = {
+    "0.5": ["bgone/manifest.txt", "bgone/zarr.json", "zarr.json", "0/zarr.json"],
+    "0.4": ["bgone/manifest.txt", "bgone/.zattrs", ".zattrs", "1/.zarray"],
+}
+
+
+@pytest.mark.parametrize(("version", "lost"), [(version, name) for version in LOST for name in LOST[version]])
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"{}")], ids=["gone", "emptied"])
+def test_an_output_that_has_lost_its_metadata_is_damaged(folder, capsys, version, lost, harm):
+    path = folder / "out.zarr"
+    small_run(str(path), version=version)
+    assert main(["verify", str(path)]) == 0
+    harm(path / lost)
+    assert main(["verify", str(path)]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert lost in line
+
+
+def test_a_channel_may_be_renamed_later(folder):
+    path = folder / "out.zarr"
+    small_run(str(path))
+    said = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text(said.replace('"out"', '"embryo 7"'))
+    assert main(["verify", str(path)]) == 0

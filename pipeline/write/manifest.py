@@ -11,12 +11,13 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import google_crc32c
 
 from pipeline.errors import VerificationError
 from pipeline.write.metadata import BGONE
+from pipeline.write.own import lost_metadata, require_output
 from pipeline.write.region import ChunkRecord, matches, read_file
 
 MANIFEST = f"{BGONE}/manifest.txt"
@@ -113,6 +114,8 @@ def verify(output: str) -> Iterator[Damage]:
 
     Raises
     ------
+    RequestError
+        It is no output of bgone; raised at once.
     VerificationError
         There is no manifest, or it is damaged itself.
 
@@ -120,7 +123,14 @@ def verify(output: str) -> Iterator[Damage]:
     -----
     Reads every file once, some at a time; memory does not grow with the output.
     """
-    return check_files(output, read_manifest(output))
+    require_output(output)
+    return chain(check_files(output, read_manifest(output)), _check_metadata(output))
+
+
+def _check_metadata(output: str) -> Iterator[Damage]:
+    """Yield what of the groups' metadata is lost; it may be changed, a channel's colour say."""
+    for key in lost_metadata(output):
+        yield Damage(key, "the file is missing, or no longer says what the image is")
 
 
 def check_files(folder: str, records: Iterable[ChunkRecord], *, content: bool = True) -> Iterator[Damage]:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pipeline.errors import Problem, RequestError
 from pipeline.write import durable
 from pipeline.write.metadata import BGONE
 
@@ -120,6 +121,41 @@ def why_kept(path: str) -> str:
 def _is_own(path: str) -> bool:
     """Return whether bgone wrote an output: a damaged one may lack either of these."""
     return os.path.isfile(f"{path}/{BGONE}/manifest.txt") or BGONE in _attributes(f"{path}/{BGONE}")
+
+
+def require_output(path: str) -> None:
+    """Refuse what is no output of bgone, damaged or not.
+
+    Raises
+    ------
+    RequestError
+        It is not: what it is.
+    """
+    what, mend = "", "name an OME-Zarr that bgone wrote"
+    if "://" in path:
+        what, mend = "is a URL, and outputs are checked on a disk", "copy it to this machine"
+    elif not os.path.lexists(path):
+        what, mend = "is not there", "name an output of bgone"
+    elif not os.path.isdir(path):
+        what = "is a file, and an output of bgone is a folder"
+    elif not (_is_own(path) or (not _no_image(path) and os.path.isdir(f"{path}/{BGONE}"))):
+        what = "is not an output of bgone"
+        if holds_run(path) and os.listdir(path):
+            what, mend = f"{what}: an unfinished run lives in it", "run its command again"
+        elif not (reason := _no_image(path)):
+            what += ": another program wrote this OME-Zarr, so there is nothing to check it against"
+        else:
+            what += f": it {reason}"
+    if what:
+        raise RequestError([Problem(what, mend, file=path)])
+
+
+def lost_metadata(output: str) -> list[str]:
+    """Return the metadata files of an output of bgone that are missing, or say nothing any more."""
+    third = any(os.path.lexists(f"{output}/{folder}/zarr.json") for folder in (".", "0", BGONE))
+    name = "zarr.json" if third else ".zattrs"
+    lost = [name] if _no_image(output) else []
+    return lost if BGONE in _attributes(f"{output}/{BGONE}") else [*lost, f"{BGONE}/{name}"]
 
 
 def _no_image(path: str) -> str:
