@@ -65,13 +65,16 @@ class Sheet:
     panels: tuple[Panel, ...]
 
 
+COLUMNS = (
+    "background_left", "signal_kept", "noise", "contrast", "negative_share",
+    "background_spread", "signal", "note",
+)  # fmt: skip
+"""How each line of a table ends."""
+
+
 def table(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
     """Return the figures of a sweep: the names of the columns, and a row for the input and each setting."""
-    header = [
-        *(each.path for each in sheet.swept),
-        "background_left", "signal_kept", "noise", "contrast", "negative_share",
-        "background_spread", "signal", "note",
-    ]  # fmt: skip
+    header = [*(each.path for each in sheet.swept), *COLUMNS]
     rows = [[*("" for _ in sheet.swept), *_figures(sheet, sheet.measures), "input, before any step"]]
     for panel in sheet.panels:
         rows.append([*panel.values, *_figures(sheet, panel.measures), panel.refused])
@@ -96,6 +99,29 @@ def _figures(sheet: Sheet, measures: Measures | None) -> list[str]:
 def relative(value: float, before: float) -> float:
     """Return a value as a share of what it was before."""
     return value / before if before > 0 else float("nan")
+
+
+def refuse_another(path: str) -> None:
+    """Refuse to replace a file that is no table of a sweep: its name was not asked for, but made.
+
+    Raises
+    ------
+    RequestError
+        It is none.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            known = next(csv.reader(file), [])[-len(COLUMNS) :] == list(COLUMNS)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        known = False
+    if not known:
+        raise RequestError(
+            f"{path!r} exists and is no table of a sweep",
+            "give the picture another name: its table has that too",
+            "-o",
+        )
 
 
 def write_table(sheet: Sheet, path: str) -> None:

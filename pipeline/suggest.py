@@ -151,9 +151,12 @@ def suggest(
     """
     source = open_source(path, axes=axes, series=series, level=level)
     config = config or f"{stem(source.path)}.suggested.yaml"
+    named = plot is not None
     plot = check_target(plot or str(Path(config).with_suffix(".png")))
-    if os.path.lexists(config) and not overwrite:
-        raise RequestError(f"{config!r} exists", "name another with -o, or add --overwrite", "-o")
+    # A picture whose name was not asked for is replaced as a config is.
+    for path in (config,) if named else (config, plot):
+        if os.path.lexists(path) and not overwrite:
+            raise RequestError(f"{path!r} exists", "name another with -o, or add --overwrite", "-o")
     suggestions = suggest_for(source, features)
     groups = grouped(suggestions)
     lines = step_lines(source.spec, groups)

@@ -14,7 +14,7 @@ from pipeline.figure import check_target, save
 from pipeline.measure import find_regions, measure
 from pipeline.plan import resolve_steps
 from pipeline.read import Source, open_source
-from pipeline.sheet import Panel, Sheet, Swept, write_table
+from pipeline.sheet import Panel, Sheet, Swept, refuse_another, write_table
 from pipeline.step import REGISTRY, Step
 
 MOST_PANELS = 100
@@ -226,8 +226,9 @@ def sweep(
         The run would refuse the pixels.
     """
     check_target(path)
+    beside = str(Path(path).with_suffix(".csv"))
+    refuse_another(beside)
     sheet = run_sweep(config, sets, input=input, t=t, c=c, z=z, crop=crop)
     save(draw(sheet).figure, path)
-    beside = str(Path(path).with_suffix(".csv"))
     write_table(sheet, beside)
     return f"wrote {path}: {len(sheet.panels)} settings, and {beside}"

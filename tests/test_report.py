@@ -246,6 +246,8 @@ def test_what_is_no_output_is_one_line_and_exit_2(movie, tmp_path, capsys):
     done = pipeline.run(config(movie))
     blocked = tmp_path / "file"
     blocked.write_text("")
+    thesis = tmp_path / "thesis.doc"
+    thesis.write_text("my thesis")
     kept = Path(done.output) / "bgone" / "zarr.json"
     for given in (
         [str(tmp_path)],
@@ -253,9 +255,11 @@ def test_what_is_no_output_is_one_line_and_exit_2(movie, tmp_path, capsys):
         [str(tmp_path / "nothing")],
         [done.output, "-o", str(blocked / "page.html")],
         [done.output, "-o", str(tmp_path)],
+        [done.output, "-o", str(thesis)],
     ):
         assert main(["report", *given]) == 2
         assert re.fullmatch(r"error: [^\n]+; [^\n]+\n", capsys.readouterr().err)
+    assert thesis.read_text() == "my thesis"
     found = json.loads(kept.read_text())
     found["attributes"]["bgone"]["config"]["steps"] = [{"future_step": {"radius": 3}}]
     kept.write_text(json.dumps(found))

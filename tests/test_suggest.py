@@ -209,6 +209,14 @@ def test_the_command_writes_a_config_that_runs_a_plot_and_a_sweep_that_works(
     assert (tmp_path / "movie one.suggested.sweep.png").exists()
 
 
+def test_a_picture_that_is_called_like_the_config_is_not_replaced_unasked(movie, tmp_path, capsys):
+    (tmp_path / "mine.png").write_text("mine")
+    assert main(["suggest", str(movie), "-o", str(tmp_path / "mine.yaml")]) == 2
+    assert "mine.png' exists; name another with -o" in capsys.readouterr().err
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert not (tmp_path / "mine.yaml").exists()
+
+
 def test_a_config_that_is_there_is_not_replaced_unasked(movie, tmp_path, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text("mine")

@@ -184,6 +184,22 @@ def test_what_makes_no_sheet_is_refused(sets, said):
         parse_sweep(sets)
 
 
+@pytest.mark.parametrize("data", [b"a,b\n1,2\n", b"\xff\x00", b""], ids=["a table", "no text", "nothing"])
+def test_a_table_of_the_users_own_that_is_called_like_the_picture_stays(sample, tmp_path, capsys, data):
+    config = write(tmp_path, sample[0], "white_tophat: {radius: 3}")
+    (tmp_path / "grid.csv").write_bytes(data)
+    asked = ["sweep", config, "--set", "white_tophat.radius=2,3", "-o"]
+    assert main([*asked, str(tmp_path / "grid.png")]) == 2
+    assert (
+        "grid.csv' exists and is no table of a sweep; give the picture another name"
+        in capsys.readouterr().err
+    )
+    assert (tmp_path / "grid.csv").read_bytes() == data
+    assert not (tmp_path / "grid.png").exists()
+    for _ in range(2):
+        assert main([*asked, str(tmp_path / "other.png")]) == 0
+
+
 def test_the_command_writes_a_picture_and_a_table(sample, tmp_path, capsys):
     config = write(tmp_path, sample[0], "subtract_opening: {minimum_size: 3, maximum_size: 3}")
     sets = ["--set", "subtract_opening.minimum_size=5,13", "--set", "subtract_opening.maximum_size=5,13"]

@@ -102,6 +102,8 @@ def _write(place: Path, page: bytes, option: str) -> None:
     """Write a file that appears when it is whole."""
     if place.is_dir():
         raise RequestError(f"{str(place)!r} is a folder", "name a file", option)
+    if place.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"{str(place)!r} is no page's name", "let it end in .html", option)
     part = place.with_name(f".{place.name}.part{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
