@@ -175,6 +175,7 @@ def _written(job: Job) -> Iterator[tuple[str, str]]:
 
 def _check_place(folder: str, field: str) -> None:
     """Refuse a folder in which nothing can be made, as far as that shows."""
+    folder = os.path.abspath(folder)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     another = "choose another " + ("folder" if field == "output.work" else "output")

@@ -97,6 +97,8 @@ def farm(folder, keywords, old, survives, points):
         ended = os.path.exists(f"{log}.ended")
         # Told to overwrite a complete output, this would write it again.
         given["overwrite"] = given.get("overwrite", False) and not ended
+        # As the first start cut it, whatever would be chosen now.
+        given["step"] = 3
         arguments = (outputs, expected, ended, journalled, run)
         found = in_child(lambda arguments=arguments: after(*arguments))
         problems += [f"cut at {point}{' (the end)' if ended else ''}: {wrong}" for wrong in found]

@@ -91,6 +91,16 @@ def test_the_cut_of_the_first_start_holds(stopped):
     assert small_run(stopped, step=2) == ALL[2:]
 
 
+def test_windows_of_another_cut_are_not_taken_for_those_of_this_one(output):
+    layout = layout_of(output)
+    for step, known in ((1, set()), (2, set()), (1, {"0/0"})):
+        with begin(layout, inputs_of(), lambda step=step: {"step": step}) as journal:
+            assert journal.done == known
+            if step == 1:
+                journal.append("0/0", [])
+        os.unlink(f"{layout.work}/windows.json")
+
+
 def test_a_torn_last_line_is_computed_again(stopped):
     path = journal_of(stopped)
     os.truncate(path, os.path.getsize(path) - 5)

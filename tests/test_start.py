@@ -380,6 +380,14 @@ def test_a_start_that_is_refused_keeps_what_an_earlier_one_has_done(made, monkey
     assert "done before" in capsys.readouterr().out
 
 
+def test_a_cluster_that_does_not_answer_leaves_no_folder(made, capsys):
+    before = everything(made.parent)
+    options = ["--set", "compute.cluster=tcp://127.0.0.1:9", *work(made.parent / "scratch" / "deep")]
+    assert main(["run", str(made), *options]) == 2
+    assert "no scheduler answers" in capsys.readouterr().err
+    assert everything(made.parent) == before
+
+
 def test_an_image_that_is_saved_is_refused_alike(made):
     image = pipeline.open_image(made.parent / "in.zarr", axes="tyx")
     for path, words in (

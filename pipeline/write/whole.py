@@ -35,7 +35,7 @@ def write_zarr(path: Path, spec: ImageSpec, parts: Iterable[tuple[Region, NDArra
         It cannot be written there.
     """
     chunks = dict(zip(spec.axes, spec.chunks, strict=True))
-    layout = make_layout(spec, os.path.abspath(path), chunks=chunks, fingerprint=uuid.uuid4().hex[:12])
+    layout = make_layout(spec, os.path.abspath(path), chunks=chunks, fingerprint=uuid.uuid4().hex[:16])
     try:
         create(layout)
         records: list[ChunkRecord] = []
