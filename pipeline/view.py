@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import Problem, RequestError
-from pipeline.read.zarr_store import is_zarr
+from pipeline.read.zarr_nodes import is_zarr
 
 LOOPBACK = "127.0.0.1"
 _TYPES = {

@@ -72,11 +72,10 @@ def test_any_region_holds_what_zarr_reads(arrays, key, data):
 @pytest.mark.parametrize(
     "more",
     [
-        {"shards": (4, 16, 20)},
         {"order": "F", "zarr_format": 2},
         {"filters": [numcodecs.Delta("<u2")], "zarr_format": 2},
     ],
-    ids=["shards", "Fortran order", "filters"],
+    ids=["Fortran order", "filters"],
 )  # fmt: skip
 def test_what_is_not_plain_is_left_to_zarr(tmp_path, more):
     array = zarr.create_array(

@@ -35,7 +35,7 @@ from pipeline.write import durable, work
 LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
 """Imported late otherwise, and then by each process anew."""
 
-LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "zarrs")
+LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "imagecodecs._zstd")
 """What else is imported on the way; an ordinary user may not be able to read it where this runs as root."""
 
 

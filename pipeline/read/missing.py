@@ -6,18 +6,21 @@ can. Two things do tell: the manifest of an image that bgone wrote, and metadata
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-from collections.abc import Iterator, Sequence
+from array import array as numbers_of
+from bisect import bisect_left
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
 from pipeline.errors import DataError, VerificationError
+from pipeline.read.zarr_nodes import files_below
+from pipeline.read.zarr_shards import ShardTable
 from pipeline.write.manifest import MANIFEST, check_files, read_manifest
 from pipeline.write.region import ChunkRecord
 
@@ -25,7 +28,8 @@ FIELD = "input.path"
 MOST_SHARDS = 4096
 """Shards whose index is read; where there are more, so many of them, evenly spread."""
 
-_NOWHERE = np.iinfo(np.uint64).max
+Numbers = range | tuple[int, ...]
+"""Chunks or files along an axis, in order."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,11 @@ def missing_chunks(array: zarr.Array, where: str, kept: Sequence[Sequence[int]])
     """
     if "://" in where or not all(len(indices) for indices in kept):
         return None
-    chunks = _touched(kept, array.chunks)
     folder, name = os.path.split(where.rstrip("/"))
     if os.path.isfile(f"{folder}/{MANIFEST}"):
-        _refuse_lost(folder, name, _touched(kept, array.shards or array.chunks))
+        _refuse_lost(folder, name, [_touched(*each) for each in zip(kept, _units(array), strict=True)])
         return None
-    found = _count(array, where, chunks)
+    found = _count(array, where, [_touched(*each) for each in zip(kept, array.chunks, strict=True)])
     if found is not None and array.metadata.fill_value is None:
         raise DataError(
             f"{found.chunks} of {found.of} chunks of {where!r} are not there, chunk {found.first} the first, "
@@ -98,14 +101,21 @@ def missing_chunks(array: zarr.Array, where: str, kept: Sequence[Sequence[int]])
     return found
 
 
-def _touched(kept: Sequence[Sequence[int]], chunks: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Return for each axis the chunks that hold any of its indices, in order."""
-    return [np.unique(np.asarray(indices) // px) for indices, px in zip(kept, chunks, strict=True)]
+def _units(array: zarr.Array) -> tuple[int, ...]:
+    """Return the pixels of a file along each axis."""
+    return array.shards or array.chunks
 
 
-def _refuse_lost(image: str, name: str, touched: list[NDArray[Any]]) -> None:
+def _touched(indices: Sequence[int], px: int) -> Numbers:
+    """Return the chunks of an axis that hold any of its indices, in order."""
+    if isinstance(indices, range) and 0 < indices.step <= px:
+        return range(indices[0] // px, indices[-1] // px + 1)
+    return tuple(sorted({index // px for index in indices}))
+
+
+def _refuse_lost(image: str, name: str, touched: Sequence[Numbers]) -> None:
     """Compare the files of an array with the manifest that bgone wrote for them: names and sizes."""
-    wanted = [set(axis.tolist()) for axis in touched]
+    wanted = [axis if isinstance(axis, range) else frozenset(axis) for axis in touched]
 
     def needed() -> Iterator[ChunkRecord]:
         for record in read_manifest(image):
@@ -128,63 +138,79 @@ def _refuse_lost(image: str, name: str, touched: list[NDArray[Any]]) -> None:
         )
 
 
-def _in(number: str, wanted: set[int]) -> bool:
+def _in(number: str, wanted: Container[int]) -> bool:
     return number.isdigit() and int(number) in wanted
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """The chunks that are looked for, and the files that would hold them, axis by axis.
+class _Axis:
+    """The chunks of an axis that are looked for, and the files that would hold them."""
 
-    `chunks` and `files` are numbers in their grids; `home` says at which place of `files` each chunk's is.
-    """
+    def __init__(self, chunks: Numbers, per_file: int) -> None:
+        self.chunks, self.per_file = chunks, per_file
+        self.files = _touched(chunks, per_file)
+        self._place = (
+            {} if isinstance(self.files, range) else {file: at for at, file in enumerate(self.files)}
+        )
 
-    chunks: list[NDArray[Any]]
-    per_file: tuple[int, ...]
-    files: list[NDArray[Any]]
-    home: list[NDArray[Any]]
+    def place(self, file: int) -> int | None:
+        """Return which of the files it is, or None for another."""
+        if isinstance(self.files, range):
+            return self.files.index(file) if file in self.files else None
+        return self._place.get(file)
 
-    @classmethod
-    def of(cls, array: zarr.Array, chunks: list[NDArray[Any]]) -> _Wanted:
-        """Return where chunks lie."""
-        units = array.shards or array.chunks
-        per_file = tuple(unit // px for unit, px in zip(units, array.chunks, strict=True))
-        homes = [np.unique(axis // n, return_inverse=True) for axis, n in zip(chunks, per_file, strict=True)]
-        return cls(chunks, per_file, [files for files, _ in homes], [home for _, home in homes])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """How many chunks there are along each axis."""
-        return tuple(map(len, self.chunks))
+    def within(self, file: int) -> Numbers:
+        """Return the chunks in a file."""
+        first, stop = file * self.per_file, (file + 1) * self.per_file
+        if isinstance(self.chunks, range):
+            return range(max(first, self.chunks.start), min(stop, self.chunks.stop))
+        return self.chunks[bisect_left(self.chunks, first) : bisect_left(self.chunks, stop)]
 
 
-def _count(array: zarr.Array, where: str, chunks: list[NDArray[Any]]) -> Missing | None:
+def _count(array: zarr.Array, where: str, chunks: Sequence[Numbers]) -> Missing | None:
     naming = _naming(array)
     if naming is None:
         return None
-    wanted = _Wanted.of(array, chunks)
-    there = _files_there(where, wanted.files, naming)
-    present = there[np.ix_(*wanted.home)]
-    looked = np.ones(wanted.shape, bool)
-    index = _ShardIndex.of(array)
-    if index is not None:
-        found = np.argwhere(there)
-        step = max(1, -(-len(found) // MOST_SHARDS))
-        for number, place in enumerate(found):
-            here = [np.flatnonzero(home == at) for home, at in zip(wanted.home, place, strict=True)]
-            if number % step:
-                looked[np.ix_(*here)] = False
-                continue
-            shard = [int(files[at]) for files, at in zip(wanted.files, place, strict=True)]
-            held = index.held(f"{where}/{naming.path(shard)}")
-            inner = [axis[at] % n for axis, at, n in zip(chunks, here, wanted.per_file, strict=True)]
-            present[np.ix_(*here)] = held[np.ix_(*inner)]
-    absent = looked & ~present
-    if not absent.any():
+    axes = [
+        _Axis(numbers, unit // px)
+        for numbers, unit, px in zip(chunks, _units(array), array.chunks, strict=True)
+    ]
+    grid = [len(axis.files) for axis in axes]
+    there = _files_there(where, axes, naming)
+    firsts = []
+    if len(there) < math.prod(grid):
+        gap = np.flatnonzero(there != np.arange(len(there)))
+        empty = _place_of(int(gap[0]) if len(gap) else len(there), grid)
+        firsts.append(tuple(axis.within(axis.files[at])[0] for axis, at in zip(axes, empty, strict=True)))
+    looked = math.prod(len(axis.chunks) for axis in axes)
+    absent = looked
+    table = ShardTable.of(array)
+    step = max(1, -(-len(there) // MOST_SHARDS))
+    for number, flat in enumerate(there):
+        files = [axis.files[at] for axis, at in zip(axes, _place_of(int(flat), grid), strict=True)]
+        inside = [axis.within(file) for axis, file in zip(axes, files, strict=True)]
+        absent -= math.prod(map(len, inside))
+        if table is None:
+            continue
+        if number % step:
+            looked -= math.prod(map(len, inside))
+            continue
+        held = table.held(f"{where}/{naming.path(files)}")
+        within = [np.asarray(numbers) % axis.per_file for numbers, axis in zip(inside, axes, strict=True)]
+        lost = np.argwhere(~held[np.ix_(*within)])
+        absent += len(lost)
+        firsts += [tuple(numbers[at] for numbers, at in zip(inside, at, strict=True)) for at in lost[:1]]
+    if not absent:
         return None
-    first = [int(axis[at]) for axis, at in zip(chunks, np.argwhere(absent)[0], strict=True)]
-    fill = f"{array.metadata.fill_value!s}"
-    return Missing(int(absent.sum()), int(looked.sum()), ", ".join(map(str, first)), fill)
+    return Missing(absent, looked, ", ".join(map(str, min(firsts))), f"{array.metadata.fill_value!s}")
+
+
+def _place_of(flat: int, grid: Sequence[int]) -> list[int]:
+    """Return the place in a grid of a number that counts its cells, the last axis first."""
+    place = []
+    for length in reversed(grid):
+        flat, at = divmod(flat, length)
+        place.append(at)
+    return place[::-1]
 
 
 class _Naming(NamedTuple):
@@ -216,62 +242,22 @@ def _naming(array: zarr.Array) -> _Naming | None:
     return _Naming("", separator or ".") if encoding.get("name") == "v2" else None
 
 
-def _files_there(where: str, files: list[NDArray[Any]], naming: _Naming) -> NDArray[np.bool_]:
-    """Return for each file that could be there whether it is; nothing is opened, only folders are listed."""
-    places = [{int(number): place for place, number in enumerate(axis)} for axis in files]
-    there = np.zeros(tuple(map(len, files)), bool)
-    for name in _names(where):
-        numbers = naming.numbers(name, len(places))
-        if numbers is not None and all(n in place for n, place in zip(numbers, places, strict=True)):
-            there[tuple(place[n] for n, place in zip(numbers, places, strict=True))] = True
-    return there
+def _files_there(where: str, axes: Sequence[_Axis], naming: _Naming) -> NDArray[np.int64]:
+    """Return which files there are of those that could be, as sorted numbers in their grid.
 
-
-def _names(folder: str) -> Iterator[str]:
-    """Yield the files below a folder by their paths in it."""
-    below = [""]
-    while below:
-        inside = below.pop()
-        with os.scandir(f"{folder}/{inside}") as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    below.append(f"{inside}{entry.name}/")
-                else:
-                    yield f"{inside}{entry.name}"
-
-
-@dataclass(frozen=True)
-class _ShardIndex:
-    """The table at one end of a shard: for each chunk in it, where it begins and its bytes."""
-
-    shape: tuple[int, ...]
-    first: bool
-    behind: int
-
-    @classmethod
-    def of(cls, array: zarr.Array) -> _ShardIndex | None:
-        """Return how the shards of an array keep it; None without shards, or where it is not kept plainly."""
-        codec = next(iter(getattr(array.metadata, "codecs", ())), None)
-        if not isinstance(codec, ShardingCodec) or array.shards is None:
-            return None
-        table, *checks = codec.index_codecs
-        if not isinstance(table, BytesCodec) or not all(isinstance(each, Crc32cCodec) for each in checks):
-            return None
-        if getattr(table.endian, "value", table.endian) != "little":
-            return None
-        shape = tuple(shard // chunk for shard, chunk in zip(array.shards, array.chunks, strict=True))
-        place = getattr(codec.index_location, "value", codec.index_location)
-        return cls(shape, place == "start", 4 * len(checks))
-
-    def held(self, path: str) -> NDArray[np.bool_]:
-        """Return which chunks a shard holds; what cannot be read here shows when its pixels are."""
-        size = 16 * int(np.prod(self.shape))
-        data = b""
-        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
-            if not self.first:
-                file.seek(-size - self.behind, os.SEEK_END)
-            data = file.read(size)
-        if len(data) < size:
-            return np.ones(self.shape, bool)
-        held: NDArray[np.bool_] = (np.frombuffer(data, "<u8").reshape(*self.shape, 2) != _NOWHERE).any(-1)
-        return held
+    Nothing is opened, only folders are listed; it takes as much memory as there are files.
+    """
+    there = numbers_of("q")
+    for path, _ in files_below(where):
+        numbers = naming.numbers(path, len(axes))
+        if numbers is None:
+            continue
+        flat = 0
+        for axis, number in zip(axes, numbers, strict=True):
+            at = axis.place(number)
+            if at is None:
+                break
+            flat = flat * len(axis.files) + at
+        else:
+            there.append(flat)
+    return np.unique(np.asarray(there, np.int64))

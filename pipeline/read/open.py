@@ -16,7 +16,7 @@ from pipeline.read.select import Wanted
 from pipeline.read.single import open_file
 from pipeline.read.source import Source
 from pipeline.read.zarr_groups import open_zarr
-from pipeline.read.zarr_store import is_zarr
+from pipeline.read.zarr_nodes import is_zarr
 from pipeline.units import Quantity
 
 

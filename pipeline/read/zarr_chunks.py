@@ -1,36 +1,62 @@
-"""Chunk files of a Zarr array, decoded directly where its codecs are plain ones.
+"""Chunks of a local Zarr array, decoded directly where its codecs are plain ones.
 
 zarr-python takes each chunk through an event loop and a pool of threads of its own; a task that
 reads one chunk after the other in its own thread needs neither. Of a 2048² uint16 frame (blosc
-lz4) half of the time of reading was spent there. What is not plain (shards, filters, Fortran
-order, other codecs, URLs) is left to zarr-python, which is also the oracle in the tests.
+lz4) half of the time of reading was spent there. And only so does a read take what was said before: one
+encoded chunk and one decoded beside the result, whatever the file says. What is not plain (filters,
+Fortran order, other codecs, URLs) is left to zarr-python, which is also the oracle in the tests.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import google_crc32c
-import numcodecs
 import numpy as np
 import zarr
 from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from pipeline.clock import spending
 from pipeline.image import Region, region_shape
+from pipeline.read.inflate import (
+    Decoder,
+    SizeError,
+    blosc_size,
+    checked_crc32c,
+    decoder_of,
+    from_blosc,
+    from_gzip,
+    from_zstd,
+)
+from pipeline.read.zarr_nodes import check_file, first_line
+from pipeline.read.zarr_shards import ShardTable, entry_of
 
-Decode = Callable[[bytes], bytes]
-_PLAIN_V2 = (Blosc, numcodecs.Zstd, numcodecs.LZ4, numcodecs.Zlib)
+Index = tuple[int, ...]
+
+SLACK = 64 << 10
+"""What codecs add to a chunk that cannot be made smaller, beside a small part of it."""
+
+_V3: dict[type, Decoder] = {
+    BloscCodec: from_blosc,
+    ZstdCodec: from_zstd,
+    GzipCodec: from_gzip,
+    Crc32cCodec: checked_crc32c,
+}
+
+
+class ChunkError(ValueError):
+    """A chunk that cannot be decoded, by its name."""
 
 
 @dataclass(frozen=True)
 class ChunkFiles:
-    """A local array whose chunks are files of plain codecs.
+    """A local array whose chunks are of plain codecs, each in a file or several in a shard.
 
     Parameters
     ----------
@@ -38,26 +64,39 @@ class ChunkFiles:
         Folder of the array.
     shape, chunks : tuple of int
         Of the array, and of a chunk.
+    units : tuple of int
+        Pixels of a file along each axis: of a chunk, or of a shard.
     dtype : numpy.dtype
         As stored, byte order included.
     fill : Any
-        What a chunk that has no file holds.
+        What a chunk that is not there holds.
     key : callable
-        Index of a chunk → path of its file.
+        Index of a file → its path.
     decode : tuple of callable
-        What turns a file's bytes into pixels' bytes, in this order.
-    blosc : bool
-        Whether the last of them is Blosc, which can decode into the result itself.
+        What turns a chunk's bytes into pixels' bytes, in this order.
+    table : ShardTable, optional
+        Where chunks lie in a shard.
     """
 
     where: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
+    units: tuple[int, ...]
     dtype: np.dtype
     fill: Any
-    key: Callable[[tuple[int, ...]], str]
-    decode: tuple[Decode, ...]
-    blosc: bool
+    key: Callable[[Index], str]
+    decode: tuple[Decoder, ...]
+    table: ShardTable | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a chunk's pixels."""
+        return math.prod(self.chunks) * self.dtype.itemsize
+
+    @property
+    def most(self) -> int:
+        """The most that a chunk takes encoded."""
+        return 2 * self.nbytes + SLACK
 
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region, as stored.
@@ -66,60 +105,138 @@ class ChunkFiles:
         ------
         OSError
             A file cannot be read.
-        Exception
-            What the codecs raise on bytes that they cannot decode.
+        ChunkError
+            A chunk holds something else than its pixels.
         """
         block = np.empty(region_shape(region), self.dtype)
-        indices = (
-            range(part.start // px, -(-part.stop // px)) for part, px in zip(region, self.chunks, strict=True)
-        )
-        for index in product(*indices):
-            self._read_chunk(index, region, block)
+        for unit in product(*_touched(region, self.units)):
+            path = self.key(unit)
+            with spending("read"):
+                file = open_file(f"{self.where}/{path}", path)
+            try:
+                self._read_file(file, path, unit, region, block)
+            finally:
+                if file is not None:
+                    os.close(file)
         return block
 
-    def _read_chunk(self, index: tuple[int, ...], region: Region, block: NDArray) -> None:
-        begins = [at * px for at, px in zip(index, self.chunks, strict=True)]
-        common = [
-            (max(part.start, begin), min(part.stop, begin + px))
-            for part, begin, px in zip(region, begins, self.chunks, strict=True)
-        ]
-        target = block[
-            tuple(slice(a - part.start, b - part.start) for (a, b), part in zip(common, region, strict=True))
-        ]
-        with spending("read"):
-            data = read_file(f"{self.where}/{self.key(index)}")
-        with spending("decode"):
-            if data is None:
+    def _read_file(self, file: int | None, path: str, unit: Index, region: Region, block: NDArray) -> None:
+        begins = [at * px for at, px in zip(unit, self.units, strict=True)]
+        inside = tuple(
+            slice(max(part.start, begin), min(part.stop, begin + px))
+            for part, begin, px in zip(region, begins, self.units, strict=True)
+        )
+        table = None
+        if file is not None and self.table is not None:
+            with spending("read"):
+                table = _named(path, self.table.read, file, path)
+        for index in product(*_touched(inside, self.chunks)):
+            target = block[
+                tuple(
+                    slice(max(part.start, at * px) - whole.start, min(part.stop, at * px + px) - whole.start)
+                    for at, px, part, whole in zip(index, self.chunks, inside, region, strict=True)
+                )
+            ]
+            if file is None:
                 target[...] = self.fill
-            elif self.blosc and target.shape == self.chunks and target.flags.c_contiguous:
+            elif table is None:
+                _named(f"chunk {path}", self._place, file, None, index, inside, target)
+            else:
+                place = tuple(at % n for at, n in zip(index, table.shape, strict=False))
+                name = f"chunk {', '.join(map(str, index))} in {path}"
+                entry = entry_of(table, place)
+                if entry is None:
+                    target[...] = self.fill
+                else:
+                    _named(name, self._place, file, entry, index, inside, target)
+
+    def _place(
+        self, file: int, entry: tuple[int, int] | None, index: Index, inside: Region, target: NDArray
+    ) -> None:
+        with spending("read"):
+            data = self._encoded(file, entry)
+        with spending("decode"):
+            if self.decode[-1:] == (from_blosc,) and target.shape == self.chunks and _whole(target):
                 self._decode_into(data, target)
             else:
                 pixels = self._decode(data)
+                begins = [at * px for at, px in zip(index, self.chunks, strict=True)]
                 target[...] = pixels[
-                    tuple(slice(a - begin, b - begin) for (a, b), begin in zip(common, begins, strict=True))
+                    tuple(
+                        slice(max(part.start - begin, 0), part.stop - begin)
+                        for part, begin in zip(inside, begins, strict=True)
+                    )
                 ]
 
+    def _encoded(self, file: int, entry: tuple[int, int] | None) -> bytes:
+        start, length = entry or (0, os.fstat(file).st_size)
+        if length > self.most:
+            raise SizeError(f"it has {length} bytes, and its pixels {self.nbytes}")
+        data = os.pread(file, length, start)
+        while len(data) < length and (more := os.pread(file, length - len(data), start + len(data))):
+            data += more
+        return data
+
     def _decode(self, data: bytes) -> NDArray:
-        for step in self.decode:
-            data = step(data)
+        for step in self.decode[:-1]:
+            data = step(data, self.most)
+        for step in self.decode[-1:]:
+            data = step(data, self.nbytes)
+        self._check(len(data))
         return np.frombuffer(data, self.dtype).reshape(self.chunks)
 
     def _decode_into(self, data: bytes, target: NDArray) -> None:
         for step in self.decode[:-1]:
-            data = step(data)
+            data = step(data, self.most)
         # It fills a larger target only in part, and says nothing.
-        if (found := int.from_bytes(data[4:8], "little")) != target.nbytes:
-            raise ValueError(f"a chunk of {found} bytes in the place of {target.nbytes}")
-        Blosc().decode(_whole_blosc(data), out=target)
+        self._check(blosc_size(data))
+        Blosc().decode(data, out=target)
+
+    def _check(self, found: int) -> None:
+        if found != self.nbytes:
+            raise SizeError(f"it decodes to {found} bytes where there should be {self.nbytes}")
 
 
-def read_file(path: str) -> bytes | None:
-    """Return a file's bytes, or None where there is none."""
+def _touched(region: Region, px: tuple[int, ...]) -> list[range]:
+    return [range(part.start // each, -(-part.stop // each)) for part, each in zip(region, px, strict=True)]
+
+
+def _whole(target: NDArray) -> bool:
+    return target.flags.c_contiguous
+
+
+def _named(name: str, act: Callable[..., Any], *given: Any) -> Any:
+    """Do something with a chunk, and name it where that fails."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except FileNotFoundError:
+        return act(*given)
+    except (OSError, MemoryError):
+        raise
+    # Codecs raise whatever their libraries do; each of them means that this chunk is damaged.
+    except Exception as error:
+        raise ChunkError(f"{name}: {first_line(error)}") from error
+
+
+def open_file(path: str, name: str) -> int | None:
+    """Return the descriptor of a file to be read, or None where there is none.
+
+    Raises
+    ------
+    ChunkError
+        Something else than a file is there.
+    OSError
+        It cannot be opened.
+    """
+    try:
+        # Opening a FIFO would wait for somebody to write into it.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    try:
+        _named(f"chunk {name}", check_file, path, os.fstat(file))
+    except ChunkError:
+        os.close(file)
+        raise
+    return file
 
 
 def chunk_files(array: zarr.Array, where: str) -> ChunkFiles | None:
@@ -132,9 +249,12 @@ def chunk_files(array: zarr.Array, where: str) -> ChunkFiles | None:
     where : str
         Its folder, or a URL.
     """
-    if "://" in where or array.ndim == 0 or array.dtype.kind not in "biufc" or array.shards is not None:
+    if "://" in where or array.ndim == 0 or array.dtype.kind not in "biufc":
         return None
     metadata: Any = array.metadata
+    table = ShardTable.of(array)
+    if array.shards is not None and table is None:
+        return None
     found = _steps_v3(metadata) if metadata.zarr_format == 3 else _steps_v2(metadata)
     if found is None or metadata.fill_value is None:
         return None
@@ -143,62 +263,39 @@ def chunk_files(array: zarr.Array, where: str) -> ChunkFiles | None:
         where,
         array.shape,
         array.chunks,
+        array.shards or array.chunks,
         dtype,
         metadata.fill_value,
         metadata.encode_chunk_key,
         tuple(steps),
-        steps[-1:] == [_from_blosc],
+        table,
     )
 
 
-def _steps_v2(metadata: Any) -> tuple[np.dtype, list[Decode]] | None:
-    compressor = metadata.compressor
-    plain = compressor is None or type(compressor) in _PLAIN_V2
-    if metadata.order != "C" or metadata.filters or not plain:
+def _steps_v2(metadata: Any) -> tuple[np.dtype, list[Decoder]] | None:
+    if metadata.order != "C" or metadata.filters:
         return None
-    steps = [] if compressor is None else [_from_blosc if type(compressor) is Blosc else compressor.decode]
-    return metadata.dtype.to_native_dtype(), steps
+    dtype = metadata.dtype.to_native_dtype()
+    if metadata.compressor is None:
+        return dtype, []
+    decoder = decoder_of(metadata.compressor)
+    return None if decoder is None else (dtype, [decoder])
 
 
-def _steps_v3(metadata: Any) -> tuple[np.dtype, list[Decode]] | None:
-    known: dict[type, Decode] = {
-        BloscCodec: _from_blosc,
-        ZstdCodec: numcodecs.Zstd().decode,
-        GzipCodec: _from_gzip,
-        Crc32cCodec: _checked,
-    }
-    first, *rest = metadata.codecs
-    if type(first) is not BytesCodec or metadata.storage_transformers:
+def _steps_v3(metadata: Any) -> tuple[np.dtype, list[Decoder]] | None:
+    if metadata.storage_transformers:
         return None
-    if any(type(codec) not in known for codec in rest):
+    codecs = metadata.codecs
+    if isinstance(codecs[0], ShardingCodec):
+        # A codec around whole shards would have to be undone before any part of one can be read.
+        if len(codecs) > 1:
+            return None
+        codecs = codecs[0].codecs
+    first, *rest = codecs
+    if type(first) is not BytesCodec or any(type(codec) not in _V3 for codec in rest):
         return None
     # Its own words: the attribute is an enum in some versions of zarr-python and a text in others.
     said: Any = first.to_dict()
     big = said.get("configuration", {}).get("endian") == "big"
     native = metadata.dtype.to_native_dtype()
-    return native.newbyteorder(">" if big else "<"), [known[type(codec)] for codec in reversed(rest)]
-
-
-def _from_blosc(data: bytes) -> bytes:
-    return bytes(Blosc().decode(_whole_blosc(data)))
-
-
-def _from_gzip(data: bytes) -> bytes:
-    try:
-        return bytes(numcodecs.GZip().decode(data))
-    except OSError as error:  # which it calls bytes that are none of its own; the disk is well
-        raise ValueError(str(error)) from error
-
-
-def _whole_blosc(data: bytes) -> bytes:
-    """Refuse a file that was cut: the header tells its length, and Blosc itself reads on beyond the end."""
-    if len(data) < 16 or int.from_bytes(data[12:16], "little") != len(data):
-        raise ValueError(f"a chunk of {len(data)} bytes that should be of another length")
-    return data
-
-
-def _checked(data: bytes) -> bytes:
-    body, stored = data[:-4], data[-4:]
-    if int(google_crc32c.value(body)).to_bytes(4, "little") != stored:
-        raise ValueError("a checksum does not fit its chunk")
-    return body
+    return native.newbyteorder(">" if big else "<"), [_V3[type(codec)] for codec in reversed(rest)]

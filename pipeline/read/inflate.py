@@ -1,0 +1,147 @@
+"""Decoders that stop at the size that a chunk has, whatever its bytes say or expand to.
+
+A few bytes can say of themselves that they become gigabytes, or do. The size of a chunk is known from the
+metadata: it is the most that any of these takes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import google_crc32c
+import imagecodecs
+import numcodecs
+from numcodecs.blosc import Blosc
+
+Decoder = Callable[[bytes, int], bytes]
+"""Bytes, and the most that they may become → what they become."""
+
+_PIECE = 1 << 20
+_MOST_PARTS = 4096
+_LZMA_MEMORY = 256 << 20
+"""What the decoder itself may take for its dictionary: four times that of the strongest preset."""
+
+
+class SizeError(ValueError):
+    """A chunk becomes more than it should, or less."""
+
+
+def too_large(most: int, said: int | None = None) -> SizeError:
+    """Return the refusal of bytes that become more than they may."""
+    return SizeError(f"it decodes to {'more' if said is None else said} bytes where there should be {most}")
+
+
+def from_blosc(data: bytes, most: int) -> bytes:
+    """Decode Blosc, whose header tells both lengths."""
+    if (said := blosc_size(data)) > most:
+        raise too_large(most, said)
+    return bytes(Blosc().decode(data))
+
+
+def blosc_size(data: bytes) -> int:
+    """Return the bytes that a Blosc chunk becomes; one that was cut is refused: Blosc reads on beyond it."""
+    if len(data) < 16 or int.from_bytes(data[12:16], "little") != len(data):
+        raise ValueError(f"it has {len(data)} bytes and should have another number")
+    return int.from_bytes(data[4:8], "little")
+
+
+def from_zstd(data: bytes, most: int) -> bytes:
+    """Decode Zstandard."""
+    if not data:
+        raise ValueError("it is empty")
+    try:
+        return bytes(imagecodecs.zstd_decode(data, out=most))
+    except imagecodecs.ZstdError as error:
+        raise too_large(most) if "too small" in str(error) else ValueError(str(error)) from None
+
+
+def from_lz4(data: bytes, most: int) -> bytes:
+    """Decode LZ4 as numcodecs writes it: the size in four bytes, then one block."""
+    said = int.from_bytes(data[:4], "little")
+    if len(data) <= 4 or not 0 < said <= most:
+        raise too_large(most, said)
+    return bytes(numcodecs.LZ4().decode(data))
+
+
+def from_gzip(data: bytes, most: int) -> bytes:
+    """Decode gzip, in one part or several."""
+    return _in_parts(lambda: zlib.decompressobj(wbits=31), data, most)
+
+
+def from_zlib(data: bytes, most: int) -> bytes:
+    """Decode zlib."""
+    return _in_parts(zlib.decompressobj, data, most)
+
+
+def from_bz2(data: bytes, most: int) -> bytes:
+    """Decode bzip2."""
+    return _in_parts(bz2.BZ2Decompressor, data, most)
+
+
+def lzma_decoder(codec: Any) -> Decoder:
+    """Return the decoder of LZMA with the format and filters that numcodecs was told."""
+    bounded = {} if codec.format == lzma.FORMAT_RAW else {"memlimit": _LZMA_MEMORY}
+    return lambda data, most: _in_parts(
+        lambda: lzma.LZMADecompressor(codec.format, filters=codec.filters, **bounded), data, most
+    )
+
+
+def _in_parts(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
+    """Decode a stream, or several one after the other, up to a number of bytes."""
+    try:
+        return _stream(engine_of, data, most)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        # The disk is well, whatever class they give to bytes that are none of their own.
+        raise ValueError(str(error)) from error
+
+
+def _stream(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
+    found, at, engine, parts = bytearray(), 0, engine_of(), 1
+    view = memoryview(data)
+    while at < len(view):
+        if engine.eof:
+            # Zeros behind the last part are padding.
+            if not view[at : at + _PIECE].tobytes().strip(b"\0"):
+                at += _PIECE
+                continue
+            engine, parts = engine_of(), parts + 1
+            if parts > _MOST_PARTS:
+                raise ValueError(f"it has more than {_MOST_PARTS} parts")
+        piece = view[at : at + _PIECE]
+        found += engine.decompress(piece, most + 1 - len(found))
+        if len(found) > most:
+            raise too_large(most)
+        # What is not taken in here: zlib hands it back, the others keep it until they are asked again.
+        while not engine.eof and not getattr(engine, "needs_input", True):
+            found += engine.decompress(b"", most + 1 - len(found))
+            if len(found) > most:
+                raise too_large(most)
+        at += len(piece) - len(getattr(engine, "unconsumed_tail", b"")) - len(engine.unused_data)
+    if not engine.eof:
+        raise ValueError("it ends too early")
+    return bytes(found)
+
+
+def checked_crc32c(data: bytes, most: int) -> bytes:
+    """Return what stands before a checksum that fits it."""
+    body, stored = data[:-4], data[-4:]
+    if int(google_crc32c.value(body)).to_bytes(4, "little") != stored:
+        raise ValueError("a checksum does not fit its chunk")
+    return body
+
+
+def decoder_of(codec: Any) -> Decoder | None:
+    """Return the decoder of a codec of numcodecs, or None where there is none here."""
+    plain: dict[type, Decoder] = {
+        Blosc: from_blosc,
+        numcodecs.Zstd: from_zstd,
+        numcodecs.LZ4: from_lz4,
+        numcodecs.Zlib: from_zlib,
+        numcodecs.GZip: from_gzip,
+        numcodecs.BZ2: from_bz2,
+    }
+    return lzma_decoder(codec) if type(codec) is numcodecs.LZMA else plain.get(type(codec))
