@@ -3,10 +3,12 @@
 import os
 import sys
 import threading
+import warnings
 
 
 def main() -> None:
     """Run the command line and exit."""
+    _hide_warnings()
     from pipeline.cli import main as run_cli
     from pipeline.machine import share_heap
 
@@ -18,6 +20,17 @@ def main() -> None:
             stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _hide_warnings() -> None:
+    """Keep Python's warnings from the terminal, unless they are asked for.
+
+    They come with lines of some library's source and tell its developers something; what a user of
+    bgone should know is said in a line of our own. Worker processes read the same variable.
+    """
+    if not sys.warnoptions and "--debug" not in sys.argv:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
 
 
 if __name__ == "__main__":

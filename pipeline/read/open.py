@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,9 @@ from pipeline.read.source import Source
 from pipeline.read.zarr_groups import open_zarr
 from pipeline.read.zarr_nodes import is_zarr
 from pipeline.units import Quantity
+
+MOST_CHUNKS = 1 << 31
+"""Ten times those of 10 TB in chunks of 64 kB."""
 
 
 def open_source(
@@ -64,11 +68,26 @@ def open_source(
         raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", "input.path")
     axes = None if axes is None else axis_names(axes)
     opened = _open(os.fspath(path), axes, series, level)
-    return make_source(opened, axes, _lowered(scale), _lowered(select))
+    source = make_source(opened, axes, _lowered(scale), _lowered(select))
+    _check_chunks(source)
+    return source
 
 
 def _lowered(by_axis: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if by_axis is None else {axis_names(axis): value for axis, value in by_axis.items()}
+
+
+def _check_chunks(source: Source) -> None:
+    """Refuse an image in more pieces than anybody can keep account of: a shape that is a slip, mostly."""
+    pieces = [-(-size // px) for size, px in zip(source.spec.shape, source.spec.chunks, strict=True)]
+    if math.prod(pieces) > MOST_CHUNKS:
+        shape = " × ".join(map(str, source.spec.shape))
+        raise RequestError(
+            f"{source.path!r} has {math.prod(pieces):.2g} chunks, and bgone keeps account of {MOST_CHUNKS:.2g}; "
+            f"its shape is {shape}",
+            "mend its metadata if it has another, write it with larger chunks, or cut it by input.select",
+            FIELD,
+        )
 
 
 def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:

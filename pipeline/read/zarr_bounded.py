@@ -92,9 +92,10 @@ class _Bounded(BytesBytesCodec):
 class _Compressor(Codec):
     """A compressor of v2 that decodes no further than a chunk can be."""
 
+    codec_id = "bounded"
+
     def __init__(self, inner: Any, decoder: Decoder, most: int) -> None:
         self.inner, self.decoder, self.most = inner, decoder, most
-        self.codec_id = inner.codec_id
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = self.inner.get_config()

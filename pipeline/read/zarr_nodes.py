@@ -23,8 +23,8 @@ from pipeline.read.remote import url_storage
 
 Node = zarr.Array | zarr.Group
 
-MOST_METADATA = 32 << 20
-"""Bytes of one metadata file: some 30 times what a plate of 384 wells has. They become ten times as much."""
+MOST_METADATA = 16 << 20
+"""Bytes of one metadata file: some 15 times what a plate of 384 wells has. They become ten times as much."""
 
 MOST_DEEP = 100
 """Levels within levels of what a metadata file holds."""
@@ -181,12 +181,9 @@ def open_node(root: str, path: str = "") -> Node:
             raise RequestError(
                 f"there is no Zarr at {where!r}", "correct the address, or copy TIFF files here", FIELD
             ) from None
+        reason = _reason(error)
         raise RequestError(
-            f"{where!r} cannot be opened as Zarr: {_reason(error)}",
-            "see to the address, the network and what it asks for to let you in"
-            if "://" in root
-            else "write it again, or give another",
-            FIELD,
+            f"{where!r} cannot be opened as Zarr: {reason}", _mend(root, reason), FIELD
         ) from error
 
 
@@ -206,7 +203,7 @@ def check_array(array: zarr.Array) -> None:
     NoFileError
         A length is negative or beyond what there can be, or there are far too many axes.
     """
-    if array.ndim > MOST_AXES:
+    if not 0 < array.ndim <= MOST_AXES:
         raise NoFileError(f"it has {array.ndim} axes")
     for what, lengths, least in (("shape", array.shape, 0), ("chunks", array.chunks, 1)):
         text = " × ".join(map(str, lengths))
@@ -240,7 +237,17 @@ def _reason(error: Exception) -> str:
         return "its metadata are no UTF-8 text"
     if isinstance(error, json.JSONDecodeError):
         return f"its metadata are no JSON: {error}"
+    if isinstance(error, AttributeError | LookupError | ArithmeticError):
+        return f"its metadata are not as Zarr has them ({type(error).__name__}: {first_line(error)})"
     return first_line(error)
+
+
+def _mend(root: str, reason: str) -> str:
+    if "://" in root:
+        return "see to the address, the network and what it asks for to let you in"
+    if "codec not available" in reason or "Unknown codec" in reason:
+        return "write it again with blosc, zstd, gzip, zlib, lz4 or none"
+    return "write it again, or give another"
 
 
 def first_line(error: Exception) -> str:
@@ -314,20 +321,8 @@ def files_below(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                     if not linked or linked not in entered:
                         entered.add(linked)
                         below.append(f"{inside}{entry.name}/")
-                elif entry.is_file() or _goes_nowhere(entry):
+                elif entry.is_file():
                     yield f"{inside}{entry.name}", entry
-                else:
-                    raise DataError(
-                        f"{entry.path!r} is {_kind(entry.stat())}, no file",
-                        "remove it, or give a copy",
-                        FIELD,
-                    )
-
-
-def _goes_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Return whether a link leads to nothing, which shows when it is read."""
-    try:
-        entry.stat()
-    except OSError:
-        return True
-    return False
+                elif os.path.exists(entry.path):  # a link to nothing is nothing
+                    what = f"{entry.path!r} is {_kind(entry.stat())}, no file"
+                    raise DataError(what, "remove it, or give a copy", FIELD)

@@ -20,7 +20,7 @@ from pipeline.clock import spending
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of, listing_of
-from pipeline.read.files import ZARR_FILES, stamp
+from pipeline.read.files import ZARR_FILES, stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
 from pipeline.read.remote import objects_of
 from pipeline.read.source import Pick, Store
@@ -125,7 +125,10 @@ class ZarrStore(Store):
     def missing(self, kept: Sequence[Pick]) -> Missing | None:
         """Return how many chunks of some indices no file holds."""
         array = open_node(self.root, self.path)
-        return missing_chunks(array, self.where, kept) if isinstance(array, zarr.Array) else None
+        try:
+            return missing_chunks(array, self.where, kept) if isinstance(array, zarr.Array) else None
+        except OSError as error:
+            raise unreadable(error.filename or self.where, error) from None
 
     def _metadata_digest(self) -> str:
         array = open_node(self.root, self.path)
