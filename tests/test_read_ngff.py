@@ -119,7 +119,8 @@ def test_what_is_harmlessly_wrong_is_read(tmp_path, change, version):
 
 SPELLINGS = {
     "µm": "micrometer", "um": "micrometer", "μm": "micrometer", "micron": "micrometer",
-    "Microns": "micrometer", "micrometre": "micrometer", "nm": "nanometer", "MILLIMETER": "millimeter", " Angstrom ": "angstrom",
+    "Microns": "micrometer", "micrometre": "micrometer", "nm": "nanometer",
+    "MILLIMETER": "millimeter", " Angstrom ": "angstrom",
 }  # fmt: skip
 
 

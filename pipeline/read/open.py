@@ -83,8 +83,8 @@ def _check_chunks(source: Source) -> None:
     if math.prod(pieces) > MOST_CHUNKS:
         shape = " × ".join(map(str, source.spec.shape))
         raise RequestError(
-            f"{source.path!r} has {math.prod(pieces):.2g} chunks, and bgone keeps account of {MOST_CHUNKS:.2g}; "
-            f"its shape is {shape}",
+            f"{source.path!r}, of shape {shape}, has {math.prod(pieces):.2g} chunks, "
+            f"and bgone keeps count of {MOST_CHUNKS:.2g}",
             "mend its metadata if it has another, write it with larger chunks, or cut it by input.select",
             FIELD,
         )

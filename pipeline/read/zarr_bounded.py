@@ -30,12 +30,16 @@ def bounded(array: zarr.Array) -> zarr.Array:
     Codecs that are not known here stay as they are.
     """
     metadata: Any = array.metadata
+    nbytes = math.prod(array.shards or array.chunks) * array.dtype.itemsize
+    store: Any = array.store
+    # An array's storage is its own, so this holds for no other.
+    store.most = _most(nbytes) + 20 * math.prod(array.shards or ()) // math.prod(array.chunks)
     if metadata.zarr_format == 2:
         decoder = decoder_of(metadata.compressor)
         if decoder is None:
             return array
-        most = _most(math.prod(array.chunks) * array.dtype.itemsize)
-        changed = dataclasses.replace(metadata, compressor=_Compressor(metadata.compressor, decoder, most))
+        compressor = _Compressor(metadata.compressor, decoder, _most(nbytes))
+        changed = dataclasses.replace(metadata, compressor=compressor)
     else:
         changed = dataclasses.replace(metadata, codecs=_codecs(metadata.codecs))
     inner: Any = array.async_array

@@ -69,13 +69,26 @@ def _kind(status: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
 
 
-def _check_size(path: str, size: int) -> None:
-    if path.rpartition("/")[2] in _METADATA and size > MOST_METADATA:
-        raise NoFileError(f"{path!r} has {size >> 20} MiB, and metadata has at most {MOST_METADATA >> 20}")
+def _check_size(path: str, size: int, most: int) -> None:
+    if path.rpartition("/")[2] in _METADATA:
+        if size > MOST_METADATA:
+            raise NoFileError(
+                f"{path!r} has {size >> 20} MiB, and metadata has at most {MOST_METADATA >> 20}"
+            )
+    elif size > most:
+        raise NoFileError(f"{path!r} has {size} bytes, far more than its pixels")
 
 
 class Folder(LocalStore):
-    """A folder as zarr-python reads it, with a look at each file before."""
+    """A folder as zarr-python reads it, with a look at each file before.
+
+    Attributes
+    ----------
+    most : int
+        Bytes that a file of chunks may have.
+    """
+
+    most = 1 << 63
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
@@ -87,7 +100,7 @@ class Folder(LocalStore):
         except (FileNotFoundError, NotADirectoryError):
             return None
         check_file(path, status)
-        _check_size(path, status.st_size)
+        _check_size(path, status.st_size, self.most)
         prototype = prototype or default_buffer_prototype()
         found = await super().get(key, prototype, byte_range)
         if found is not None and key.rpartition("/")[2] == ".zarray":
@@ -102,7 +115,9 @@ class Folder(LocalStore):
 
 
 class Address(WrapperStore[Storage]):
-    """A URL as zarr-python reads it; metadata that is far too large is not looked at."""
+    """A URL as zarr-python reads it; what is far too large is not looked at."""
+
+    most = 1 << 63
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -110,7 +125,7 @@ class Address(WrapperStore[Storage]):
         """Return the bytes of an object, or None where there is none."""
         found = await self._store.get(key, prototype, byte_range)
         if found is not None and byte_range is None:
-            _check_size(key, len(found))
+            _check_size(key, len(found), self.most)
         return found
 
 
