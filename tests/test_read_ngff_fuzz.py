@@ -172,8 +172,11 @@ def sums(entry, letters):
                 return None
             if transform["type"] == "scale":
                 numbers = transform.get("scale")
-                plain = isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers)
-                if not plain or len(numbers) != len(letters):
+                if not isinstance(numbers, list) or len(numbers) != len(letters):
+                    return None
+                # What stands for channels means nothing.
+                numbers = [1 if letter == "c" else n for n, letter in zip(numbers, letters, strict=True)]
+                if not all(type(number) in (int, float) for number in numbers):
                     return None
                 with np.errstate(all="ignore"):
                     product *= [min(max(number, -1e309), 1e309) for number in numbers]

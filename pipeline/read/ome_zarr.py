@@ -19,7 +19,7 @@ from pipeline.read.ngff import (
     too_new,
     transforms_of,
 )
-from pipeline.read.opened import UNKNOWN, Opened
+from pipeline.read.opened import UNKNOWN, Opened, read_dtype
 from pipeline.read.zarr_nodes import MOST_AXES, array_list, children, describe_arrays, joined, open_node
 from pipeline.read.zarr_store import ZarrStore
 
@@ -29,6 +29,8 @@ KEYS = ("multiscales", "plate", "well", "series", "labels", "bioformats2raw.layo
 
 def open_array(array: zarr.Array, root: str) -> Opened:
     """Describe a plain array; its axes are known where its dimensions have names, or are two."""
+    # Before its axes: who has just named them should not hear then that it was in vain.
+    read_dtype(array.dtype, repr(root))
     store = ZarrStore.of(array, root, "")
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     axes = "".join(letter_of(name) for name in names) if isinstance(names, list | tuple) else ""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import zarr
 
 from pipeline.errors import RequestError
 from pipeline.read.files import FIELD, listed, natural_key
+from pipeline.read.ngff import MetadataError, dataset_paths
 from pipeline.read.ome_zarr import ome_attributes, open_array, open_multiscale
-from pipeline.read.opened import Opened
-from pipeline.read.zarr_nodes import array_list, children, describe_arrays, joined, open_node
+from pipeline.read.opened import UNKNOWN, Opened
+from pipeline.read.zarr_nodes import array_list, children, describe_arrays, is_zarr, joined, open_node
 
 _WELLS_SHOWN = 12
 
@@ -28,7 +30,8 @@ def open_zarr(root: str, series: int | None, level: int) -> Opened:
     node = open_node(root)
     if isinstance(node, zarr.Array):
         _refuse_level(root, series, level)
-        return open_array(node, root)
+        opened = open_array(node, root)
+        return opened if UNKNOWN not in opened.axes else _as_level(opened, root)
     attributes = ome_attributes(node)
     if "plate" in attributes:
         raise _refuse_plate(root, attributes["plate"])
@@ -50,6 +53,27 @@ def _refuse_level(root: str, series: int | None, level: int) -> None:
         raise RequestError(
             f"{root!r} is a single array and has no series {series}", "leave it out", "input.series"
         )
+
+
+def _as_level(opened: Opened, root: str) -> Opened:
+    """Return an array that does not name its axes as what it is of the image that it lies in, if it is."""
+    parent, _, name = root.rpartition("/")
+    if "://" in root or not is_zarr(parent):
+        return opened
+    with contextlib.suppress(RequestError, MetadataError):
+        group = open_node(parent)
+        entries = ome_attributes(group).get("multiscales") if isinstance(group, zarr.Group) else None
+        for series, entry in enumerate(entries if isinstance(entries, list) else []):
+            paths = dataset_paths(entry, parent) if isinstance(entry, Mapping) else []
+            if name in paths and isinstance(group, zarr.Group):
+                level = paths.index(name)
+                image = open_multiscale(parent, "", group, series, level)
+                said = f"axes and scale are those of {parent!r}, of which this is level {level}"
+                return replace(
+                    opened, axes=image.axes, scale=image.scale, units=image.units,
+                    translation=image.translation, channels=image.channels, notes=(said, *image.notes),
+                )  # fmt: skip
+    return opened
 
 
 def _collection(root: str, group: zarr.Group, series: int | None, level: int) -> Opened:
