@@ -127,6 +127,15 @@ def test_a_chunk_that_becomes_less_is_refused(tmp_path, way, codec, pixels):
     np.testing.assert_array_equal(source.read((slice(0, 1), slice(0, 32), slice(0, 32))), PIXELS[:1])
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_chunk_in_several_parts_is_read_to_its_end(tmp_path, way):
+    """As bgzip and pigz write it, with zeros behind it as tapes had them."""
+    pixels = PIXELS[1].T.tobytes() if "zarr-python" in way else PIXELS[1].tobytes()
+    parts = b"".join(gzip.compress(pixels[at : at + 500]) for at in range(0, len(pixels), 500)) + bytes(64)
+    source = open_source(harmed(tmp_path, way, "gzip", parts), axes="tyx")
+    np.testing.assert_array_equal(source.read(tuple(slice(0, size) for size in SHAPE)), PIXELS)
+
+
 def test_a_chunk_of_a_shard_that_becomes_more_is_refused(tmp_path):
     array = zarr.create_array(
         tmp_path / "a.zarr", shape=SHAPE, shards=SHAPE, chunks=CHUNKS, dtype="<u2", compressors=ZstdCodec()

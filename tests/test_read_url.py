@@ -1,5 +1,6 @@
 """Zarrs behind a URL: read as from a folder, with the same pixels; mistakes in one line."""
 
+import gzip
 import threading
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import zarr
 
 import pipeline
-from pipeline.errors import RequestError
+from pipeline.errors import DataError, RequestError
 from pipeline.read import open_source, remote
 from pipeline.view import Server
 
@@ -47,6 +48,18 @@ def test_a_url_holds_what_the_folder_holds(served, name):
     assert there.spec == here.spec
     for region in ((slice(0, 3), slice(0, 70), slice(0, 90)), (slice(1, 2), slice(30, 41), slice(60, 90))):
         np.testing.assert_array_equal(there.read(region), here.read(region))
+
+
+def test_a_chunk_behind_a_url_that_becomes_more_is_refused_before_it_does(served):
+    folder, url = served
+    array = zarr.create_array(
+        folder / "bomb.zarr", shape=(2, 32, 32), chunks=(1, 32, 32), dtype="uint16", fill_value=1,
+        compressors=zarr.codecs.GzipCodec(), dimension_names=("t", "y", "x"),
+    )  # fmt: skip
+    array[...] = 5
+    (folder / "bomb.zarr" / "c" / "1" / "0" / "0").write_bytes(gzip.compress(bytes(16 << 20)))
+    with pytest.raises(DataError, match="chunk 1, 0, 0: it decodes to more bytes"):
+        open_source(f"{url}/bomb.zarr").read((slice(0, 2), slice(0, 32), slice(0, 32)))
 
 
 def test_a_run_from_a_url_is_done_once(served, tmp_path):

@@ -141,7 +141,8 @@ def test_groups_of_groups_name_the_images_at_any_depth(tmp_path):
     group(tmp_path / "a.zarr/day1")
     one_image(tmp_path / "a.zarr/day1/cells")
     one_image(tmp_path / "a.zarr/day10")
-    check_way(tmp_path / "a.zarr", "is a Zarr group that holds several images: day1/cells, day10")
+    one_image(tmp_path / "a.zarr/day9")
+    check_way(tmp_path / "a.zarr", "is a Zarr group that holds several images: day1/cells, day9, day10")
 
 
 def test_a_folder_of_labels(tmp_path):

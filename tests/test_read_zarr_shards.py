@@ -109,6 +109,15 @@ def test_a_table_that_cannot_be_is_told(tmp_path, change, words):
         open_source(str(path), axes="tyx").read(region_of((2, 3), (0, 8), (0, 8)))
 
 
+def test_a_chunk_that_begins_in_a_table_at_the_start_is_told(tmp_path):
+    serializer = ShardingCodec(chunk_shape=CHUNKS, index_location="start", index_codecs=[BytesCodec()])
+    path = make(tmp_path, serializer=serializer)
+    file = path / "c" / "1" / "0" / "0"
+    file.write_bytes((16).to_bytes(8, "little") + (160).to_bytes(8, "little") + file.read_bytes()[16:])
+    with pytest.raises(DataError, match="shard c/1/0/0 leads outside it"):
+        open_source(path, axes="tyx").read(region_of((2, 3), (0, 8), (0, 8)))
+
+
 def test_a_checksum_of_a_table_is_looked_at(tmp_path):
     def flip(data):
         data[-30] ^= 1
