@@ -81,6 +81,18 @@ def test_what_is_not_selected_does_not_count(tmp_path, select, expected):
     assert (found and (found.chunks, found.of)) == expected
 
 
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [({"y": "0:8"}, None), ({"y": "8:16", "x": "16:20"}, (1, 5)), ({"t": "4:5"}, None)],
+)
+def test_of_a_shard_that_a_selection_cuts_only_its_part_counts(tmp_path, select, expected):
+    pixels = STACK.copy()
+    pixels[1, 8:16, 16:32] = 0
+    stored(tmp_path / "a.zarr", pixels, shards=(2, 16, 32))
+    found = open_source(tmp_path / "a.zarr", axes="tyx", select=select).missing()
+    assert (found and (found.chunks, found.of)) == expected
+
+
 def test_axes_in_another_order(tmp_path):
     pixels = STACK.transpose(2, 0, 1)
     array = zarr.create_array(

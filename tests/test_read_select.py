@@ -81,6 +81,11 @@ def test_a_step_widens_the_scale_and_uneven_indices_have_none(image):
     assert spec.units == {"t": "second", "y": "micrometer", "x": "micrometer"}
 
 
+def test_a_step_over_a_single_index_is_none(image):
+    spec = open_source(image, select={"t": "4:5:3", "y": [6]}).spec
+    assert (spec.scale["t"], spec.scale["y"]) == (30, 0.5)
+
+
 def test_channels_by_index_and_by_name(image):
     names = lambda wanted: open_source(image, select={"c": wanted}).spec.channel_names  # noqa: E731
     assert names(["488"]) == ("488",)

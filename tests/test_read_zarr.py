@@ -1,5 +1,7 @@
 """Zarr arrays and OME-Zarr images."""
 
+import os
+
 import numpy as np
 import pytest
 import zarr
@@ -143,6 +145,31 @@ def test_the_scale_given_replaces_the_one_there_and_moves_the_translation(tmp_pa
     assert spec.scale == {"t": 30, "z": 1, "y": 500, "x": 0.25}
     assert (spec.units["y"], spec.units["x"]) == ("nanometer", "micrometer")
     assert spec.translation == {"z": 2.5, "y": 10_000, "x": 20}
+
+
+def test_a_selection_begins_where_the_image_begins_and_further(tmp_path):
+    path = write_ngff(tmp_path / "a.zarr", [FIVE], "tczyx", [[SCALE, SHIFT]])
+    spec = open_source(path, select={"t": "1:", "y": "4:", "x": [3, 7]}).spec
+    assert spec.translation == {"t": 30.0, "z": 5.0, "y": 10 + 4 * 0.5, "x": 20 + 3 * 0.25}
+
+
+def test_the_identity_follows_what_is_said_and_selected_and_the_arrays_metadata(tmp_path):
+    def identity(transform, **options):
+        path = write_ngff(tmp_path / "a.zarr", [STACK], "tyx", [[transform]])
+        for file in (path / "0").rglob("*"):
+            os.utime(file, ns=(0, 0))
+        return open_source(path, **options).identity()
+
+    plain = {"type": "scale", "scale": [30.0, 0.5, 0.5]}
+    first = identity(plain)
+    assert identity(plain) == first
+    assert identity({"type": "scale", "scale": [30.0, 0.5, 0.25]})["scale"] != first["scale"]
+    assert identity(plain, select={"t": "1:3"})["picks"] != first["picks"]
+    assert identity(plain, axes="zyx")["axes"] != first["axes"]
+    (tmp_path / "a.zarr/0/zarr.json").write_text(
+        (tmp_path / "a.zarr/0/zarr.json").read_text().replace('"fill_value": 0', '"fill_value": 7')
+    )
+    assert open_source(tmp_path / "a.zarr").identity()["metadata"] != first["metadata"]
 
 
 def test_labels_and_tables_are_named_as_not_carried_over(tmp_path):
