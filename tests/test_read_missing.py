@@ -172,6 +172,10 @@ def test_what_it_left_empty_is_known_to_be_empty(own):
     assert open_source(own).missing() is None
 
 
+def test_its_own_notes_are_nothing_that_is_not_carried_over(own):
+    assert open_source(own).extras() == ()
+
+
 @pytest.mark.parametrize("harm", [Path.unlink, cut], ids=["deleted", "cut"])
 def test_what_it_wrote_and_is_lost_is_refused(own, harm):
     path = chunk_files(own)[-1]
