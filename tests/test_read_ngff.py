@@ -166,6 +166,19 @@ def test_names_and_types_that_contradict_each_other_leave_it_to_the_user(tmp_pat
     check_pixels(open_source(path, axes="txy"), STACK.transpose(0, 2, 1))
 
 
+def test_what_is_no_name_or_colour_of_a_channel_is_left_out(tmp_path):
+    said = [
+        {"label": "GFP", "color": "#00ff00"},
+        {"label": ["a"], "color": "green"},
+        {"label": 488, "color": 5},
+    ]
+    pixels = coded((3, 8, 8))
+    change = top("omero", {"channels": said})
+    source = open_source(ome(tmp_path / "a.zarr", change, arrays=[pixels], axes="cyx"))
+    found = [(channel.name, channel.color) for channel in source.spec.channels]
+    assert found == [("GFP", "00FF00"), ("", ""), ("488", "")]
+
+
 def test_a_translation_before_the_scale_is_scaled(tmp_path):
     move = {"type": "translation", "translation": [0.0, 10.0, 20.0]}
     assert open_source(ome(tmp_path / "a.zarr", own(move, SCALE))).spec.translation == {"y": 3.0, "x": 6.0}

@@ -111,7 +111,8 @@ def harm(draw, value):
     elif way == "rename" and isinstance(parent, dict):
         parent[key.upper()] = parent.pop(key)
     else:
-        parent[key] = draw(st.sampled_from(NUMBERS if way == "number" else OTHERS))
+        # A copy, since what stands in its place may be harmed next.
+        parent[key] = copy.deepcopy(draw(st.sampled_from(NUMBERS if way == "number" else OTHERS)))
 
 
 def write(folder, attributes, axes, zarr_format, separator="."):

@@ -1,5 +1,7 @@
 """Chunk files decoded directly hold what zarr-python reads, whatever the array is made of."""
 
+import os
+
 import numcodecs
 import numpy as np
 import pytest
@@ -88,6 +90,17 @@ def test_what_is_not_plain_is_left_to_zarr(tmp_path, more):
     np.testing.assert_array_equal(
         source.read((slice(1, 4), slice(3, 17), slice(0, 21))), pixels[1:4, 3:17, :21]
     )
+
+
+def test_a_file_that_the_system_hands_out_piece_by_piece_is_read_whole(tmp_path, monkeypatch):
+    """As it does beyond 2 GiB, and on some network file systems."""
+    array = make(tmp_path / "a.zarr", 3, "none", "<u2")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, at: pread(file, min(count, 100), at))
+    region = tuple(slice(0, size) for size in SHAPE)
+    read = chunk_files(array, str(tmp_path / "a.zarr")).read(region)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read, array[...])
 
 
 @pytest.mark.parametrize("codec", ["blosc", "zstd, checksum", "gzip", "none"])

@@ -66,6 +66,7 @@ V3 = {
             "chunk_shape": [0, 1, 1], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": "bytes"}]}}]},
         "cannot be opened as Zarr",
     ),
+    "attributes that are a text": ({"attributes": "x"}, "its attributes are no mapping"),
     "attributes far too deep": ({"attributes": {"a": json.loads("[" * 200 + "]" * 200)}}, "than 100 levels"),
 }  # fmt: skip
 

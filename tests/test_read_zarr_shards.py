@@ -31,6 +31,11 @@ CODECS = {
 }
 
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Combining a `sharding_indexed` codec"
+)  # told to who writes one
+
+
 def make(folder, dtype="u2", **more):
     """Write a sharded array of which one shard is missing, and one chunk in another."""
     own = "serializer" in more

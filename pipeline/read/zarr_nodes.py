@@ -204,7 +204,10 @@ def open_node(root: str, path: str = "") -> Node:
 
 def _check(node: Node) -> None:
     """Refuse what zarr-python opens and nothing can be done with."""
-    if not _flat_enough(node.attrs.asdict()):
+    attributes: object = node.metadata.attributes
+    if not isinstance(attributes, dict):
+        raise NoFileError("its attributes are no mapping")
+    if not _flat_enough(attributes):
         raise NoFileError(f"its attributes lie more than {MOST_DEEP} levels within each other")
     if isinstance(node, zarr.Array):
         check_array(node)
