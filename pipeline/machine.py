@@ -23,6 +23,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def open_files_limit() -> int:
+    """Return how many files this process may have open at once."""
+    try:
+        import resource
+    except ImportError:  # where there is no such limit
+        return 8192
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
+
+
 def free_memory() -> int:
     """Return the bytes that are free to this process: in its cgroup, its SLURM job, or the machine."""
     limits = [psutil.virtual_memory().available, *_cgroup_free(), *_slurm_memory()]

@@ -48,6 +48,30 @@ def output_problem(path: str) -> Problem | None:
     )
 
 
+def check_name(path: str, field: str = "") -> None:
+    """Refuse a path that no text can name: metadata, journal and report are texts, and name files.
+
+    Raises
+    ------
+    RequestError
+        It has bytes that are no UTF-8, or a NUL.
+
+    Examples
+    --------
+    >>> check_name("/data/Zelle_ä.tif")
+    >>> check_name("/data/Zelle_\udce4.tif")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.RequestError: '/data/Zelle_\udce4.tif' is no UTF-8 text; rename it
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"{path!r} is no UTF-8 text", "rename it", field) from None
+    if "\0" in path:
+        raise RequestError(f"{path!r} has a NUL in it, as no file has", "correct it", field)
+
+
 def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
     """Return a path as an absolute one, with ~ and ${VAR} filled in.
 
@@ -63,7 +87,7 @@ def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
     Raises
     ------
     RequestError
-        A variable is not set, a ${ is not closed, or ~ names nobody.
+        A variable is not set, a ${ is not closed, ~ names nobody, or it is no UTF-8 text.
 
     Examples
     --------
@@ -73,6 +97,7 @@ def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
     filled = _VARIABLE.sub(_value, path)
     if "${" in _VARIABLE.sub("", path):
         raise RequestError("${ is not closed", "write a variable as ${NAME}")
+    check_name(filled)
     if is_url(filled):
         return filled
     expanded = os.path.expanduser(filled)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "pipeline"
 FLOORS = (
-    "errors axes units kernels machine tiling clock finite complaints yaml_lines",
+    "errors axes units kernels machine tiling clock paths finite complaints yaml_lines",
     "image lengths arguments arrays step background planes",
     "steps read write",
-    "config chain settings setting_types compute_types overrides paths",
+    "config chain settings setting_types compute_types overrides",
     "plan blocks budget refit warmup",
     "task graph lazy store describe",
     "job overlap start places journal probe fleet slurm remote executor cluster connect runner compute "

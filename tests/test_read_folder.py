@@ -9,7 +9,7 @@ from read_samples import check_pixels, coded, refusal, whole, write_frames
 
 from pipeline.errors import RequestError
 from pipeline.read import open_source
-from pipeline.read.numbering import check_numbering
+from pipeline.read.numbering import read_numbering
 
 FRAMES = coded((12, 10, 14))
 BRIGHTFIELD = Path(__file__).parents[2] / "shared" / "data" / "brightfield"
@@ -114,9 +114,9 @@ def test_a_frame_of_another_kind_is_named(tmp_path):
 def test_a_missing_frame_is_named(tmp_path):
     folder = write_frames(tmp_path / "in", FRAMES)
     (folder / "f_007.tif").unlink()
-    assert "1 frame is missing: f_007.tif" in refusal(folder)
+    assert "1 file is missing: f_007.tif" in refusal(folder)
     (folder / "f_004.tif").unlink()
-    assert "2 frames are missing: f_004.tif, f_007.tif" in refusal(f"{folder}/f_*.tif")
+    assert "2 files are missing: f_004.tif, f_007.tif" in refusal(f"{folder}/f_*.tif")
 
 
 def test_a_movie_in_each_file_asks(tmp_path):
@@ -145,30 +145,30 @@ WHOLE = {
     "one": ["t9.tif"],
 }
 BROKEN = {
-    "a gap": ([f"t{i:02d}.tif" for i in (0, 1, 3, 4)], "1 frame is missing: t02.tif"),
-    "a wide gap": ([f"t{i}.tif" for i in (8, 9, 10, 14)], "3 frames are missing: t11.tif, t12.tif, t13.tif"),
+    "a gap": ([f"t{i:02d}.tif" for i in (0, 1, 3, 4)], "1 file is missing: t02.tif"),
+    "a wide gap": ([f"t{i}.tif" for i in (8, 9, 10, 14)], "3 files are missing: t11.tif, t12.tif, t13.tif"),
     "a gap in fives": ([f"t{i:03d}.tif" for i in (0, 5, 10, 20)], "missing: t015.tif"),
     "a gap in a count beside times": (
-        [f"{7 * i:04d}_{i}.tif" for i in (0, 1, 2, 4, 5)], "1 frame is missing: number 3",
+        [f"{7 * i:04d}_{i}.tif" for i in (0, 1, 2, 4, 5)], "1 file is missing: number 3",
     ),
     "many gaps": ([f"t{i}.tif" for i in range(60) if i % 4], "and 6 more"),
     "two series": (["a1.tif", "a2.tif", "b1.tif"], r"of several series: a#.tif (2 files), b#.tif (1 file)"),
-    "a stray": (["dark.tif", "t0.tif", "t1.tif"], "dark.tif (1 file); give a glob of one, such as t*.tif"),
-    "frames and channels": ([f"t{t}_c{c}.tif" for t in range(4) for c in range(2)], "count 2 things (4 × 2)"),
+    "a stray": (["dark.tif", "t0.tif", "t1.tif"], "dark.tif (1 file); give a glob of one series, such as '/data/x5/t*.tif'"),
+    "frames and channels": ([f"t{t}_c{c}.tif" for t in range(4) for c in range(2)], "count 2 things, t (4) and c (2)"),
     "the same number twice": (["t1.tif", "t01.tif", "t2.tif"], "have the same number"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_numbering_that_is_whole(case):
-    check_numbering([f"/data/x5/{name}" for name in WHOLE[case]])
+    read_numbering([f"/data/x5/{name}" for name in WHOLE[case]])
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_numbering_that_is_broken(case):
     names, expected = BROKEN[case]
     with pytest.raises(RequestError) as caught:
-        check_numbering([f"/data/x5/{name}" for name in names])
+        read_numbering([f"/data/x5/{name}" for name in names])
     assert expected in str(caught.value)
 
 

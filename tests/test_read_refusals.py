@@ -121,7 +121,7 @@ CASES = {
         lambda path: path.write_bytes(bytes(99)),
         "is HDF5, which bgone does not read",
     ),
-    "Imaris": ("a.ims", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "is HDF5"),
+    "Imaris": ("a.ims", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "is Imaris, which"),
     "Nikon": ("a.nd2", lambda path: path.write_bytes(b"\xda\xce\xbe\n" + bytes(9)), "is Nikon ND2"),
     "PNG": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is PNG"),
     "zipped Zarr": ("a.zarr.zip", lambda path: path.write_bytes(b"PK\x03\x04abc"), "is ZIP archive"),
@@ -129,7 +129,7 @@ CASES = {
     "folder of others": (
         "in",
         lambda path: folder_of(path, "a.png"),
-        "inside are a.png: give a folder of TIFF",
+        "holds PNG files, which bgone does not read; convert it",
     ),
     "folder of hidden": ("in", lambda path: folder_of(path, "._a.tif"), "holds no TIFF file"),
     "folder called zarr": (
@@ -137,7 +137,7 @@ CASES = {
         lambda path: folder_of(path, "b.tif"),
         "is no Zarr: it has no zarr.json",
     ),
-    "folder of folders": ("*", lambda path: path.with_name("b").mkdir(), "no file matches"),
+    "folder of folders": ("*", lambda path: path.with_name("b").mkdir(), "matches no file, but folders"),
     "dangling link": ("a.tif", lambda path: path.symlink_to("gone.tif"), "does not exist"),
     "no pixels": (
         "a.zarr",

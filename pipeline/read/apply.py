@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.axes import ORDER, kind
@@ -47,6 +47,7 @@ def make_source(
     """
     kept = name_axes(opened, axes)
     opened = _measured(opened, kept, scale or {})
+    notes = opened.notes + check_planes(opened, kept)
     spec = _scaled(_spec(opened, kept), scale or {})
     before = spec.scale
     spec, picks = select(spec, wanted or {})
@@ -56,7 +57,7 @@ def make_source(
         if axis not in spec.scale
     )
     stored = tuple(at for _, at in kept)
-    return Source(spec, opened.path, opened.store, stored, picks, opened.extras + uneven, opened.notes)
+    return Source(spec, opened.path, opened.store, stored, picks, opened.extras + uneven, notes)
 
 
 def name_axes(opened: Opened, axes: str | None) -> Kept:
@@ -85,6 +86,41 @@ def name_axes(opened: Opened, axes: str | None) -> Kept:
                 "name one letter for each of them", "input.axes",
             )  # fmt: skip
     return tuple(sorted(zip(letters, chosen, strict=True), key=lambda pair: ORDER.index(pair[0])))
+
+
+def check_planes(opened: Opened, kept: Kept) -> tuple[str, ...]:
+    """Refuse y and x that are not the data's own where its planes are the likelier ones; else note it.
+
+    Arrays whose last axis is time exist, so y and x may be others than the data says (a page of a TIFF is
+    y × x by definition). But letters in the wrong order are commoner, and give planes such as 5 × 512
+    out of five pages of 512 × 512. So the data's own planes hold, unless those that the user names are at
+    least as square.
+
+    Raises
+    ------
+    RequestError
+        The data's own planes are squarer.
+    """
+    own = [opened.axes.find(axis) for axis in "yx"]
+    named = [at for letter in "yx" for axis, at in kept if axis == letter]
+    if min(own) < 0 or set(own) == set(named):
+        return ()
+    shape = opened.store.shape
+    own_plane, plane = ([shape[at] for at in pair] for pair in (own, named))
+    text, own_text = (f"{rows} × {columns}" for rows, columns in (plane, own_plane))
+    letters = "".join(axis for axis, _ in sorted(kept, key=lambda pair: pair[1]))
+    if _elongation(own_plane) < _elongation(plane):
+        lead = "".join(letter for letter in ORDER if letter in letters and letter not in "yx")
+        raise RequestError(
+            f"{letters!r} makes planes of {text} out of {opened.path!r}, whose own are {own_text}",
+            f"write {lead}yx, or store the data with its planes together",
+            "input.axes",
+        )
+    return (f"the planes are {text}, as input.axes says, though the data's own are {own_text}",)
+
+
+def _elongation(plane: Sequence[int]) -> float:
+    return max(plane) / max(1, min(plane))
 
 
 def _check_known(opened: Opened, letters: str, shape: tuple[int, ...]) -> None:

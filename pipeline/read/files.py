@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import glob
 import os
 import re
+import shlex
+import stat
 from collections.abc import Iterable
 
 from pipeline.errors import RequestError
+from pipeline.machine import open_files_limit
+from pipeline.paths import check_name
+from pipeline.read.formats import START, commonest, format_of
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
 ZARR_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 FIELD = "input.path"
 _WILD = re.compile(r"[*?\[]")
 _LISTED = 8
-_OTHERS = {
-    ".nd2": "Nikon ND2", ".czi": "Zeiss CZI", ".lif": "Leica LIF", ".oir": "Olympus OIR",
-    ".vsi": "Olympus VSI", ".ims": "Imaris HDF5",
-    ".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".he5": "HDF5", ".n5": "N5",
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".npy": "NumPy", ".npz": "NumPy", ".mp4": "video",
-    ".avi": "video", ".mov": "video", ".zip": "ZIP archive", ".dcm": "DICOM", ".nii": "NIfTI",
-}  # fmt: skip
-_SIGNATURES = {
-    b"\x89HDF\r\n\x1a\n": "HDF5", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"PK\x03\x04": "ZIP archive",
-    b"\x93NUMPY": "NumPy", b"ZISRAWFILE": "Zeiss CZI", b"\xda\xce\xbe\n": "Nikon ND2",
-}  # fmt: skip
+_DIGITS = "0123456789"
+_LITTER = {"thumbs.db", "desktop.ini"}
+"""What Windows puts into folders of pictures."""
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -35,8 +33,8 @@ def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     >>> sorted(["t10.tif", "t9.tif"], key=natural_key)
     ['t9.tif', 't10.tif']
     """
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return tuple((True, int(part), part) if part[0] in _DIGITS else (False, 0, part) for part in parts)
 
 
 def listed(names: Iterable[str], most: int = _LISTED) -> str:
@@ -58,18 +56,31 @@ def is_pattern(path: str) -> bool:
 def matches(pattern: str) -> list[str]:
     """Return the files that a glob matches, in natural order.
 
+    Whatever is no folder counts, so that a link to nothing is refused by its name.
+
     Raises
     ------
     RequestError
-        There are none.
+        There are none, or a folder may not be looked into.
     """
-    found = [path for path in glob.glob(pattern) if os.path.isfile(path)]
-    if not found:
-        folder = os.path.dirname(pattern)
-        if not _WILD.search(folder):
-            check_exists(folder)
-        raise RequestError(f"no file matches {pattern!r}", f"{_inside(folder)}mend the pattern", FIELD)
-    return sorted(found, key=natural_key)
+    folder = os.path.dirname(pattern)
+    for each in glob.glob(folder) if _WILD.search(folder) else ():
+        if os.path.isdir(each):
+            _names(each)
+    found = [path for path in glob.glob(pattern) if os.path.basename(path).lower() not in _LITTER]
+    files = [path for path in found if not os.path.isdir(path)]
+    if files:
+        return sorted(files, key=natural_key)
+    if found:
+        folders = sorted(found, key=natural_key)
+        raise RequestError(
+            f"{pattern!r} matches no file, but folders: {listed(map(repr, folders))}",
+            f"give one of them, such as {folders[0]!r}",
+            FIELD,
+        )
+    if not _WILD.search(folder):
+        check_exists(folder)
+    raise RequestError(f"no file matches {pattern!r}", f"{_inside(folder)}mend the pattern", FIELD)
 
 
 def tiffs_in(folder: str) -> list[str]:
@@ -83,12 +94,28 @@ def tiffs_in(folder: str) -> list[str]:
     names = _names(folder)
     found = [name for name in names if name.lower().endswith(TIFF_SUFFIXES)]
     if not found:
-        raise RequestError(
-            f"the folder {folder!r} holds no TIFF file and is no Zarr",
-            f"{_inside(folder)}give a folder of TIFF files, a TIFF file or a Zarr",
+        raise _no_tiffs(folder, names)
+    return [os.path.join(folder, name) for name in sorted(found, key=natural_key)]
+
+
+def _no_tiffs(folder: str, names: list[str]) -> RequestError:
+    own, files = format_of(folder), commonest(names)
+    if own is not None:
+        return RequestError(f"{folder!r} is {own.name}, which bgone does not read", own.hint(folder), FIELD)
+    mend = f"{_inside(folder)}give a folder of TIFF files, a TIFF file or a Zarr"
+    if files is not None:
+        first = min((name for name in names if format_of(name) == files), key=natural_key)
+        return RequestError(
+            f"the folder {folder!r} holds {files.name} files, which bgone does not read",
+            files.hint(first),
             FIELD,
         )
-    return [os.path.join(folder, name) for name in sorted(found, key=natural_key)]
+    zarrs = [name for name in names if name.lower().endswith(".zarr")]
+    below = [name for name in names if os.path.isdir(os.path.join(folder, name))]
+    inside = sorted(zarrs or below, key=natural_key)
+    if inside:
+        mend = f"{_inside(folder)}give one of the folders inside, such as {os.path.join(folder, inside[0])!r}"
+    return RequestError(f"the folder {folder!r} holds no TIFF file and is no Zarr", mend, FIELD)
 
 
 def check_exists(path: str) -> None:
@@ -99,6 +126,7 @@ def check_exists(path: str) -> None:
     RequestError
         Nothing is there, or it may not be looked at.
     """
+    check_name(path, FIELD)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -118,8 +146,46 @@ def unreadable(path: str, error: OSError) -> RequestError:
     """Return the refusal of a file that the system does not hand out."""
     if isinstance(error, PermissionError):
         return RequestError(f"{path!r} may not be read: permission denied", "ask for read access", FIELD)
+    if isinstance(error, FileNotFoundError):
+        what = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
+        return RequestError(f"{path!r} {what}", "bring it back, or take it away", FIELD)
+    if too_many_open(error):
+        return RequestError(f"{path!r} cannot be opened: too many files are open", more_files(), FIELD)
     reason = error.strerror or str(error)
     return RequestError(f"{path!r} cannot be read: {reason}", "check the disk or network", FIELD)
+
+
+def too_many_open(error: OSError) -> bool:
+    """Return whether a file could not be opened since too many are."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def more_files() -> str:
+    """Say how more files may be open at once."""
+    return f"raise the limit, which is {open_files_limit()}: ulimit -n 1024"
+
+
+def check_file(path: str) -> None:
+    """Refuse what is no ordinary file, such as a pipe, which would be waited for.
+
+    Raises
+    ------
+    RequestError
+        It is a pipe, socket or device, has a name that is no text, is not there, or may not be looked at.
+    """
+    check_name(path, FIELD)
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not stat.S_ISREG(mode):
+        kinds = {
+            stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
+            stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+        }  # fmt: skip
+        what = kinds.get(stat.S_IFMT(mode), "no ordinary file")
+        mend = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
+        raise RequestError(f"{path!r} is {what}, not a file", mend, FIELD)
 
 
 def check_tiff(path: str) -> None:
@@ -128,27 +194,28 @@ def check_tiff(path: str) -> None:
     Raises
     ------
     RequestError
-        It is empty, another format, or may not be read.
+        It is empty, another format, no ordinary file, or may not be read.
     """
+    check_file(path)
     try:
         with open(path, "rb") as file:
-            start = file.read(16)
+            start = file.read(START)
     except OSError as error:
         raise unreadable(path, error) from None
     if not start:
         raise RequestError(f"{path!r} is empty (0 bytes)", "copy or export it again", FIELD)
     if start.startswith(_TIFF_MAGIC):
         return
-    kinds = [kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)]
-    suffix = os.path.splitext(path)[1].lower()
-    kind = kinds[0] if kinds else _OTHERS.get(suffix, "")
-    if kind:
+    folder, name = os.path.split(path)
+    if name.lower().endswith((".yaml", ".yml")):
         raise RequestError(
-            f"{path!r} is {kind}, which bgone does not read",
-            "convert it to OME-Zarr or OME-TIFF",
+            f"{path!r} is a config, not an image",
+            f"give the image that its input.path names, or use bgone plan {shlex.quote(name)}",
             FIELD,
         )
-    folder, name = os.path.split(path)
+    other = format_of(name, start)
+    if other is not None:
+        raise RequestError(f"{path!r} is {other.name}, which bgone does not read", other.hint(name), FIELD)
     mend = "give a TIFF, a folder of TIFF files or a Zarr"
     if name in ZARR_FILES:
         mend = f"give the folder it is in, {folder!r}"

@@ -1,4 +1,4 @@
-"""A folder or glob of TIFF files, one a frame, as one stack."""
+"""A folder or glob of TIFF files as one stack: one a frame, or stacks that continue each other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import tifffile
 
 from pipeline.errors import RequestError
+from pipeline.read.chain import open_chain
 from pipeline.read.files import FIELD
-from pipeline.read.numbering import check_numbering
+from pipeline.read.numbering import Numbering, read_numbering
 from pipeline.read.opened import UNKNOWN, Opened
 from pipeline.read.single import open_file
 from pipeline.read.tiff import open_tiff
@@ -24,8 +25,15 @@ from pipeline.read.tiff_store import Planes, Raw, TiffStore
 _AT_ONCE = 8
 
 
+class _UnevenError(RequestError):
+    """A file holds another number of planes than the first."""
+
+
 def open_folder(path: str, files: Sequence[str], axes: str | None, series: int | None, level: int) -> Opened:
-    """Open files as one stack: their own axis first, time unless the user says otherwise.
+    """Open files as one stack.
+
+    Their own axis comes first: what their names say, time unless the user says otherwise. Where the user
+    names no more axes than each file has, they continue each other along t, or the first of them.
 
     Parameters
     ----------
@@ -46,16 +54,11 @@ def open_folder(path: str, files: Sequence[str], axes: str | None, series: int |
     if series is not None or level:
         what = "series" if series is not None else "level"
         raise RequestError(f"a folder of files has no {what}", "leave it out", f"input.{what}")
-    check_numbering(files)
-    first = open_file(files[0], None, 0)
+    numbering = _numbering(path, files, axes)
+    files = numbering.files
+    first = _first(path, files[0])
     store = first.store
     assert isinstance(store, TiffStore)
-    if len(store.paths) > 1:
-        raise RequestError(
-            f"{path!r} holds one OME-TIFF of {len(store.paths)} files",
-            f"give one of them: {files[0]!r}",
-            FIELD,
-        )
     kept = [
         (axis, size)
         for axis, size in zip(first.axes, store.shape, strict=True)
@@ -64,13 +67,21 @@ def open_folder(path: str, files: Sequence[str], axes: str | None, series: int |
     letters = "".join(axis for axis, _ in kept)
     if len(files) == 1 and len(kept) > 2 and (axes is None or len(axes) == len(kept)):
         return first
+    if axes is not None and len(files) > 1 and len(axes) == len(kept) > 2:
+        return open_chain(path, numbering, axes)
     if axes is None and "t" in letters:
         raise RequestError(
             f"each file of {path!r} holds several frames ({dict(kept)['t']} in the first)",
-            "give one file, or say in input.axes what the files are, then what is in them",
+            f"give one file, such as {files[0]!r}, or say in input.axes {' or '.join(_ways(letters))}",
             "input.axes",
         )
-    planes = _planes(files, store)
+    try:
+        planes = _planes(files, store)
+    except _UnevenError:
+        # The first of a chain may be a single plane.
+        if axes is not None and len(axes) == 3 and len(files) > 1:
+            return open_chain(path, numbering, axes)
+        raise
     stack = replace(
         store,
         paths=tuple(map(os.path.abspath, files)),
@@ -79,8 +90,60 @@ def open_folder(path: str, files: Sequence[str], axes: str | None, series: int |
         chunks=(1,) * (len(kept) - 1) + store.chunks[-2:],
         note="files",
     )
-    outer = "t" if "t" not in letters else UNKNOWN
-    return replace(first, store=stack, axes=outer + letters, path=path, optional="")
+    outer = numbering.axis if numbering.axis not in letters else UNKNOWN
+    opened = replace(first, store=stack, axes=outer + letters, path=path, optional="")
+    return numbering.apply(opened, axes[0].lower() if axes else None)
+
+
+def _numbering(path: str, files: Sequence[str], axes: str | None) -> Numbering:
+    try:
+        return read_numbering(files, axes)
+    except RequestError:
+        # Files of one OME-TIFF may be numbered by all its axes: then any of them stands for all.
+        try:
+            first = open_file(files[0], None, 0)
+        except RequestError:
+            first = None
+        if first is not None:
+            _check_one_image(path, files[0], first)
+        raise
+
+
+def _first(path: str, file: str) -> Opened:
+    """Return the first of the files, opened.
+
+    Raises
+    ------
+    RequestError
+        It is one of an OME-TIFF's, or holds several images.
+    """
+    try:
+        first = open_file(file, None, 0)
+    except RequestError as error:
+        if error.problems[0].field == "input.series":
+            raise RequestError(
+                error.problems[0].what, f"give one file with input.series: {file!r}", FIELD
+            ) from None
+        raise
+    _check_one_image(path, file, first)
+    return first
+
+
+def _check_one_image(path: str, file: str, first: Opened) -> None:
+    files = first.store.files()
+    if len(files) > 1:
+        raise RequestError(
+            f"{path!r} holds one OME-TIFF of {len(files)} files", f"give one of them: {file!r}", FIELD
+        )
+
+
+def _ways(letters: str) -> list[str]:
+    """Return what may be said of files that hold movies: that they go on, or are another axis."""
+    other = {"c": "channels", "z": "planes"}
+    return [
+        f"{letters} (they continue each other)",
+        *(f"{axis}{letters} (they are {what})" for axis, what in other.items() if axis not in letters),
+    ]
 
 
 def _planes(files: Sequence[str], first: TiffStore) -> Planes:
@@ -138,8 +201,8 @@ def _check_like(
             FIELD,
         )
     if pages != expected:
-        raise RequestError(
+        raise _UnevenError(
             f"{name!r} has {pages} pages, and {other!r} has {expected}",
-            "take it away, or export it again",
+            "take it away, or say input.axes: tyx if the files continue each other along t",
             FIELD,
         )

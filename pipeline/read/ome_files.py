@@ -34,6 +34,8 @@ def is_ome(path: str) -> bool:
         try:
             with tifffile.TiffFile(path) as tiff:
                 return bool(tiff.is_ome)
+        except OSError as error:
+            raise unreadable(path, error) from None
         # Whatever is wrong with it is said where it is opened in earnest.
         except Exception:
             return False

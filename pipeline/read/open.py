@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.axes import axis_names
 from pipeline.errors import RequestError
+from pipeline.paths import check_name
 from pipeline.read.apply import make_source
 from pipeline.read.files import FIELD, check_exists, is_pattern, listed, matches, tiffs_in
 from pipeline.read.folder import open_folder
@@ -64,10 +65,10 @@ def open_source(
         Nothing is there, it is damaged or of a kind that bgone does not read, or the request
         does not fit it.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | bytes | os.PathLike):
         raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", "input.path")
     axes = None if axes is None else axis_names(axes)
-    opened = _open(os.fspath(path), axes, series, level)
+    opened = _open(os.fsdecode(path), axes, series, level)
     source = make_source(opened, axes, _lowered(scale), _lowered(select))
     _check_chunks(source)
     return source
@@ -91,6 +92,7 @@ def _check_chunks(source: Source) -> None:
 
 
 def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:
+    check_name(given, FIELD)
     if "://" in given and not given.startswith("file://"):
         return open_zarr(given, series, level)
     path = os.path.abspath(os.path.expanduser(given.removeprefix("file://")))

@@ -1,5 +1,6 @@
 """One TIFF file, of whatever kind."""
 
+from pipeline.read.files import check_file
 from pipeline.read.ome_files import is_companion, is_ome
 from pipeline.read.ome_tiff import open_ome
 from pipeline.read.opened import Opened
@@ -14,6 +15,7 @@ def open_file(path: str, series: int | None, level: int) -> Opened:
     RequestError
         It is no TIFF, damaged, or of a kind that bgone does not read.
     """
+    check_file(path)
     if is_companion(path) or is_ome(path):
         return open_ome(path, series, level)
     return open_stack(path, series, level)

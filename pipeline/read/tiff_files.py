@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import tifffile
 from numpy.typing import NDArray
 
-from pipeline.read.files import stamp
+from pipeline.machine import open_files_limit
+from pipeline.read.files import stamp, too_many_open
 
 MOST_OPEN = 64
-"""How many files a process keeps open: well below the usual limit of 256 or 1024."""
+"""How many files a process keeps open: well below the usual limit of 256 or 1024; fewer where it is low."""
 
 _local = threading.local()
 
@@ -61,7 +64,7 @@ class OpenFile:
         self.path = path
         self._lock = threading.Lock()
         self._tiff: tifffile.TiffFile | None = None
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._descriptor = _with_room(lambda: os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
         # Closed when the last reader lets go, also after the cache has dropped it.
         weakref.finalize(self, os.close, self._descriptor)
 
@@ -69,7 +72,7 @@ class OpenFile:
         """Return a page with all its tags; `subifd` is -1, or which of the page's own sub-pages."""
         with self._lock, quiet_log():
             if self._tiff is None:
-                self._tiff = tifffile.TiffFile(self.path)
+                self._tiff = _with_room(lambda: tifffile.TiffFile(self.path))
                 weakref.finalize(self, self._tiff.close)
             page = self._tiff.pages.get(index, aspage=True)
             if subifd >= 0:
@@ -119,6 +122,21 @@ class OpenFile:
             done += count
 
 
+T = TypeVar("T")
+
+
+def _with_room(opening: Callable[[], T]) -> T:
+    """Open something; where too many files are open, let go of those kept open and try again."""
+    try:
+        return opening()
+    except OSError as error:
+        if not too_many_open(error):
+            raise
+    _cache.files.clear()
+    gc.collect()
+    return opening()
+
+
 class _Cache:
     """The files last used, in the order of use."""
 
@@ -138,7 +156,8 @@ def open_file(path: str) -> OpenFile:
         if found is None:
             found = _cache.files[key] = OpenFile(path)
         _cache.files.move_to_end(key)
-        while len(_cache.files) > MOST_OPEN:
+        # Each may hold two descriptors; others have some too.
+        while len(_cache.files) > max(1, min(MOST_OPEN, open_files_limit() // 4 - 8)):
             _cache.files.popitem(last=False)
     return found
 

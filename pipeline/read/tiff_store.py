@@ -18,7 +18,7 @@ from pipeline.clock import spending
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of
-from pipeline.read.files import stamp
+from pipeline.read.files import more_files, stamp, too_many_open
 from pipeline.read.source import Store
 from pipeline.read.tiff_files import open_file, quiet_log
 from pipeline.read.tiff_page import kind_text, page_kind, read_page, read_rows
@@ -117,7 +117,9 @@ class TiffStore(Store):
         except DataError:
             raise
         except (OSError, EOFError) as error:
-            if isinstance(error, OSError) and os.path.exists(path):
+            if isinstance(error, OSError) and too_many_open(error):
+                reason, mend = "too many files are open", f"{more_files()}, and run the same command again"
+            elif isinstance(error, OSError) and os.path.exists(path):
                 reason = error.strerror or str(error)
                 mend = "make it readable and run the same command again"
             elif isinstance(error, EOFError):

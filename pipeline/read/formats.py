@@ -1,0 +1,132 @@
+"""Formats that are not read here: how they are known, and what converts them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_BIO_FORMATS = (
+    "convert it: bioformats2raw {name} {stem}.zarr, or bfconvert {name} {stem}.ome.tif, or Fiji (Bio-Formats)"
+)
+_FFMPEG = "write its frames as TIFF, in a new folder: ffmpeg -i {name} -pix_fmt gray frame_%05d.tif"
+_SEQUENCE = "convert it: in Fiji, File > Import > Image Sequence, then save as TIFF"
+_HDF5 = (
+    "convert it: in Fiji, File > Import > HDF5/N5/Zarr/OME-NGFF, then export it as OME-Zarr or save as TIFF"
+)
+_NUMPY = "convert it: in Python, tifffile.imwrite('out.tif', numpy.load({name}), photometric='minisblack')"
+_MATLAB = "write it as TIFF: in MATLAB, imwrite with 'WriteMode', 'append'"
+_LIST = "give one of the .stk or .tif files that it names, or a glob of them"
+_UNPACK = "unpack it, and give what is inside"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that is not read.
+
+    Parameters
+    ----------
+    name : str
+        What people call it.
+    suffixes : tuple of str
+        In small letters, with the dot.
+    mend : str
+        What turns it into something that is read; {name} and {stem} stand for the file's.
+    signature : bytes
+        What its files have at `at`, where that says enough; else empty.
+    at : int
+        Byte at which the signature stands.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    mend: str
+    signature: bytes = b""
+    at: int = 0
+
+    def hint(self, path: str) -> str:
+        """Say what turns a file into something that is read."""
+        name = os.path.basename(path.rstrip("/"))
+        suffix = next((end for end in self.suffixes if name.lower().endswith(end)), "")
+        stem = name[: len(name) - len(suffix)] or name
+        return self.mend.format(name=shlex.quote(name), stem=shlex.quote(stem))
+
+
+FORMATS = (
+    Format("Nikon ND2", (".nd2",), _BIO_FORMATS, b"\xda\xce\xbe\n"),
+    Format("Zeiss CZI", (".czi",), _BIO_FORMATS, b"ZISRAWFILE"),
+    Format("Zeiss ZVI", (".zvi",), _BIO_FORMATS),
+    Format("Leica LIF", (".lif",), _BIO_FORMATS),
+    Format("Leica LOF", (".lof",), _BIO_FORMATS),
+    Format("Leica XLEF", (".xlef",), _BIO_FORMATS),
+    Format("Olympus OIR", (".oir",), _BIO_FORMATS, b"OLYMPUSRAWFORMAT"),
+    Format("Olympus VSI", (".vsi", ".ets"), _BIO_FORMATS),
+    Format("Olympus OIB", (".oib", ".oif"), _BIO_FORMATS),
+    Format("Imaris", (".ims",), _BIO_FORMATS),
+    Format("DeltaVision", (".dv", ".r3d"), _BIO_FORMATS),
+    Format("Volocity", (".mvd2",), _BIO_FORMATS),
+    Format("SlideBook", (".sld",), _BIO_FORMATS),
+    Format("Andor SIF", (".sif",), _BIO_FORMATS),
+    Format("Hamamatsu DCIMG", (".dcimg",), _BIO_FORMATS, b"DCIMG"),
+    Format("Princeton SPE", (".spe",), _BIO_FORMATS),
+    Format("Gatan DM", (".dm3", ".dm4"), _BIO_FORMATS),
+    Format("MRC", (".mrc", ".mrcs"), _BIO_FORMATS, b"MAP ", 208),
+    Format("KLB", (".klb",), _BIO_FORMATS),
+    Format("ICS", (".ics", ".ids"), _BIO_FORMATS),
+    Format("DICOM", (".dcm", ".dicom"), _BIO_FORMATS, b"DICM", 128),
+    Format("NIfTI", (".nii", ".nii.gz"), _BIO_FORMATS),
+    Format("NRRD", (".nrrd", ".nhdr"), _BIO_FORMATS, b"NRRD000"),
+    Format("a MetaMorph list of files", (".nd",), _LIST),
+    # Of the metadata beside pixels: the pixels are what is converted.
+    Format("BigDataViewer XML", (".xml",), _BIO_FORMATS),
+    Format("N5", (".n5",), _HDF5),
+    Format("HDF5", (".h5", ".hdf5", ".hdf", ".he5"), _HDF5, b"\x89HDF\r\n\x1a\n"),
+    Format("PNG", (".png",), _SEQUENCE, b"\x89PNG"),
+    Format("JPEG", (".jpg", ".jpeg"), _SEQUENCE, b"\xff\xd8\xff"),
+    Format("BMP", (".bmp",), _SEQUENCE),
+    Format("GIF", (".gif",), _SEQUENCE, b"GIF8"),
+    Format("AVI video", (".avi",), _FFMPEG, b"AVI ", 8),
+    Format("MP4 video", (".mp4", ".m4v", ".mov"), _FFMPEG, b"ftyp", 4),
+    Format("video", (".mkv", ".webm", ".wmv", ".mpg", ".mpeg"), _FFMPEG),
+    Format("NumPy", (".npy", ".npz"), _NUMPY, b"\x93NUMPY"),
+    Format("MATLAB", (".mat",), _MATLAB, b"MATLAB 5.0"),
+    Format("ZIP archive", (".zip",), _UNPACK, b"PK\x03\x04"),
+    Format("gzip archive", (".gz", ".tgz"), _UNPACK, b"\x1f\x8b"),
+    Format("tar archive", (".tar",), _UNPACK, b"ustar", 257),
+)  # fmt: skip
+"""Of two that fit by their first bytes the one that also fits by its suffix is meant, then the first."""
+
+START = 264
+"""Bytes of a file that hold every signature."""
+
+
+def format_of(name: str, start: bytes = b"") -> Format | None:
+    r"""Return the format of a file by its name and its first bytes, where it is one of those not read.
+
+    Parameters
+    ----------
+    name : str
+        Path or name.
+    start : bytes
+        Its first `START` bytes.
+
+    Examples
+    --------
+    >>> format_of("movie.nd2").name, format_of("x.dat", b"\x89PNG").name, format_of("x.tif")
+    ('Nikon ND2', 'PNG', None)
+    """
+    lower = os.path.basename(name).lower()
+    named = [each for each in FORMATS if lower.endswith(each.suffixes)]
+    marked = [each for each in FORMATS if each.signature and start[each.at :].startswith(each.signature)]
+    # Imaris files are HDF5, and zipped Zarrs are ZIP: the suffix knows more than the first bytes.
+    both = [each for each in marked if each in named]
+    longest = sorted(named, key=lambda each: -max(len(s) for s in each.suffixes if lower.endswith(s)))
+    return next(iter([*both, *longest, *marked]), None)
+
+
+def commonest(names: Iterable[str]) -> Format | None:
+    """Return the format that most of some names have, where more than half of them have it."""
+    formats = [format_of(name) for name in names]
+    most = max(formats, key=formats.count, default=None)
+    return most if 2 * formats.count(most) > len(formats) else None
