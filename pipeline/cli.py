@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -315,12 +316,19 @@ def suggest_command(
     click.echo(said)
 
 
+def _print_anything() -> None:
+    """Print what the terminal's encoding has no character for as an escape, such as bytes in file names."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     A user's mistake is a line on stderr, not a traceback, unless `--debug` is given.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    _print_anything()
     try:
         main_group.main(given, prog_name="bgone", standalone_mode=False)
     except PipelineError as error:

@@ -55,14 +55,6 @@ def check_name(path: str, field: str = "") -> None:
     ------
     RequestError
         It has bytes that are no UTF-8, or a NUL.
-
-    Examples
-    --------
-    >>> check_name("/data/Zelle_ä.tif")
-    >>> check_name("/data/Zelle_\udce4.tif")
-    Traceback (most recent call last):
-        ...
-    pipeline.errors.RequestError: '/data/Zelle_\udce4.tif' is no UTF-8 text; rename it
     """
     try:
         path.encode()
@@ -97,14 +89,15 @@ def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
     filled = _VARIABLE.sub(_value, path)
     if "${" in _VARIABLE.sub("", path):
         raise RequestError("${ is not closed", "write a variable as ${NAME}")
-    check_name(filled)
     if is_url(filled):
         return filled
     expanded = os.path.expanduser(filled)
     if expanded.startswith("~") and filled == path:
         user = path.partition("/")[0]
         raise RequestError(f"{user} is nobody's home folder here", f"write ./{user} for a file of that name")
-    return _tidy(os.path.join(os.path.abspath(base), expanded))
+    joined = os.path.join(os.path.abspath(base), expanded)
+    check_name(joined)
+    return _tidy(joined)
 
 
 def _value(match: re.Match[str]) -> str:

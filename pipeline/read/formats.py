@@ -95,8 +95,6 @@ FORMATS = (
     Format("gzip archive", (".gz", ".tgz"), _UNPACK, b"\x1f\x8b"),
     Format("tar archive", (".tar",), _UNPACK, b"ustar", 257),
 )  # fmt: skip
-"""Of two that fit by their first bytes the one that also fits by its suffix is meant, then the first."""
-
 START = 264
 """Bytes of a file that hold every signature."""
 
@@ -117,12 +115,12 @@ def format_of(name: str, start: bytes = b"") -> Format | None:
     ('Nikon ND2', 'PNG', None)
     """
     lower = os.path.basename(name).lower()
-    named = [each for each in FORMATS if lower.endswith(each.suffixes)]
-    marked = [each for each in FORMATS if each.signature and start[each.at :].startswith(each.signature)]
     # Imaris files are HDF5, and zipped Zarrs are ZIP: the suffix knows more than the first bytes.
-    both = [each for each in marked if each in named]
-    longest = sorted(named, key=lambda each: -max(len(s) for s in each.suffixes if lower.endswith(s)))
-    return next(iter([*both, *longest, *marked]), None)
+    named = [(len(suffix), each) for each in FORMATS for suffix in each.suffixes if lower.endswith(suffix)]
+    if named:
+        return max(named, key=lambda pair: pair[0])[1]
+    marked = (each for each in FORMATS if each.signature and start[each.at :].startswith(each.signature))
+    return next(marked, None)
 
 
 def commonest(names: Iterable[str]) -> Format | None:

@@ -173,10 +173,10 @@ def _glob_hint(
 def _patterns(name: Name, free: set[int]) -> list[str]:
     """Return globs for names like one, from the plain to the exact."""
     texts = [glob.escape(text) for text in name.texts]
-    stem, suffix = os.path.splitext(texts[-1])
+    stem, dot, suffix = texts[-1].rpartition(".")
     any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in suffix)
     found = []
-    for last in (texts[-1], stem + any_case):
+    for last in (texts[-1], stem + dot + any_case):
         for wild in ("*", ""):
             parts = [
                 (wild or "[0-9]" * len(number.text)) if column in free else number.text

@@ -92,10 +92,10 @@ def _check_chunks(source: Source) -> None:
 
 
 def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:
-    check_name(given, FIELD)
     if "://" in given and not given.startswith("file://"):
         return open_zarr(given, series, level)
     path = os.path.abspath(os.path.expanduser(given.removeprefix("file://")))
+    check_name(path, FIELD)
     if is_pattern(path):
         return open_folder(path, matches(path), axes, series, level)
     check_exists(path)
