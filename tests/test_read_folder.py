@@ -154,7 +154,7 @@ BROKEN = {
     "many gaps": ([f"t{i}.tif" for i in range(60) if i % 4], "and 6 more"),
     "two series": (["a1.tif", "a2.tif", "b1.tif"], "a#.tif (2 files), b#.tif (1 file)"),
     "a stray": (["dark.tif", "t0.tif", "t1.tif"], "one series, such as '/data/x5/t*.tif'"),
-    "frames and channels": ([f"t{t}_c{c}.tif" for t in range(4) for c in range(2)], "count 2 things, t (4) and c (2)"),
+    "frames and channels": ([f"t{t}_c{c}.tif" for t in range(4) for c in range(2)], "t (4) and c (2)"),
     "the same number twice": (["t1.tif", "t01.tif", "t2.tif"], "have the same number"),
 }  # fmt: skip
 

@@ -105,7 +105,7 @@ TWO = {
     "wells": ([f"Well_B{w:02d}_t{t}.tif" for w in (1, 2) for t in range(3)], 3),
     "fields of Opera": ([f"r1c2f{f}p1-ch1sk{t}fk1fl1.tif" for f in (1, 2) for t in (1, 2, 3)], 3),
     "Incucyte": ([f"A_C2_{s}_00d{h:02d}h00m.tif" for s in (1, 2, 3) for h in range(4)], 4),
-    "Micro-Manager": ([f"img_channel{c:03d}_position0_time{t:04d}_z0.tif" for c in (0, 1) for t in range(3)], 3),
+    "Micro-Manager": ([f"img_channel{c:03d}_time{t:04d}_z0.tif" for c in (0, 1) for t in range(3)], 3),
     "a timestamp beside": ([f"t{t}_c{c}_{17066000 + 977 * t + c}.tif" for t in range(3) for c in (0, 1)], 1),
     "suffixes of any case": ([f"t{t}_c{c}.{'tif' if t else 'TIF'}" for t in range(3) for c in (0, 1)], 3),
 }  # fmt: skip

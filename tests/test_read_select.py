@@ -74,6 +74,28 @@ def test_a_selection_keeps_axes_and_writes_where_it_begins(image):
     assert spec.channel_names == ("488",)
 
 
+MOVED = [[
+    {"type": "scale", "scale": [30.0, 1.0, 2.0, 0.5, 0.25]},
+    {"type": "translation", "translation": [600.0, 0.0, -8.0, 100.0, 50.0]},
+]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("select", "scale", "expected"), [
+    ({}, {}, {"t": 600, "z": -8, "y": 100, "x": 50}),
+    ({"y": "4:12", "x": "8:"}, {}, {"t": 600, "z": -8, "y": 102, "x": 52}),
+    ({"t": "2:10:3", "z": 1}, {}, {"t": 660, "z": -6, "y": 100, "x": 50}),
+    ({"z": 4 - 1, "y": ":8"}, {}, {"t": 600, "z": -2, "y": 100, "x": 50}),
+    ({"z": [0]}, {}, {"t": 600, "z": -8, "y": 100, "x": 50}),
+    ({"t": [0, 1, 5]}, {}, {"z": -8, "y": 100, "x": 50}),
+    ({"c": [2], "x": "4:"}, {}, {"t": 600, "z": -8, "y": 100, "x": 51}),
+    # Another scale: the same pixel of the whole image, so another place.
+    ({"x": "4:"}, {"x": "0.5 um"}, {"t": 600, "z": -8, "y": 100, "x": 102}),
+])  # fmt: skip
+def test_a_selection_adds_to_where_the_data_begins(tmp_path, select, scale, expected):
+    path = write_ngff(tmp_path / "a.zarr", [FIVE], "tczyx", MOVED)
+    assert open_source(path, select=select, scale=scale).spec.translation == expected
+
+
 def test_a_step_widens_the_scale_and_uneven_indices_have_none(image):
     spec = open_source(image, select={"t": "2::5", "z": [0, 1, 3]}).spec
     assert spec.scale == {"t": 150, "y": 0.5, "x": 0.25}

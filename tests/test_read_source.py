@@ -16,6 +16,7 @@ from read_samples import check_pixels, coded, whole, write_frames, write_ngff, w
 
 import pipeline.read.tiff_files as tiff_files
 from pipeline.read import lazy_array, open_image, open_source
+from pipeline.read.content import content_of
 
 FRAMES = coded((90, 24, 30))
 SCALE = [[{"type": "scale", "scale": [1.0, 0.5, 0.5]}]]
@@ -111,6 +112,43 @@ def test_the_identity_is_plain_and_follows_the_files(source):
     assert source.identity() != identity
     os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert source.identity() == identity
+
+
+def sparse(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return str(path), size
+
+
+@pytest.mark.parametrize("at", [0, -1, 32 << 20], ids=["first byte", "last byte", "middle"])
+@pytest.mark.parametrize("whole", [True, False], ids=["small", "large"])
+def test_what_files_hold_is_seen_at_both_ends(tmp_path, at, whole):
+    """Where all of it would take too long, a sample is read; it holds the first byte and the last."""
+    path, size = sparse(tmp_path / "a", (1 if whole else 80) << 20)
+    if at > 0 and whole:
+        at = size // 2
+    before = content_of([(path, size)])
+    with open(path, "r+b") as file:
+        file.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
+        file.write(b"x")
+    after = content_of([(path, size)])
+    # Between the pieces of a sample nothing is seen.
+    assert (after != before) == (whole or at <= 0)
+    assert after["whole"] is whole
+
+
+def test_of_many_small_files_the_last_ones_are_seen(tmp_path, monkeypatch):
+    """A piece is longer than each of them."""
+    monkeypatch.setattr("pipeline.read.content.WHOLE_BYTES", 10_000)
+    files = [sparse(tmp_path / f"{number:03d}", 700) for number in range(100)]
+    monkeypatch.setattr("pipeline.read.content.PIECE_BYTES", 1_000)
+    monkeypatch.setattr("pipeline.read.content.PIECES", 8)
+    before = content_of(files)
+    for number in (0, 1, 98, 99):
+        (tmp_path / f"{number:03d}").write_bytes(b"x" * 700)
+        after = content_of(files)
+        assert after != before, number
+        before = after
 
 
 def test_a_lazy_array_has_the_chunks_asked_for(source):

@@ -110,6 +110,12 @@ def _sample(files: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
     ends = list(accumulate(size for _, size in files))
     for piece in range(PIECES):
         at = (ends[-1] - PIECE_BYTES) * piece // (PIECES - 1)
+        stop = at + PIECE_BYTES
         number = bisect_right(ends, at)
-        path, size = files[number]
-        yield path, at - (ends[number] - size), PIECE_BYTES
+        # Files may be shorter than a piece: it goes on in the next ones.
+        while at < stop and number < len(files):
+            path, size = files[number]
+            count = min(stop, ends[number]) - at
+            yield path, at - (ends[number] - size), count
+            at += count
+            number += 1
