@@ -120,20 +120,17 @@ def sparse(path, size):
     return str(path), size
 
 
-@pytest.mark.parametrize("at", [0, -1, 32 << 20], ids=["first byte", "last byte", "middle"])
+@pytest.mark.parametrize("at", [0, -1], ids=["first byte", "last byte"])
 @pytest.mark.parametrize("whole", [True, False], ids=["small", "large"])
 def test_what_files_hold_is_seen_at_both_ends(tmp_path, at, whole):
     """Where all of it would take too long, a sample is read; it holds the first byte and the last."""
     path, size = sparse(tmp_path / "a", (1 if whole else 80) << 20)
-    if at > 0 and whole:
-        at = size // 2
     before = content_of([(path, size)])
     with open(path, "r+b") as file:
         file.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
         file.write(b"x")
     after = content_of([(path, size)])
-    # Between the pieces of a sample nothing is seen.
-    assert (after != before) == (whole or at <= 0)
+    assert after["content"] != before["content"]
     assert after["whole"] is whole
 
 

@@ -214,7 +214,10 @@ def _check_one_count(table: _Table) -> None:
         or (len(things) > 1 and any(thing not in full for thing in counting))
     )
     by_number = not full and len(things) > 1 and math.prod(thing.count for thing in things) < 2 * len(table)
-    if by_word or by_number:
+    # A running number, or a time, beside two that make a grid of all files does not make them one series.
+    beside = [thing for thing in things if thing not in full]
+    by_grid = len(beside) > 1 and math.prod(thing.count for thing in beside) == len(table)
+    if by_word or by_number or by_grid:
         raise _refuse_two(table)
 
 
@@ -316,7 +319,7 @@ def _missing(table: _Table, column: int, step: int) -> RequestError:
     values = sorted(number.value for number in numbers)
     lost = sorted(set(range(values[0], values[-1] + 1, step)) - set(values))
     texts = [number.text for number in numbers]
-    padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" for text in texts)
+    padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" != text for text in texts)
     width = max(map(len, texts)) if padded else 0
     template = table.names[0]
     # Other numbers that change along make the names of the missing ones anybody's guess.
