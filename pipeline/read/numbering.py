@@ -233,7 +233,7 @@ def _refuse_two(table: _Table) -> RequestError:
     relative = [table.relative(index) for index in range(len(table))]
     said = _words(table)
     hint = _glob_hint(table.folder, relative, table.names, members, keep.columns)
-    if len(members) == 1:
+    if len(members) in (1, len(table)):
         hint = f"rename them so that one number counts them, or give one of them, such as {table.paths[0]!r}"
     return RequestError(
         f"the names of the {len(table)} files count {len(said)} things, {' and '.join(said)}, such as "
