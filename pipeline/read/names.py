@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from pipeline.read.files import TIFF_SUFFIXES
@@ -115,10 +116,11 @@ def parse_name(name: str) -> Name:
 
 
 def _pieces(match: re.Match[str]) -> list[tuple[int, int, int, Kind]]:
-    if match["several"] or match["alone"]:
-        duration = _duration(match[0])
-        if duration is not None:
-            return [(match.start(), match.end(), duration, "duration")]
+    if match.lastgroup is None:
+        return [(match.start(), match.end(), int(match[0]), "count")]
+    duration = _duration(match[0])
+    if duration is not None:
+        return [(match.start(), match.end(), duration, "duration")]
     base = match.start()
     return [
         (base + part.start(), base + part.end(), int(part[0]), "count")
@@ -139,6 +141,7 @@ def _duration(text: str) -> int | None:
     return total
 
 
+@lru_cache(maxsize=256)
 def _word(text: str) -> str:
     match = _WORD.search(text.rstrip(" _-=.([{#"))
     return match[0] if match else ""

@@ -92,7 +92,8 @@ class _Table:
             number = self.names[0].numbers[column]
             means = meaning(number.word, kind)
             counts = number.kind == "count" and self.span(column)[1] <= _SPARSE * len(set(pattern))
-            if means and (counts or means == "place"):
+            # Wavelengths are far apart, and places are places.
+            if means and (counts or means in ("place", "c")):
                 said.setdefault(means, number.word)
         word = next(iter(said.values()), "") or self.names[0].numbers[columns[0]].word
         timed = any(self.names[0].numbers[column].kind == "duration" for column in columns)
@@ -300,6 +301,8 @@ def _whole_column(table: _Table, thing: _Thing) -> int | None:
     spans = {column: table.span(column) for column in reversed(thing.columns)}
     numbers = table.names[0].numbers
     kind = table.names[0].kind
+    if "c" in thing.meanings:  # some channels of many, or wavelengths
+        return next(column for column in spans if meaning(numbers[column].word, kind) == "c")
     said = [
         column for column in spans if meaning(numbers[column].word, kind) or numbers[column].kind != "count"
     ]
