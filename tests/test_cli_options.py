@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import tifffile
+from read_samples import write_ngff
 
 from pipeline.cli import main, main_group
 from pipeline.read import open_source
@@ -58,6 +59,7 @@ OPTIONS = {
         ),
         "--output": (["c.yaml"], ["--output", "new.zarr"]),
         "--json": (["c.yaml"], ["--json"]),
+        "--overwrite": (["c.yaml", "--output", "old.zarr"], ["--overwrite"]),
     },
     "preview": {
         option: (["c.yaml", "-o", "p.png", *without], added)
@@ -103,6 +105,8 @@ def images(tmp_path, monkeypatch):
     stack = np.stack([blobs((2, 64, 64), seed) for seed in (5, 8, 11)])
     tifffile.imwrite(tmp_path / "zc.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
     (tmp_path / "c.yaml").write_text(CONFIG)
+    scale = [[{"type": "scale", "scale": [1.0, 1.0]}]]
+    write_ngff(tmp_path / "old.zarr", [blobs((64, 64), 4)], "yx", scale)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

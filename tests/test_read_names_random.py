@@ -107,7 +107,7 @@ def check_one(layout, shuffled):
 
 
 def check_gap(layout, lost):
-    """A file in the middle is gone: it is named, unless names tell times, which may be uneven."""
+    """A file in the middle is gone: it is named, but of times, which may be uneven, and channels."""
     counting, *_ = layout
     (thing,) = counting
     if len(thing.values) < 4:
@@ -115,10 +115,10 @@ def check_gap(layout, lost):
     names = names_of(layout, [(value,) for value in thing.values])
     gone = names.pop(1 + lost % (len(names) - 2))
     axes = "tyx"
-    if thing.durations:
+    if thing.durations or thing.meaning == "c":
         found = read_numbering(names, axes)
         assert (list(found.files), found.interval) == (names, 0)
-        assert found.uneven
+        assert bool(found.uneven) == thing.durations
         return
     with pytest.raises(RequestError) as caught:
         read_numbering(names, axes)
