@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,16 @@ def open_files_limit() -> int:
         return 8192
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
+
+
+def too_many_open(error: OSError) -> bool:
+    """Return whether a file could not be opened since too many are."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def more_files() -> str:
+    """Say how more files may be open at once."""
+    return f"raise the limit, which is {open_files_limit()}: ulimit -n 1024"
 
 
 def free_memory() -> int:

@@ -1,5 +1,6 @@
 """What names of files say: what they count, in which order, and what follows from it."""
 
+import json
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import tifffile
 from read_samples import check_pixels, coded, refusal, whole
 
+from pipeline.cli import main
 from pipeline.errors import RequestError
 from pipeline.read import open_source
 from pipeline.read.names import parse_name
@@ -79,6 +81,21 @@ def test_a_series_says_which_axis_it_is(tmp_path, case):
     assert len(source.notes) == 1
     assert said in source.notes[0]
     assert "input.axes says what else they are" in source.notes[0]
+
+
+def test_info_plan_and_run_say_what_was_assumed(tmp_path, capsys):
+    folder = write_names(tmp_path / "in", [f"z{i}.tif" for i in range(3)])
+    said = "the 3 files (z0.tif to z2.tif) are taken as z, their names say so ('z')"
+    config = {"input": {"path": str(folder)}, "steps": [{"white_tophat": {"radius": 2}}]}
+    text = json.dumps({**config, "output": {"path": "out.ome.zarr"}})
+    (tmp_path / "c.yaml").write_text(text)
+    for command in (
+        ["info", str(folder)],
+        ["plan", f"{tmp_path}/c.yaml"],
+        ["run", f"{tmp_path}/c.yaml", "--quiet"],
+    ):
+        assert main(command) == 0
+        assert said in capsys.readouterr().out, command
 
 
 def test_the_user_knows_better_and_reads_where_the_names_say_otherwise(tmp_path):

@@ -15,6 +15,7 @@ from pipeline.cli import main
 from pipeline.errors import RequestError, StoppedError
 from pipeline.read import files, open_source, tiff_files
 from pipeline.read.formats import FORMATS, format_of
+from pipeline.write import durable
 
 FRAMES = coded((4, 6, 8))
 CONFIG = """
@@ -198,6 +199,12 @@ def test_no_descriptor_left_says_how_to_get_more(tmp_path, monkeypatch):
         source.read(tuple(slice(0, size) for size in source.spec.shape))
     monkeypatch.setattr(files, "open", full, raising=False)
     assert "too many files are open; raise the limit" in refusal(folder)
+
+
+def test_an_output_that_cannot_be_opened_says_so_too():
+    said = str(durable.explain(OSError(24, "Too many open files"), "/data/out.zarr/0/c/0"))
+    assert "cannot write /data/out.zarr/0/c/0: too many files are open; raise the limit" in said
+    assert "run the same command again" in said
 
 
 def test_files_kept_open_are_closed_for_others(tmp_path, monkeypatch):

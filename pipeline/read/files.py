@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import glob
 import os
 import re
@@ -12,7 +11,7 @@ import stat
 from collections.abc import Iterable
 
 from pipeline.errors import RequestError
-from pipeline.machine import open_files_limit
+from pipeline.machine import more_files, too_many_open
 from pipeline.paths import check_name
 from pipeline.read.formats import START, commonest, format_of
 
@@ -153,16 +152,6 @@ def unreadable(path: str, error: OSError) -> RequestError:
         return RequestError(f"{path!r} cannot be opened: too many files are open", more_files(), FIELD)
     reason = error.strerror or str(error)
     return RequestError(f"{path!r} cannot be read: {reason}", "check the disk or network", FIELD)
-
-
-def too_many_open(error: OSError) -> bool:
-    """Return whether a file could not be opened since too many are."""
-    return error.errno in (errno.EMFILE, errno.ENFILE)
-
-
-def more_files() -> str:
-    """Say how more files may be open at once."""
-    return f"raise the limit, which is {open_files_limit()}: ulimit -n 1024"
 
 
 def check_file(path: str) -> None:

@@ -15,8 +15,8 @@ from typing import TypeVar
 import tifffile
 from numpy.typing import NDArray
 
-from pipeline.machine import open_files_limit
-from pipeline.read.files import stamp, too_many_open
+from pipeline.machine import open_files_limit, too_many_open
+from pipeline.read.files import stamp
 
 MOST_OPEN = 64
 """How many files a process keeps open: well below the usual limit of 256 or 1024; fewer where it is low."""

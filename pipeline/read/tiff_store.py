@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pipeline.clock import spending
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
+from pipeline.machine import more_files, too_many_open
 from pipeline.read.content import content_of
-from pipeline.read.files import more_files, stamp, too_many_open
+from pipeline.read.files import stamp
 from pipeline.read.source import Store
 from pipeline.read.tiff_files import open_file, quiet_log
 from pipeline.read.tiff_page import kind_text, page_kind, read_page, read_rows

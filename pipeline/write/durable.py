@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.errors import PipelineError, RequestError, StoppedError
+from pipeline.machine import more_files, too_many_open
 
 Hook = Callable[[str, str], None]
 """Called with what is about to happen or has happened ("before write"), and the path."""
@@ -42,6 +43,8 @@ def explain(error: OSError, path: str, kind: type[PipelineError] = StoppedError)
         what, mend = f"no permission to write {path}", "give write permission to it, or choose another output"
     elif error.errno == errno.ENOENT:
         what, mend = f"{path} has vanished during the run", "leave the work folder alone"
+    elif too_many_open(error):
+        what, mend = f"cannot write {path}: too many files are open", more_files()
     else:
         what, mend = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
     return kind(what, ", then ".join(part for part in (mend, then) if part))
