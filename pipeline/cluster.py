@@ -199,7 +199,7 @@ class Cluster:
 
 
 @contextmanager
-def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[Executor]:
+def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say) -> Iterator[Executor]:
     """Start or reach what computes the windows, and end it afterwards.
 
     Parameters
@@ -208,6 +208,8 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
         Workers and memory.
     cluster : str or dict
         The config's `compute.cluster`.
+    say : callable
+        Told what is waited for.
 
     Raises
     ------
@@ -228,7 +230,7 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any]) -> Iterat
             # A second Ctrl-C is no Exception: then nobody waits for the blocks under way.
             threads.cancel(wait=wait)
         return
-    with connect(resources, cluster) as (client, jobs):
+    with connect(resources, cluster, say) as (client, jobs):
         own = resources.cluster == "local"
         executor = Cluster(client, _describe(client, resources, jobs), jobs, own=own)
         try:

@@ -131,7 +131,8 @@ class Computation:
         warm = plan.warm_up
         if plan.resources.cluster != "remote":
             self._warm_up(warm)
-        with open_executor(plan.resources, self.job.config.compute.cluster) as executor:
+        cluster = self.job.config.compute.cluster
+        with open_executor(plan.resources, cluster, self.progress.say) as executor:
             self._guard = executor.prepare(
                 lambda: make_probe(self.layout, self.job.source), warm, self.progress.say
             )

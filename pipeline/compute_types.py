@@ -82,6 +82,31 @@ def is_scheduler_file(cluster: str) -> bool:
     )
 
 
+def address_fault(address: str) -> str:
+    """Return what keeps a text from being the address of a scheduler, or nothing.
+
+    >>> address_fault("tcp://node7:8786"), address_fault("tcp://[fe80::1]:8786")
+    ('', '')
+    >>> address_fault("tcp://node7")
+    "'tcp://node7' names no port"
+    """
+    protocol, separator, rest = address.partition("://")
+    if not separator or protocol not in PROTOCOLS:
+        return f"{shown(address)} is not the address of a scheduler"
+    host, colon, port = rest.rpartition(":")
+    bracketed = rest.startswith("[")
+    if not colon or (bracketed and not host.endswith("]")):
+        return f"{shown(address)} names no port" if rest else f"{shown(address)} names no host"
+    name = host[1:-1] if bracketed else host
+    if not name:
+        return f"{shown(address)} names no host"
+    if re.search(r"[\s/@\[\]]" if bracketed else r"[\s/@\[\]:]", name):
+        return f"{shown(address)} is not the address of a scheduler"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        return f"{shown(address)} names no port between 1 and 65535"
+    return ""
+
+
 @collected
 def _cluster(raw: object) -> object:
     if isinstance(raw, Mapping):
@@ -89,10 +114,11 @@ def _cluster(raw: object) -> object:
     mend = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
     if not isinstance(raw, str) or not raw.strip():
         raise RequestError(f"{shown(raw)} names no cluster", mend)
-    protocol, separator, host = raw.partition("://")
-    if separator and (protocol not in PROTOCOLS or not host):
-        raise RequestError(f"{shown(raw)} is not the address of a scheduler", "write it as tcp://HOST:PORT")
-    if not separator and raw not in CLUSTERS and not is_scheduler_file(raw):
+    if "://" in raw:
+        if fault := address_fault(raw):
+            raise RequestError(fault, "write it as tcp://HOST:8786, or the port that dask scheduler told")
+        return raw
+    if raw not in CLUSTERS and not is_scheduler_file(raw):
         raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, mend))
     return raw
 

@@ -15,9 +15,9 @@ import dask
 
 from pipeline.blocks import Resources
 from pipeline.errors import RequestError, StoppedError
+from pipeline.fleet import FIELD, Say
+from pipeline.reach import CONNECT_SECONDS, look_at_scheduler, scheduler_address, temporary_security
 from pipeline.slurm import Jobs, slurm_jobs
-
-CONNECT_SECONDS = 10
 
 CLOSE_SECONDS = 60
 """Time for a cluster of the run's own to end by itself."""
@@ -32,7 +32,9 @@ ALLOWED_FAILURES = 5
 
 
 @contextmanager
-def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tuple[Any, Jobs | None]]:
+def connect(
+    resources: Resources, cluster: str | dict[str, Any], say: Say
+) -> Iterator[tuple[Any, Jobs | None]]:
     """Start or reach a cluster, and leave it afterwards.
 
     Parameters
@@ -41,6 +43,8 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tup
         Workers, and where they are.
     cluster : str or dict
         The config's `compute.cluster`.
+    say : callable
+        Told what is waited for.
 
     Yields
     ------
@@ -67,14 +71,17 @@ def connect(resources: Resources, cluster: str | dict[str, Any]) -> Iterator[tup
             jobs = slurm_jobs(cluster["slurm"] or {})
             owner = target = jobs.cluster
         else:
-            owner, target = None, _address(cluster)
+            owner, target = None, scheduler_address(cluster)
+            look_at_scheduler(target, cluster, say)
         try:
             client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            told = f", which {cluster} names" if target != cluster else ""
+        except (OSError, TimeoutError, ValueError, ImportError) as error:
+            if owner is not None:
+                _close(owner)
             raise RequestError(
-                f"no scheduler answers at {target}{told} ({type(error).__name__})",
-                "start dask scheduler there, or correct the address", "compute.cluster",
+                f"the scheduler at {getattr(target, 'scheduler_address', target)} does not take this client"
+                f" ({type(error).__name__})",
+                "see that it runs, then run the same command again", FIELD,
             ) from None  # fmt: skip
         try:
             yield client, jobs
@@ -100,7 +107,9 @@ def _local(workers: int) -> Any:
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=0,
+                security=temporary_security(),
                 dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 host="127.0.0.1",
                 silence_logs=50,
             )
@@ -212,37 +221,21 @@ def _worker_settings(*, local: bool) -> dict[str, Any]:
     # A worker process that has died is started again, which on a busy machine takes longer than dask
     # waits before it gives the worker up, and then nothing ever starts it.
     patience = {"distributed.deploy.lost-worker-timeout": NEVER} if local else {}
-    return patience | {
-        "distributed.worker.daemon": True,
-        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-        "distributed.comm.timeouts.connect": CONNECT_SECONDS,
-        "distributed.nanny.pre-spawn-environ": {
-            "OMP_NUM_THREADS": 1,
-            "MKL_NUM_THREADS": 1,
-            "OPENBLAS_NUM_THREADS": 1,
-            # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
-            "MALLOC_ARENA_MAX": 1,
-        },
-    }
-
-
-def _address(cluster: str) -> str:
-    if "://" in cluster:
-        return cluster
-    if not os.path.isfile(cluster):
-        raise RequestError(
-            f"{cluster} is neither an address nor a scheduler file",
-            "say auto, local, threads, tcp://HOST:PORT, or the file that dask scheduler wrote",
-            "compute.cluster",
-        )  # fmt: skip
-    import json
-
-    with open(cluster) as file:
-        try:
-            return str(json.load(file)["address"])
-        except (ValueError, KeyError, TypeError):
-            raise RequestError(
-                f"{cluster} is not a scheduler file",
-                "give the file that dask scheduler wrote",
-                "compute.cluster",
-            ) from None
+    # dask opens a port for pages beside each scheduler and worker; of a run's own there is none to see.
+    pages: dict[str, Any] = {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
+    return (
+        patience
+        | (pages if local else {})
+        | {
+            "distributed.worker.daemon": True,
+            "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+            "distributed.comm.timeouts.connect": CONNECT_SECONDS,
+            "distributed.nanny.pre-spawn-environ": {
+                "OMP_NUM_THREADS": 1,
+                "MKL_NUM_THREADS": 1,
+                "OPENBLAS_NUM_THREADS": 1,
+                # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
+                "MALLOC_ARENA_MAX": 1,
+            },
+        }
+    )

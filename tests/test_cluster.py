@@ -73,7 +73,7 @@ def brief(monkeypatch):
     """Let what waits for something wait for a shorter time."""
     monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
     monkeypatch.setattr("pipeline.fleet.SEEN_SECONDS", 0.5)
-    monkeypatch.setattr("pipeline.connect.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("pipeline.reach.CONNECT_SECONDS", 1)
 
 
 # Runs.

@@ -13,8 +13,8 @@ FLOORS = (
     "config chain settings setting_types compute_types overrides",
     "plan blocks budget refit warmup",
     "task graph lazy store describe",
-    "job overlap start places journal probe fleet slurm remote executor cluster connect runner compute "
-    "levels loop peak progress stopping summary crop figure report",
+    "job overlap start places journal probe fleet slurm remote executor cluster connect reach runner "
+    "compute levels loop peak progress stopping summary crop figure report",
     "preview measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
     "oracle recompute view sample embryo catalogue cli __main__",
     "__init__",
@@ -35,7 +35,7 @@ KNOWS = {
         "levels",
         "loop",
     },
-    "distributed": {"cluster", "connect", "slurm"},
+    "distributed": {"cluster", "connect", "reach", "slurm"},
     "zarr": {"read", "write"},
     "tifffile": {"read", "write"},
 }
