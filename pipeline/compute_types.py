@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -136,7 +136,9 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
             "give dask-jobqueue's keywords, as in {queue: gpu}",
             "slurm",
         )
-    _check_keywords({str(name).replace("-", "_"): value for name, value in keywords.items()})
+    plain = {str(name).replace("-", "_"): value for name, value in keywords.items()}
+    _check_keywords(plain)
+    _check_kinds(plain)
     try:
         json.dumps(keywords, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -161,6 +163,50 @@ def _check_keywords(keywords: Mapping[str, Any]) -> None:
         raise RequestError(
             f"at most {most} jobs is fewer than at least {least}", "raise it", "slurm.maximum_jobs"
         )
+
+
+def _is_text(value: object) -> bool:
+    # `account: 1234` and `walltime: 30` are numbers to YAML.
+    return bool(value.strip()) if isinstance(value, str) else _is_count(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_size(value: object) -> bool:
+    try:
+        parse_bytes(value)
+    except ValueError:
+        return False
+    return True
+
+
+_KINDS: tuple[tuple[Callable[[object], bool], str, str], ...] = (
+    (_is_text, "a text",
+     "queue account walltime interface python job_mem job_name worker_command name protocol local_directory"
+     " shared_temp_directory log_directory shebang config_name"),
+    (_are_texts, "a list of texts, as in [--qos=high]",
+     "job_extra_directives job_directives_skip job_script_prologue worker_extra_args"),
+    (_is_count, "a whole number of 1 or more", "cores processes n_workers job_cpu"),
+    (_is_size, "a size with a unit, such as 24 GiB", "memory"),
+    (lambda value: isinstance(value, bool), "true or false", "nanny security"),
+    (lambda value: isinstance(value, Mapping), "a mapping, as in {port: 8786}", "scheduler_options"),
+)  # fmt: skip
+"""Of dask-jobqueue's keywords: what a value must be, in words, and for which. Of others it would make
+nonsense in a job's script, or nothing at all: a text taken for a list is a line for each letter."""
+
+
+def _check_kinds(keywords: Mapping[str, Any]) -> None:
+    for is_one, wanted, names in _KINDS:
+        for name in names.split():
+            value = keywords.get(name)
+            if value is not None and not is_one(value):
+                raise RequestError(f"{shown(value)} is no {name}", f"give {wanted}", f"slurm.{name}")
 
 
 Bytes = Annotated[

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -63,12 +63,16 @@ def connect(
     _hush()
     jobs = None
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
-    with dask.config.set(_worker_settings(local=resources.cluster == "local")), _without_main():
+    with (
+        dask.config.set(_worker_settings(local=resources.cluster == "local")),
+        _without_main(),
+        ExitStack() as stack,
+    ):
         if resources.cluster == "local":
             owner: Any = _local(resources.workers)
             target: Any = owner
         elif isinstance(cluster, dict):
-            jobs = slurm_jobs(cluster["slurm"] or {})
+            jobs = stack.enter_context(slurm_jobs(cluster["slurm"] or {}))
             owner = target = jobs.cluster
         else:
             owner, target = None, scheduler_address(cluster)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import dask
+
 from pipeline.errors import RequestError
+from pipeline.reach import temporary_security
 
 MAXIMUM_JOBS = 10
 """Where nothing is said: an allocation that nobody asked for should stay small."""
@@ -18,6 +24,8 @@ LOST_SECONDS = 15
 """A job whose workers have all gone for so long has ended: of its walltime, or of its node."""
 
 FIELD = "compute.cluster.slurm"
+
+EXAMPLE = {"cores": "cores: 8", "memory": "memory: 24 GiB"}
 
 PROLOGUE = (
     # A pipeline.py in the folder that the job was submitted from must not shadow the package.
@@ -127,8 +135,9 @@ def _reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def slurm_jobs(keywords: Mapping[str, Any]) -> Jobs:
-    """Return a cluster that has no job yet.
+@contextmanager
+def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
+    """Make a cluster that has no job yet; it is closed by then, where this ends.
 
     Parameters
     ----------
@@ -136,10 +145,15 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Jobs:
         dask-jobqueue's own, over the user's jobqueue.yaml, with hyphens or underscores; beside
         them `jobs`, or `minimum_jobs` and `maximum_jobs`.
 
+    Yields
+    ------
+    Jobs
+        What submits and cancels them.
+
     Raises
     ------
     RequestError
-        dask-jobqueue or SLURM is not there, or refuses the keywords.
+        dask-jobqueue or SLURM is not there, or the keywords do not do.
     """
     try:
         from dask_jobqueue import SLURMCluster
@@ -152,25 +166,99 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Jobs:
             "there is no sbatch on the PATH", "start the run where jobs are submitted, on a login node", FIELD
         )
     own = {name.replace("-", "_"): value for name, value in keywords.items()}
+    _require_size(own)
     jobs, workers = own.pop("jobs", None), own.pop("n_workers", None)
     least, most = own.pop("minimum_jobs", None), own.pop("maximum_jobs", None)
-    try:
-        # The scheduler's dashboard takes whichever port is free.
-        own["scheduler_options"] = {"dashboard_address": ":0", **_said("scheduler_options", own, {})}
+    with _telling(), ExitStack() as stack:
+        options = _said("scheduler_options", own, {})
+        if not {"dashboard", "dashboard_address"} & set(options):
+            # Nobody asked for dask's pages, which all who reach this host could read.
+            stack.enter_context(dask.config.set({"distributed.scheduler.http.routes": []}))
+            options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", **options}
+        own["scheduler_options"] = options
         own["job_script_prologue"] = [*PROLOGUE, *_said("job_script_prologue", own, ())]
         own["processes"] = _processes(own)
         own.setdefault("silence_logs", "critical")
+        stack.enter_context(_credentials(own))
         cluster = SLURMCluster(**own)
-    except (TypeError, ValueError, KeyError) as error:
-        text = str(error).split(" Very likely")[0].splitlines()[0]
+        kept = stack.pop_all()
+    with kept:
+        if workers:
+            cluster.scale(int(workers))
+            jobs = len(cluster.worker_spec)
+        least = int(least or jobs or 1)
+        yield Jobs(cluster, least, int(most or jobs or max(least, MAXIMUM_JOBS)))
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Tell in one line what dask-jobqueue, or the scheduler that it starts, refuses.
+
+    Raises
+    ------
+    RequestError
+        It has.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
+        text = str(error).split(" Very likely")[0].strip() or type(error).__name__
         raise RequestError(
-            f"dask-jobqueue refuses the keywords: {text}", "see the keywords of its SLURMCluster", FIELD
-        ) from None
-    if workers:
-        cluster.scale(int(workers))
-        jobs = len(cluster.worker_spec)
-    least = int(least or jobs or 1)
-    return Jobs(cluster, least, int(most or jobs or max(least, MAXIMUM_JOBS)))
+            f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}",
+            "see the keywords of its SLURMCluster", FIELD,
+        ) from None  # fmt: skip
+
+
+def _require_size(keywords: Mapping[str, Any]) -> None:
+    """Refuse jobs of which nobody says how large they are, or that have more workers than cores.
+
+    Raises
+    ------
+    RequestError
+        They are so.
+    """
+    cores, processes = (_said(name, keywords, None) for name in ("cores", "processes"))
+    missing = [name for name in ("cores", "memory") if not _said(name, keywords, None)]
+    if missing:
+        raise RequestError(
+            f"does not say the {' and '.join(missing)} of a job, nor does jobqueue.yaml",
+            f"write {{slurm: {{{', '.join(EXAMPLE[name] for name in missing)}}}}}, or so", FIELD,
+        )  # fmt: skip
+    if processes and processes > cores:
+        raise RequestError(
+            f"{processes} processes are more than the {cores} cores of a job", "lower it, or raise cores",
+            f"{FIELD}.processes",
+        )  # fmt: skip
+
+
+@contextmanager
+def _credentials(keywords: dict[str, Any]) -> Iterator[None]:
+    """Have scheduler and workers use credentials of this run alone, unless others are said, or none.
+
+    The scheduler is in this process: on a login node, whose ports all users of the cluster reach. Jobs find
+    the credentials in files that their user alone can read, in the home folder, which is on every node;
+    dask-jobqueue would leave them there for as long as this process lives.
+    """
+    from distributed.security import Security
+
+    said, protocol = keywords.pop("security", None), keywords.get("protocol") or "tls"
+    # Those of dask's configuration are used wherever dask is: nothing has to be handed on.
+    has_own = said is None and dask.config.get("distributed.comm.tls.ca-file", None)
+    if said is False or has_own or not protocol.startswith("tls"):
+        yield
+        return
+    made = temporary_security()
+    shared = os.path.expanduser(_said("shared_temp_directory", keywords, "~/.cache/bgone"))
+    os.makedirs(shared, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="credentials-", dir=shared) as folder:
+        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
+        for path, text in ((certificate, made.tls_worker_cert), (key, made.tls_worker_key)):
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text)
+        each = {f"tls_{role}_{kind}": path for role in ("client", "scheduler", "worker")
+                for kind, path in (("cert", certificate), ("key", key))}  # fmt: skip
+        keywords["security"] = Security(require_encryption=True, tls_ca_file=certificate, **each)
+        yield
 
 
 def _processes(keywords: Mapping[str, Any]) -> int | None:
@@ -183,8 +271,6 @@ def _processes(keywords: Mapping[str, Any]) -> int | None:
 
 def _said(name: str, keywords: Mapping[str, Any], otherwise: Any) -> Any:
     """Return a keyword, or what the user's jobqueue.yaml says of it."""
-    import dask
-
     if keywords.get(name) is not None:
         return keywords[name]
     section = keywords.get("config_name") or "slurm"

@@ -1,6 +1,7 @@
 """Schedulers and workers as processes of their own, over loopback or in network namespaces, for tests."""
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from processes import wait_until
+
+import pipeline
+from pipeline.progress import Lines
 
 HERE = Path(__file__).parent
 
@@ -158,3 +162,20 @@ def slurm_in(folder):
         (place / name).write_text(text)
         (place / name).chmod(0o755)
     return Slurm(place)
+
+
+def request_for(folder, cluster, output="out.ome.zarr", **compute):
+    """Return a run's config as plain data."""
+    return {
+        "input": {"path": str(folder / "movie.tif")},
+        "steps": [{"white_tophat": {"radius": 3}}],
+        "output": {"path": str(folder / output), "chunks": {"t": 1, "y": 32, "x": 64}},
+        "compute": {"cluster": cluster, "workers": 2, "window": {"t": 4}, "block": {"t": 1}, **compute},
+    }
+
+
+def run(folder, cluster, output="out.ome.zarr", **compute):
+    """Run it, and return the summary and what was told."""
+    told = io.StringIO()
+    summary = pipeline.run(request_for(folder, cluster, output, **compute), progress=Lines(told))
+    return summary, told.getvalue()

@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tornado.iostream
-from fleets import another_version, fleet_in, slurm_in
+from fleets import another_version, fleet_in, request_for, run
 from processes import assert_same, files_of, movie, wait_until
 
 import pipeline
@@ -27,30 +27,12 @@ from pipeline.probe import Guard, compare_versions, make_probe
 from pipeline.progress import Lines
 from pipeline.read import open_source
 from pipeline.remote import fit, sync_own, sync_shared
-from pipeline.slurm import Jobs
 from pipeline.task import ApplyChain
 from pipeline.tiling import cut_axis
 from pipeline.write import create, durable, make_layout, sync, write_region
 from pipeline.write.work import versions
 
 MANY = (24, 64, 64)
-
-
-def request_for(folder, cluster, output="out.ome.zarr", **compute):
-    """Return a run's config as plain data."""
-    return {
-        "input": {"path": str(folder / "movie.tif")},
-        "steps": [{"white_tophat": {"radius": 3}}],
-        "output": {"path": str(folder / output), "chunks": {"t": 1, "y": 32, "x": 64}},
-        "compute": {"cluster": cluster, "workers": 2, "window": {"t": 4}, "block": {"t": 1}, **compute},
-    }
-
-
-def run(folder, cluster, output="out.ome.zarr", **compute):
-    """Run it, and return the summary and what was told."""
-    told = io.StringIO()
-    summary = pipeline.run(request_for(folder, cluster, output, **compute), progress=Lines(told))
-    return summary, told.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -307,128 +289,6 @@ def two_hosts():
         for step in undo:
             with contextlib.suppress(FileNotFoundError):
                 subprocess.run(["ip", *step.split()], capture_output=True, check=False)
-
-
-# SLURM.
-
-
-@pytest.fixture
-def slurm(folder, monkeypatch):
-    """A stand-in for SLURM on the PATH, and a configuration of dask of its own."""
-    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
-    stand_in = slurm_in(folder)
-    monkeypatch.setenv("PATH", f"{stand_in.folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
-    return stand_in
-
-
-def keywords(**more):
-    return {"slurm": {"cores": 1, "memory": "2 GiB", "interface": "lo", **more}}
-
-
-def test_slurm_jobs_do_a_run_and_are_cancelled(folder, slurm):
-    movie(folder)
-    given = keywords(
-        jobs=1, queue="short", account="lab", walltime="01:00:00", job_extra_directives=["--qos=high"]
-    )
-    summary, told = run(folder, given)
-    assert summary.where == "1 SLURM job"
-    assert "waiting for SLURM job" in told
-    (script,) = slurm.scripts
-    for line in ("#SBATCH -p short", "#SBATCH -A lab", "#SBATCH -t 01:00:00", "#SBATCH --qos=high"):
-        assert line in script
-    assert slurm.cancelled == slurm.submitted
-    wait_until(lambda: not slurm.running())
-    run(folder, "threads", "threads/out.ome.zarr")
-    assert_same(summary.output, folder / "threads/out.ome.zarr")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_slurm_job_that_ends_is_replaced(folder, slurm, monkeypatch, processes):
-    monkeypatch.setattr("pipeline.slurm.LOST_SECONDS", 0.5)
-    movie(folder, (40, 64, 64))
-    told = io.StringIO()
-
-    class Walltime(Lines):
-        def advance(self, nbytes):
-            super().advance(nbytes)
-            if len(slurm.submitted) == 1:
-                os.killpg(slurm.submitted[0], 9)
-
-    summary = pipeline.run(
-        request_for(folder, keywords(jobs=1, cores=2, processes=processes), window={"t": 2}),
-        progress=Walltime(told),
-    )
-    assert len(slurm.submitted) == 2
-    assert "the cluster has no worker: waiting for SLURM job" in told.getvalue()
-    run(folder, "threads", "threads/out.ome.zarr", window={"t": 2})
-    assert_same(summary.output, folder / "threads/out.ome.zarr")
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (
-            keywords(queue="nosuchqueue"),
-            "SLURM refuses the job: sbatch: error: invalid partition: nosuchqueue",
-        ),
-        (keywords(colour="red"), "dask-jobqueue refuses the keywords: .*colour"),
-        (
-            {"slurm": {"cores": 1}},
-            "dask-jobqueue refuses the keywords: You must specify how much cores and memory",
-        ),
-    ],
-    ids=["sbatch", "keyword", "incomplete"],
-)
-def test_what_slurm_or_dask_jobqueue_refuses_is_one_clear_line(folder, slurm, given, said):
-    movie(folder)
-    with pytest.raises(RequestError, match=said) as caught:
-        run(folder, given)
-    assert "\n" not in str(caught.value)
-    assert sorted(os.listdir(folder)) == ["bin", "movie.tif"]
-
-
-def test_without_dask_jobqueue_the_extra_is_named(tmp_path, monkeypatch):
-    movie(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "dask_jobqueue", None)
-    with pytest.raises(RequestError, match=r"needs dask-jobqueue; pip install 'bgone\[slurm\]'"):
-        run(tmp_path, {"slurm": {}})
-
-
-def test_without_sbatch_that_is_said(tmp_path, monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
-    movie(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        RequestError, match="there is no sbatch on the PATH; start the run where jobs are submitted"
-    ):
-        run(tmp_path, keywords())
-
-
-class Submitted:
-    """What of dask-jobqueue's cluster is asked for by the upkeep."""
-
-    def __init__(self, *names):
-        self.worker_spec = {name: {} for name in names}
-        self.workers = {}
-
-    def scale(self, jobs):
-        while len(self.worker_spec) < jobs:
-            self.worker_spec[f"new-{len(self.worker_spec)}"] = {}
-
-
-def test_jobs_are_given_up_only_once_they_were_there_and_all_their_workers_are_gone():
-    jobs = Jobs(Submitted("a-1", "a-10", "b"), 3, 3)
-    jobs.keep_up(["a-1-0", "a-1-1", "b"], now=0)
-    for now in (1, 100):
-        jobs.keep_up(["a-1-1", "b"], now)
-    assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
-    for now in (101, 110):
-        jobs.keep_up(["b"], now)
-    assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
-    jobs.keep_up(["b"], now=117)
-    assert list(jobs.cluster.worker_spec) == ["a-10", "b"]
 
 
 # What a worker is asked.

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -82,42 +83,60 @@ def run_with(folder, look):
     return before, watched.found
 
 
-def test_a_stranger_on_this_machine_has_no_code_run_and_sees_no_page(folder):
-    mark = folder / "mark"
+@dataclass
+class Seen:
+    """What a stranger, `ps` and a look into the folder for temporary files gave while workers worked."""
+
+    places: set
+    stranger: subprocess.CompletedProcess
+    pages: set
+    texts: list
+    files: dict
+    mark: Path | None = None
+
+
+@pytest.fixture(scope="module")
+def seen(kept_folder):
+    folder = kept_folder / "local"
+    temporary, mark = folder / "temporary", folder / "mark"
+    temporary.mkdir(parents=True)
 
     def look():
         places = listening()
         ports = sorted({place.port for place in places})
         command = [sys.executable, str(HERE / "stranger.py"), str(mark), *map(str, ports)]
         stranger = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        pages = {port: pages_at(port) for port in ports}
-        commands = [" ".join(process.cmdline()) for process in family()]
-        environs = [" ".join(process.environ().values()) for process in family()[1:]]
-        return places, stranger, pages, commands, environs
+        pages = {status for port in ports for _, status in pages_at(port)}
+        texts = [" ".join(process.cmdline()) for process in family()]
+        texts += [" ".join(process.environ().values()) for process in family()[1:]]
+        inside = [Path(top) / name for top, _, names in os.walk(temporary) for name in names]
+        return Seen(places, stranger, pages, texts, {path: path.read_bytes() for path in inside})
 
-    before, (places, stranger, pages, commands, environs) = run_with(folder, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(temporary))
+        patch.setenv("TMPDIR", str(temporary))
+        before, found = run_with(folder, look)
+    found.places -= before
+    found.mark = mark
+    return found
+
+
+def test_a_stranger_on_this_machine_has_no_code_run(seen):
     # A scheduler, two workers, and what starts these again, at the least.
-    assert len(places - before) >= 5
-    assert {place.ip for place in places - before} == {"127.0.0.1"}
-    assert (stranger.returncode, stranger.stdout) == (0, ""), stranger.stderr
-    assert not mark.exists()
-    assert {status for found in pages.values() for _, status in found} <= {400, 404}
-    assert not any("PRIVATE KEY" in text for text in (*commands, *environs))
+    assert len(seen.places) >= 5
+    assert {place.ip for place in seen.places} == {"127.0.0.1"}
+    assert (seen.stranger.returncode, seen.stranger.stdout) == (0, ""), seen.stranger.stderr
+    assert not seen.mark.exists()
 
 
-def test_credentials_lie_in_no_file_while_the_run_goes_on(folder, monkeypatch):
-    place = folder / "temporary"
-    place.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(place))
-    monkeypatch.setenv("TMPDIR", str(place))
+def test_a_stranger_sees_no_page_of_dasks(seen):
+    assert seen.pages <= {400, 404}
 
-    def look():
-        inside = [Path(top) / name for top, _, names in os.walk(place) for name in names]
-        return inside, [path for path in inside if b"PRIVATE KEY" in path.read_bytes()]
 
-    _, (inside, keys) = run_with(folder, look)
-    assert inside  # the workers' folders are there
-    assert keys == []
+def test_credentials_are_in_no_command_no_environment_and_no_file(seen):
+    assert seen.files  # those of the workers' folders
+    assert not any("PRIVATE KEY" in text for text in seen.texts)
+    assert not any(b"PRIVATE KEY" in content for content in seen.files.values())
 
 
 def test_without_the_package_that_makes_credentials_that_is_one_line(tmp_path, monkeypatch):
