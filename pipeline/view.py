@@ -6,11 +6,16 @@ Tornado, which comes with `distributed`, serves files too. It answers a range th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
+import socket
 import socketserver
 import sys
+import threading
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
@@ -28,6 +33,17 @@ _TYPES = {
 _OTHER_TYPE = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _PART = 1 << 20
+_OWN_NAME = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE | re.ASCII)
+
+WAIT_SECONDS = 30
+"""How long a reader may take to ask for something, whole, before its connection is closed."""
+
+SEND_SECONDS = 60
+"""How long a reader may take to accept a mebibyte."""
+
+MOST_READERS = 256
+"""Connections at a time; one more takes the place of the one that has waited longest without asking."""
+
 _LEAVE = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
@@ -56,7 +72,49 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: str, port: int = 0) -> None:
         self.folder = os.path.realpath(folder)
         self.name = os.path.basename(os.path.abspath(folder))
+        self._changing = threading.Lock()
+        self.readers: dict[socket.socket, float | None] = {}
+        """Each connection, and until when it may take to ask: None while it is answered."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = max(4, min(MOST_READERS, files // 4))
         super().__init__((LOOPBACK, port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own, if there is room for it."""
+        with self._changing:
+            waiting = [each for each, until in self.readers.items() if until is not None]
+            full = len(self.readers) >= self._most
+            if full and waiting:
+                _hang_up(min(waiting, key=lambda each: self.readers[each] or 0))
+        if full and not waiting:
+            self.shutdown_request(request)
+            return
+        self.wait_for(request)
+        super().process_request(request, client_address)
+
+    def wait_for(self, request: socket.socket) -> None:
+        """Give a connection until some time from now to ask for something."""
+        with self._changing:
+            self.readers[request] = time.monotonic() + WAIT_SECONDS
+
+    def has_asked(self, request: socket.socket) -> None:
+        """Let a connection take the time that answering it takes."""
+        with self._changing:
+            self.readers[request] = None
+
+    def service_actions(self) -> None:
+        """Hang up on readers that have not asked for anything in time; called twice a second."""
+        now = time.monotonic()
+        with self._changing:
+            for each, until in self.readers.items():
+                if until is not None and until < now:
+                    _hang_up(each)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that has ended."""
+        with self._changing:
+            self.readers.pop(request, None)
+        super().shutdown_request(request)
 
     def server_bind(self) -> None:
         """Take the port; the standard library would ask for the machine's name, which may take long."""
@@ -64,9 +122,10 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = LOOPBACK, self.socket.getsockname()[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a reader that has gone."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
+        """Say nothing of a reader that has gone, and in a line what else went wrong with one."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            print(f"error: a reader was not answered ({type(error).__name__}: {error})", file=sys.stderr)
 
     @property
     def url(self) -> str:
@@ -75,7 +134,11 @@ class Server(ThreadingHTTPServer):
 
     def file_of(self, target: str) -> str | None:
         """Return the file that a request means, or None where there is none inside the folder."""
-        parts = [unquote(part) for part in urlsplit(target).path.split("/") if part]
+        try:
+            path = urlsplit(target).path
+        except ValueError:  # no address of any kind
+            return None
+        parts = [unquote(part) for part in path.split("/") if part]
         if not parts or parts[0] != self.name:
             return None
         if any(part in (".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
@@ -85,13 +148,48 @@ class Server(ThreadingHTTPServer):
         return path if inside and os.path.isfile(path) else None
 
 
+def _hang_up(connection: socket.socket) -> None:
+    """End a connection from another thread than its own, which closes it then."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET, HEAD and OPTIONS."""
 
     server: Server
+    timeout = SEND_SECONDS
     protocol_version = "HTTP/1.1"
+    # So that whatever cannot be understood is answered with a status too.
+    default_request_version = "HTTP/1.0"
     server_version, sys_version = "bgone", ""
     disable_nagle_algorithm = True
+
+    def handle_one_request(self) -> None:
+        """Wait for a request, for some time, and answer it."""
+        self.server.wait_for(self.connection)
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Return whether what was asked can be answered; if not, it has been."""
+        if not super().parse_request():
+            return False
+        self.server.has_asked(self.connection)
+        if {"content-length", "transfer-encoding"} & {name.lower() for name in self.headers}:
+            self.close_connection = True  # what follows is no request
+        hosts = self.headers.get_all("Host", [])
+        try:
+            inside = urlsplit(self.path).netloc
+        except ValueError:
+            inside = ""
+        if len(hosts) > 1 or (not hosts and self.request_version == "HTTP/1.1"):
+            self.send_error(HTTPStatus.BAD_REQUEST, "Host must be said once")
+            return False
+        # A page of the internet may let its own name mean this machine, and is then none of another site's.
+        if not all(_OWN_NAME.fullmatch(each) for each in (*hosts, *filter(None, [inside]))):
+            self.send_error(HTTPStatus.FORBIDDEN, "Only localhost is served")
+            return False
+        return True
 
     def do_GET(self) -> None:
         """Send a file, or a part of it."""
@@ -125,13 +223,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = self.server.file_of(self.path)
-        if path is not None:
-            try:
-                with open(path, "rb", buffering=0) as file:
-                    return self._send(path, file, with_body)
-            except (FileNotFoundError, PermissionError):
-                pass
-        return self._head(HTTPStatus.NOT_FOUND)
+        if path is None:
+            return self._head(HTTPStatus.NOT_FOUND)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except (FileNotFoundError, PermissionError):
+            return self._head(HTTPStatus.NOT_FOUND)
+        except OSError:  # too many open files, say
+            return self._head(HTTPStatus.SERVICE_UNAVAILABLE)
+        with open(descriptor, "rb", buffering=0) as file:
+            return self._send(path, file, with_body)
 
     def _send(self, path: str, file: BinaryIO, with_body: bool) -> None:
         status = os.fstat(file.fileno())

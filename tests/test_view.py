@@ -206,7 +206,7 @@ def test_many_readers_at_once_get_what_they_ask_for(server, root, output):
 def test_a_reader_that_goes_in_the_middle_is_no_matter(server, root, ask, capfd):
     with socket.create_connection(("127.0.0.1", server.server_port)) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        raw.sendall(f"GET {root}/0/c/0/0/0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        raw.sendall(f"GET {root}/0/c/0/0/0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert ask(f"{root}/zarr.json")[0].status == 200
     assert capfd.readouterr().err == ""
 
@@ -264,8 +264,11 @@ def test_ctrl_c_ends_it_quietly(output):
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
         connection.request("GET", f"{address.path}/zarr.json")
         assert connection.getresponse().status == 200
-        # A reader that keeps its connection does not keep it from ending.
+        # Readers that keep their connection, or ask for half of something, do not keep it from ending.
+        stalled = socket.create_connection((address.hostname, address.port))
+        stalled.sendall(b"GET /half HTTP/1.1\r\nHost: loc")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         connection.close()
+        stalled.close()
     assert (process.returncode, out, err) == (0, "", "")
