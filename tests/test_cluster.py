@@ -108,6 +108,23 @@ def test_a_worker_that_differs_is_named_and_nothing_is_left(place, fleet):
     assert sorted(os.listdir(place)) == before
 
 
+def test_a_scheduler_that_differs_is_named_and_nothing_is_left(place, brief):
+    folder = place / "another scheduler"
+    folder.mkdir()
+    movie(folder)
+    with fleet_in(folder) as fleet:
+        fleet.scheduler(environ=another_version(folder / "elsewhere"))
+        fleet.worker()
+        fleet.wait(1)
+        with pytest.raises(RequestError) as caught:
+            run(folder, fleet.address)
+    assert str(caught.value) == (
+        f"compute.cluster: the scheduler has bgone 9.9.9, and the run is started with {versions()['bgone']};"
+        " start the workers in the environment that bgone runs in"
+    )
+    assert sorted(os.listdir(folder)) == ["elsewhere", "fleet", "movie.tif"]
+
+
 def test_a_cluster_without_a_worker_is_waited_for(place, brief):
     folder = place / "late"
     folder.mkdir()
