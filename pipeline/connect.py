@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
+import psutil
 
 from pipeline.blocks import Resources
 from pipeline.errors import RequestError, StoppedError
@@ -23,6 +26,12 @@ CLOSE_SECONDS = 60
 """Time for a cluster of the run's own to end by itself."""
 
 NEVER = "1000 days"
+
+FILES = 40
+"""Files and connections that a client, or a scheduler with what belongs to it, opens; 22 were counted."""
+
+FILES_A_WORKER = 12
+"""And those for each worker process that it starts; 11 were counted."""
 
 RESTART_SECONDS = 60
 """Time without a single worker process after which none is expected to be started again."""
@@ -75,6 +84,7 @@ def connect(
             jobs = stack.enter_context(slurm_jobs(cluster["slurm"] or {}))
             owner = target = jobs.cluster
         else:
+            require_files(FILES)
             owner, target = None, scheduler_address(cluster)
             look_at_scheduler(target, cluster, say)
         try:
@@ -102,9 +112,13 @@ def _local(workers: int) -> Any:
     ------
     StoppedError
         One of them ended before it had begun.
+    RequestError
+        This process may not open as many files, or write temporary ones.
     """
     from distributed import LocalCluster
 
+    require_files(FILES + FILES_A_WORKER * workers)
+    _require_temporary_folder()
     try:
         with _interrupts_held_back():
             return LocalCluster(
@@ -122,6 +136,51 @@ def _local(workers: int) -> Any:
             f"a worker process could not be started ({error.__cause__ or error})",
             "see that there is memory for them, or say cluster: threads; the same command goes on",
         ) from error
+
+
+def require_files(more: int) -> None:
+    """See to it that this process may open so many more files and connections.
+
+    Without them a scheduler goes on without an answer to whoever connects.
+
+    Raises
+    ------
+    RequestError
+        It may not, and may not allow itself to either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = psutil.Process().num_fds() + more
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise RequestError(
+            f"{needed} files and connections would be open at a time, and this process may have {hard}",
+            "allow more (ulimit -n), lower compute.workers, or say cluster: threads", FIELD,
+        )  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _require_temporary_folder() -> None:
+    """Refuse to have workers keep temporary files in the current folder, among the user's own.
+
+    Raises
+    ------
+    RequestError
+        There is nowhere else to write them.
+    """
+    if dask.config.get("temporary-directory", None):
+        return
+    meant = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = ""
+    # Python takes the current folder where it can write into no other.
+    if folder and (folder != os.getcwd() or folder in (*meant, "/tmp", "/var/tmp", "/usr/tmp")):
+        return
+    raise RequestError(
+        "no folder for temporary files can be written to", "set TMPDIR to one, or say cluster: threads", FIELD
+    )
 
 
 def _close(cluster: Any) -> None:
@@ -217,7 +276,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def _hush() -> None:
     """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
-    for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

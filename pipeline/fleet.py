@@ -125,7 +125,7 @@ class Fleet:
             if (finding := _another_version(probe, asked["workers"].get(address)))
         }
         if finding := _another_version(probe, asked["scheduler"]):
-            found[SCHEDULER] = finding
+            found[SCHEDULER] = Finding(finding.what, "start it in the environment that bgone runs in")
         alike = [address for address in workers if address not in found]
         if alike:
             answers = self._client.run(look_aside, probe, workers=alike, on_error="return")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from types import TracebackType
 from typing import Self
@@ -28,7 +29,8 @@ class PeakMemory:
 
     def look(self) -> int:
         """Look now, and return the largest sum so far."""
-        self.nbytes = max(self.nbytes, tree_memory())
+        with contextlib.suppress(OSError):  # too many open files: it is looked at again
+            self.nbytes = max(self.nbytes, tree_memory())
         # The kernel itself notes the peak of one process: then nothing is missed between two looks.
         # Where it cannot forget, an older peak says nothing of the run.
         noted = process_peak()

@@ -1,5 +1,7 @@
 """Pixels that the output's dtype cannot hold are all counted, over the blocks of a window and its windows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ from skimage.morphology import disk, white_tophat
 
 import pipeline
 from pipeline.errors import DataError
+from pipeline.refit import refit
 from pipeline.write import provenance_of
 
 SHAPE = (6, 96, 64)
@@ -83,3 +86,17 @@ def test_as_many_as_are_allowed_are_those_of_all_blocks(made):
     with pytest.raises(DataError, match="of the pixels were clipped and"):
         run(folder, "planes-less", "threads", max_clipped=0.999 * share)
     assert run(folder, "planes-more", "threads", max_clipped=1.001 * share).clipped == count
+
+
+@pytest.mark.parametrize("blocks", ["planes", "tiles"])
+def test_they_are_counted_where_a_window_is_computed_in_parts(made, monkeypatch, blocks):
+    """As by a start with so little memory that it cannot hold a window of the first start."""
+
+    def in_parts(*arguments):
+        found = refit(*arguments)
+        return replace(found, part={**found.part, "t": 1})
+
+    monkeypatch.setattr("pipeline.compute.refit", in_parts)
+    folder, count = made
+    name = f"{blocks}-parts"
+    assert_counted(folder, name, run(folder, name, "threads"), count)

@@ -120,7 +120,7 @@ def test_a_scheduler_that_differs_is_named_and_nothing_is_left(place, brief):
             run(folder, fleet.address)
     assert str(caught.value) == (
         f"compute.cluster: the scheduler has bgone 9.9.9, and the run is started with {versions()['bgone']};"
-        " start the workers in the environment that bgone runs in"
+        " start it in the environment that bgone runs in"
     )
     assert sorted(os.listdir(folder)) == ["elsewhere", "fleet", "movie.tif"]
 

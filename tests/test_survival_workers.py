@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -156,6 +157,33 @@ def test_when_the_driver_is_killed_its_workers_end_too(zygote, folder, expected)
     assert zygote.wait(pid).code == -9
     wait_until(lambda: not any(worker.is_running() for worker in workers))
     finish(zygote, made, expected)
+
+
+def marked(mark):
+    """Return the processes that have a mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("BGONE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("born", [1, 2, 3])
+def test_a_driver_that_is_killed_while_it_starts_leaves_no_process_behind(folder, expected, born):
+    """Killed when the first process of its own is there (what tidies up after the others), or a worker."""
+    made, mark = set_up(folder), f"{os.getpid()}-{born}"
+    command = [sys.executable, "-m", "pipeline", "run", str(made)]
+    with subprocess.Popen(
+        command, env={**os.environ, "BGONE_TEST_MARK": mark}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as driver:
+        wait_until(lambda: driver.poll() is not None or len(marked(mark)) > born)
+        driver.kill()
+        driver.communicate()
+    assert driver.returncode == -9
+    wait_until(lambda: not marked(mark))
+    assert not (made.parent / "out.ome.zarr").exists()
 
 
 @pytest.mark.parametrize(
