@@ -118,7 +118,7 @@ def _local(workers: int) -> Any:
     from distributed import LocalCluster
 
     require_files(FILES + FILES_A_WORKER * workers)
-    _require_temporary_folder()
+    require_temporary_folder()
     try:
         with _interrupts_held_back():
             return LocalCluster(
@@ -160,7 +160,7 @@ def require_files(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _require_temporary_folder() -> None:
+def require_temporary_folder() -> None:
     """Refuse to have workers keep temporary files in the current folder, among the user's own.
 
     Raises

@@ -20,7 +20,7 @@ import pipeline
 from pipeline.blocks import Resources, memory_of
 from pipeline.cluster import Cluster
 from pipeline.errors import RequestError, StoppedError
-from pipeline.fleet import PAUSES, Worker
+from pipeline.fleet import PAUSES, Fleet, Worker
 from pipeline.graph import window_tasks
 from pipeline.job import prepare
 from pipeline.probe import Guard, compare_versions, make_probe
@@ -458,6 +458,26 @@ class FakeClient:
 
     def add_done_callback(self, call):
         pass
+
+
+def test_the_smallest_worker_is_the_one_with_the_least_memory_for_each_of_its_threads():
+    sizes = {"a": (1, 4e9), "b": (4, 8e9), "c": (8, 16e9), "d": (1, 0)}
+
+    def scheduler_info(n_workers):
+        return {
+            "workers": {
+                name: {"name": name, "host": "a", "nthreads": threads, "memory_limit": memory}
+                for name, (threads, memory) in sizes.items()
+            }
+        }
+
+    fleet = Fleet(SimpleNamespace(scheduler_info=scheduler_info), str)
+    assert fleet.smallest().name == "c"  # as little as b for each thread, and more of them
+    fleet.unfit["c"] = None
+    assert fleet.smallest().name == "b"
+    for name in "abc":
+        fleet.unfit[name] = None
+    assert fleet.smallest().name == "d"  # it has no limit
 
 
 @pytest.mark.parametrize(("threads", "windows"), [((1,), 2), ((4, 4), 2), ((40,) * 10, 25), ((), 2)])
