@@ -7,11 +7,15 @@ import os
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
+import dask
 import dask.array as da
+import distributed
 import numpy as np
 import pytest
+import tifffile
 import tornado.iostream
 from fleets import another_version, fleet_in, request_for, run
 from processes import assert_same, files_of, movie, wait_until
@@ -20,7 +24,7 @@ import pipeline
 from pipeline.blocks import Resources, memory_of
 from pipeline.cluster import Cluster
 from pipeline.errors import RequestError, StoppedError
-from pipeline.fleet import PAUSES, Fleet, Worker
+from pipeline.fleet import PAUSES, Fleet, Worker, room_of
 from pipeline.graph import window_tasks
 from pipeline.job import prepare
 from pipeline.probe import Guard, compare_versions, make_probe
@@ -378,6 +382,42 @@ def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, me
         guard()
 
 
+@pytest.mark.parametrize("which", [0, 1, -1], ids=["first", "second", "last"])
+def test_files_of_a_folder_are_compared_by_their_sizes(folder, which):
+    place = folder / "frames"
+    place.mkdir()
+    for number in range(5):
+        tifffile.imwrite(place / f"t{number}.tif", np.full((16, 16), number, np.uint16))
+    source = open_source(str(place))
+    layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
+    os.mkdir(layout.work)
+    create(layout)
+    probe = make_probe(layout, source)
+    assert probe.findings() == []
+    path = sorted(place.iterdir())[which]
+    with open(path, "ab") as file:
+        file.write(b"more")
+    (finding,) = probe.findings()
+    assert finding.what.startswith(f"has another input under the name {path} (")
+
+
+def test_a_last_pixel_that_differs_is_found_and_a_nan_does_not_differ_from_itself(folder):
+    pixels = np.zeros((2, 8, 8), np.float32)
+    pixels[0, 0, 0] = np.nan
+    path = folder / "movie.tif"
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"})
+    source = open_source(str(path))
+    layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
+    os.mkdir(layout.work)
+    create(layout)
+    probe = make_probe(layout, source)
+    assert probe.findings() == []
+    pixels[-1, -1, -1] = 1
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"})
+    (finding,) = replace(probe, source=open_source(str(path))).findings()
+    assert finding.what.startswith("reads other pixels")
+
+
 def test_a_guard_looks_once(asked, monkeypatch):
     guard = Guard(asked.work, asked.token)
     guard()
@@ -458,6 +498,12 @@ class FakeClient:
 
     def add_done_callback(self, call):
         pass
+
+
+def test_a_worker_is_filled_up_to_where_dask_would_pause_it():
+    # Its settings are there once it has been imported.
+    assert dask.config.get(f"{distributed.__name__}.worker.memory.pause") == PAUSES
+    assert room_of(worker(1000)) == 1000 * PAUSES
 
 
 def test_the_smallest_worker_is_the_one_with_the_least_memory_for_each_of_its_threads():
