@@ -13,8 +13,10 @@ from fleets import fleet_in
 from processes import assert_same, movie
 
 import pipeline
+from pipeline.complaints import complaints
 from pipeline.errors import RequestError
 from pipeline.reach import look_at_scheduler, scheduler_address
+from pipeline.settings import ComputeConfig
 
 
 @pytest.fixture
@@ -32,6 +34,35 @@ def refused(address, cluster=None, told=None):
     assert text.startswith("compute.cluster: ")
     assert "\n" not in text
     return text
+
+
+# Addresses, in the config: `plan` refuses them too.
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://node7", "names no port"), ("tls://[::1]", "names no port"), ("tcp://", "names no host"),
+        ("tcp://:8786", "names no host"), ("tcp://node7:", "names no port between 1 and 65535"),
+        ("tcp://node7:0", "names no port between"), ("tcp://node7:65536", "names no port between"),
+        ("tcp://node7:²", "names no port between"), ("tcp://a b:8786", "is not the address of a scheduler"),
+        ("tcp://::1:8786", "is not the address"), ("tcp://node7:8786/status", "names no port between"),
+        ("tcp://me@node7:8786", "is not the address"), ("http://node7:8787", "is not the address"),
+    ],
+)  # fmt: skip
+def test_an_address_without_host_or_port_is_refused_with_the_config(address, said):
+    section, (problem,) = complaints(ComputeConfig, {"cluster": address}, "compute")
+    assert section is None
+    assert problem.field == "compute.cluster"
+    assert said in problem.what
+    assert problem.mend.startswith("write it as tcp://HOST:8786")
+
+
+@pytest.mark.parametrize("address", ["tcp://node7:8786", "tls://10.0.0.1:1", "tcp://[fe80::1]:65535"])
+def test_a_whole_address_is_taken(address):
+    section, problems = complaints(ComputeConfig, {"cluster": address}, "compute")
+    assert not problems
+    assert section.cluster == address
 
 
 # Scheduler files.
