@@ -31,6 +31,10 @@ def output(tmp_path_factory):
     write_zarr(path, spec, [(region, np.ones((1, 32, 32), np.uint16))])
     (folder / "secret.txt").write_text(SECRET)
     os.symlink(folder / "secret.txt", path / "link.txt")
+    beside = folder / "a.ome.zarr.old"  # begins as the output's name does
+    beside.mkdir()
+    (beside / "secret.txt").write_text(SECRET)
+    os.symlink(beside / "secret.txt", path / "link to beside.txt")
     with open(path / "large", "wb") as file:
         file.truncate(1 << 26)
     return path
@@ -104,6 +108,11 @@ def test_whatever_is_sent_there_is_an_answer_or_an_end_and_nothing_is_said(serve
 def test_whatever_is_sent_there_is_an_answer_or_an_end_and_nothing_is_said_at_length(served, opened, capfd):
     fuzzed(served, opened, range(1000, 7000))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["link.txt", "link%20to%20beside.txt"])
+def test_a_link_that_leads_out_of_the_output_leads_nowhere(served, opened, name):
+    assert status(opened(served), request(served, "Host: localhost", name=name)) == 404
 
 
 @pytest.mark.parametrize(
