@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from pipeline.budget import (
     IN_FLIGHT,
     Compiling,
     Memory,
+    Writing,
     base_bytes,
-    level_bytes,
     padded,
     task_bytes,
     with_heap,
@@ -79,10 +77,11 @@ class Work:
         Axis → px: of the chain, and of one file.
     image, output : ImageSpec
         What comes in and what goes out; the output's chunks are its files.
-    coarser : bool
-        Whether coarser levels follow.
-    second : numpy.dtype, optional
-        Of the background, where it is written too.
+    writing : Writing
+        What becomes of a block after the chain.
+    reading : callable, optional
+        Shape of a region of the image → bytes that reading it takes beside its pixels; default: one stored
+        chunk, as stored and decoded.
     """
 
     steps: tuple[Step, ...]
@@ -90,17 +89,19 @@ class Work:
     image: ImageSpec
     output: ImageSpec
     unit: Mapping[str, int]
-    coarser: bool = True
-    second: np.dtype | None = None
+    writing: Writing
+    reading: Callable[[tuple[int, ...]], int] | None = None
+
+    def beside(self, shape: tuple[int, ...]) -> int:
+        """Return the bytes that reading a region of this shape takes beside its pixels."""
+        if self.reading is not None:
+            return self.reading(shape)
+        return 2 * math.prod(self.image.chunks) * self.image.dtype.itemsize
 
     def memory(self, block: Mapping[str, int], resources: Resources) -> Memory:
         """Return what blocks of this size take."""
-        task = task_bytes(self.steps, self.image, self.output, block, self.halo, self.second)
-        blocks = math.prod(-(-size // block[axis]) for axis, size in self.image.sizes.items())
-        tasks = min(resources.workers, blocks)
-        if self.coarser:
-            # Built by all workers, even where there are fewer blocks.
-            task = max(task, level_bytes(self.output) * resources.workers // tasks)
+        task = task_bytes(self.steps, self.image, self.writing, block, self.halo, self.beside)
+        tasks = min(resources.workers, _count(self, block))
         base = base_bytes(
             resources.workers,
             resources.processes,
@@ -109,7 +110,8 @@ class Work:
             held=resources.held,
             compiling=resources.compiling,
         )
-        return Memory(base, task, tasks, 0)
+        # Coarser levels are built by all workers, even where there are fewer blocks.
+        return Memory(base, task, tasks, 0, self.writing.levels(resources.workers))
 
     def least(self, axis: str) -> int:
         """Return the smallest block along an axis that is whole units and holds a neighbour's halo."""
@@ -146,7 +148,8 @@ def choose_block(work: Work, resources: Resources) -> tuple[dict[str, int], Reso
         if smaller is not None:
             block = smaller
         elif resources.workers > 1:
-            resources, block = replace(resources, workers=resources.workers // 2), dict(whole)
+            fewer = resources.workers - max(1, resources.workers // 4)
+            resources, block = replace(resources, workers=fewer), dict(whole)
         elif work.memory(block, resources).predicted <= resources.memory:
             break  # a window of one block shares nothing, though it reads its halo alone
         else:
@@ -244,6 +247,10 @@ def memory_of(
         return memory
     read = math.prod(padded(window, work.halo, work.image.sizes)) * work.image.dtype.itemsize
     windows = math.prod(-(-size // window[axis]) for axis, size in work.image.sizes.items())
+    if resources.cluster == "threads":
+        # The next one begins when fewer blocks than workers are left, each with its neighbours.
+        rest = (resources.workers - 1) * 3 ** len(work.cut_axes(block)) * work.block_bytes(block)
+        return replace(memory, shared=with_heap(read + min(read, rest) * (windows > 1)))
     # Worker processes hand each other what is shared, and then both hold it.
     copies = 2 if resources.processes and resources.workers > 1 else 1
     return replace(memory, shared=with_heap(copies * min(IN_FLIGHT, windows) * read))
@@ -269,11 +276,15 @@ def refusal(
     """
     halo = ", ".join(f"{axis} {px}" for axis, px in work.halo.items() if px)
     enough = -(-(work.least_memory(resources) if least is None else least) // MIB)
+    chunk = work.beside(tuple(block.values()))
+    much = 2 * chunk > memory.task
+    decoded = f", each with {size_text(chunk)} to decode the stored chunks that it cuts" if much else ""
     return RequestError(
         f"the run needs {size_text(memory.predicted)} (blocks of {shape_text(block)} px with a halo of"
-        f" {halo or 'nothing'}, {memory.tasks} at a time) and may use {size_text(resources.memory)}",
-        f"raise compute.memory to {enough} MiB at the least, or lower compute.workers, output.chunks"
-        " or the radii and sigmas",
+        f" {halo or 'nothing'}, {memory.tasks} at a time{decoded}) and may use {size_text(resources.memory)}",
+        f"raise compute.memory to {enough} MiB at the least, or "
+        + ("rechunk the input or " if much else "")
+        + "lower compute.workers, output.chunks or the radii and sigmas",
         "compute.memory",
     )
 

@@ -2,15 +2,17 @@
 
 predicted = processes before their first pixel
           + tasks at a time × (what one holds at its fullest + what the heap keeps of it)
-          + windows in flight × what a window's blocks share (their halos)
+          + what the blocks of a window and of its successor share (their halos)
+            or, after the last block, what building the coarser levels takes, where that is more
 
 Counted as `machine.tree_memory` measures: the resident memory of each process, summed.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +20,8 @@ import numpy as np
 
 from pipeline.image import ImageSpec
 from pipeline.machine import MIB
-from pipeline.step import Step, step_dtype
+from pipeline.step import Step, chain_dtype, step_dtype
+from pipeline.write.layout import Layout
 
 DRIVER = 176 * MIB
 """The process that was started, with everything imported and the input opened: 161 to 170 measured."""
@@ -47,8 +50,8 @@ HEAP = 24 * MIB
 FILE = 2
 """One file in the making, its pixels gathered and encoded, as parts of its size."""
 
-LEVEL_FILES = 7
-"""One file of a coarser level in the making, with the four before it, in files."""
+LEVEL_FILES = 3
+"""One file of a coarser level in the making, or one that it is made of as it is read, in files."""
 
 ROUND = 16 * MIB
 """A process that holds more than usual is counted in whole steps, so that `plan` and `run` agree."""
@@ -80,17 +83,20 @@ class Memory:
         Blocks at a time.
     shared : int
         Blocks of a window that wait for their neighbours.
+    levels : int
+        Building the coarser levels, which comes after the last block.
     """
 
     base: int
     task: int
     tasks: int
     shared: int
+    levels: int = 0
 
     @property
     def predicted(self) -> int:
         """The most that all processes hold together."""
-        return self.base + self.tasks * self.task + self.shared
+        return self.base + max(self.tasks * self.task + self.shared, self.levels)
 
 
 def base_bytes(
@@ -154,6 +160,9 @@ def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype
         given = step_dtype(step, dtype)
         # The block read is held to the end of the task; for the first step it is the input too.
         own = 0 if index == 0 else pixels * dtype.itemsize
+        if step.channels is not None:
+            # What it gives for one channel is put among the others.
+            own += pixels // shape[axes.index("c")] * given.itemsize
         most = max(most, own + pixels * given.itemsize + step.working_bytes(shape, dtype, axes))
         dtype = given
     return held + most
@@ -171,52 +180,103 @@ def largest(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[st
 
 
 def task_bytes(
-    steps: tuple[Step, ...],
-    image: ImageSpec,
-    output: ImageSpec,
-    block: Mapping[str, int],
-    halo: Mapping[str, int],
-    second: np.dtype | None = None,
-) -> int:
+    steps: tuple[Step, ...], image: ImageSpec, writing: Writing, block: Mapping[str, int],
+    halo: Mapping[str, int], beside: Callable[[tuple[int, ...]], int],
+) -> int:  # fmt: skip
     """Return what one block takes on its way from file to file, the largest there is.
 
-    While it is read, a stored chunk stands beside it, encoded and decoded. It is held to the end,
-    for the figures of its planes. While it is written, what the chain gave is there, a copy of what is
-    kept of it where the dtype changes or a halo is trimmed, the background where it is wanted, and one
-    file in the making: its pixels gathered, and encoded.
+    While it is read, a stored chunk stands beside it. It is held to the end, for the figures of its
+    planes, through the chain and while what the chain gave is written.
 
     Blocks beyond the threshold (32 MiB at most) from which the C library maps memory are given back at
     once; others stay in its heap.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        The chain.
+    image : ImageSpec
+        What comes in.
+    writing : Writing
+        What goes out.
+    block, halo : mapping of str to int
+        Axis → px.
+    beside : callable
+        Shape of a region → bytes that reading it takes beside its pixels.
     """
     block = largest(block, halo, image.sizes)
     shape = padded(block, halo, image.sizes)
-    pixels, item = math.prod(shape), chain_item(steps, image.dtype)
+    pixels, kept = math.prod(shape), math.prod(block.values())
     held = pixels * image.dtype.itemsize
-    stored = math.prod(output.chunks) * output.dtype.itemsize
-    reading = held + 2 * math.prod(image.chunks) * image.dtype.itemsize
+    # Where a plane is cut, its parts are read without the halo that they have in common.
+    reading = held + max(beside(shape), beside(tuple(block.values())))
     filtering = chain_bytes(steps, shape, image.dtype, image.axes)
-    kept = math.prod(block.values())
-    copied = kept if kept < pixels or item != output.dtype.itemsize else 0
-    taken = 0 if second is None else 2 * kept * second.itemsize
-    writing = held + pixels * item + copied * output.dtype.itemsize + FILE * stored + taken
-    return with_heap(max(reading, filtering, writing))
+    return with_heap(
+        max(reading, filtering, held + writing.bytes(chain_dtype(steps, image.dtype), pixels, kept))
+    )
 
 
-def level_bytes(output: ImageSpec) -> int:
-    """Return what a task takes that builds coarser levels, file by file.
+@dataclass(frozen=True)
+class Writing:
+    """What becomes of a block after the chain.
 
-    One file, the four of which it is made, and one of those as it is read.
+    Parameters
+    ----------
+    layout : Layout
+        The output on disk.
+    offset : float
+        Added before the cast.
+    mixed : bool
+        Whether the background of some channels is another than that of others.
     """
-    return with_heap(LEVEL_FILES * math.prod(output.chunks) * output.dtype.itemsize)
+
+    layout: Layout
+    offset: float = 0.0
+    mixed: bool = False
+
+    def bytes(self, given: np.dtype, pixels: int, kept: int) -> int:
+        """Return what writing what is kept of a block takes, what the chain gave included."""
+        layout, second = self.layout, self.layout.background
+        dtype = layout.spec.dtype
+        alike = given == dtype and not self.offset
+        cast = 0 if alike and kept == pixels else kept * dtype.itemsize
+        # On the way: an array without gaps for whole numbers, and for floats up to two that may be wider.
+        casting = (
+            0 if alike else kept * given.itemsize if dtype.kind != "f" else 2 * kept * _widest(given, dtype)
+        )
+        if second is None:
+            return pixels * given.itemsize + cast + max(casting, _file_bytes(layout))
+        taken = (2 if self.mixed else 1) * kept * second.spec.dtype.itemsize
+        return pixels * given.itemsize + cast + max(casting, _file_bytes(layout), taken + _file_bytes(second))
+
+    def levels(self, workers: int) -> int:
+        """Return what building the coarser levels takes, by all workers at a time, file by file."""
+        return max((_level_bytes(output, workers) for output in self.layout.outputs), default=0)
+
+
+def _widest(*dtypes: np.dtype) -> int:
+    return max(dtype.itemsize for dtype in dtypes)
+
+
+def _file_bytes(layout: Layout) -> int:
+    """Return what one file in the making takes: its pixels gathered, encoded, and that with its checksum."""
+    return (FILE + layout.checksum) * math.prod(layout.unit) * layout.spec.dtype.itemsize
+
+
+def _level_bytes(layout: Layout, workers: int) -> int:
+    """Return what the coarser levels take: what a file is made of, and one file of that as it is read."""
+    most = 0
+    for finer, level in itertools.pairwise(layout.levels):
+        steps = (c // f for c, f in zip(level.factors, finer.factors, strict=True))
+        made_of = math.prod(
+            min(px * step, size) for px, step, size in zip(level.unit, steps, finer.shape, strict=True)
+        )
+        file = math.prod(map(min, finer.unit, finer.shape))
+        tasks = min(workers, math.prod(level.grid))
+        most = max(most, tasks * with_heap((made_of + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
+    return most
 
 
 def with_heap(nbytes: int) -> int:
     """Return the bytes that a task holds or several share, and what the heap keeps of them afterwards."""
     return nbytes + min(nbytes, HEAP)
-
-
-def chain_item(steps: tuple[Step, ...], dtype: np.dtype) -> int:
-    """Return the bytes of a pixel after the chain."""
-    for step in steps:
-        dtype = step_dtype(step, dtype)
-    return dtype.itemsize

@@ -185,6 +185,8 @@ def memory_text(plan: Plan) -> str:
     memory = plan.memory
     of = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
+    if memory.levels > memory.tasks * memory.task + memory.shared:
+        return f"{of}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
     parts = (
         f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
     )

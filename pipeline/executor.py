@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import dask.array as da
 import dask.threaded
@@ -85,6 +86,17 @@ class Executor(Protocol):
         """Stop what is under way."""
 
 
+def told_at_the_end(threads: int, ending: threading.Event) -> tuple[Any, ...]:
+    """Return what Dask calls while it computes a graph, to tell when fewer tasks are left than threads."""
+
+    def look(state: Mapping[str, Sized]) -> None:
+        if sum(len(state[kind]) for kind in ("waiting", "ready", "running")) < threads:
+            ending.set()
+
+    # In the order of Dask's callbacks: at the start, of its state, before a task, after one, at the end.
+    return None, lambda _, state: look(state), None, lambda *told: look(told[3]), None
+
+
 class Threads:
     """Windows computed by threads of this process; filters, codecs and files release the GIL."""
 
@@ -93,6 +105,9 @@ class Threads:
         self._blocks = ThreadPoolExecutor(workers, thread_name_prefix="bgone-block")
         self._windows = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="bgone-window")
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._workers = workers
+        self._ending = threading.Event()
+        self._ending.set()
 
     @property
     def in_flight(self) -> int:
@@ -126,19 +141,28 @@ class Threads:
 
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
-        self._windows.submit(self._compute, window, tasks)
+        before, self._ending = self._ending, threading.Event()
+        self._windows.submit(self._compute, window, tasks, before, self._ending)
 
-    def _compute(self, window: Key, tasks: da.Array) -> None:
+    def _compute(
+        self, window: Key, tasks: da.Array, before: threading.Event, ending: threading.Event
+    ) -> None:
         try:
             # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
             keys = tasks.__dask_keys__()
             graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
-            found = dask.threaded.get(graph, keys, pool=self._blocks)
+            # It begins when the one before leaves a thread idle: two that take turns would both hold what
+            # their blocks share.
+            before.wait()
+            told = told_at_the_end(self._workers, ending)
+            found = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[told])
             receipts = np.concatenate([block.reshape(-1) for block in flatten(found, (list, tuple))])
         except BaseException as error:  # handed to the loop, which raises it
             self._done.put((window, error))
         else:
             self._done.put((window, receipts))
+        finally:
+            ending.set()
 
     def next(self, timeout: float | None = None) -> Outcome | None:
         """Wait for any window to end."""

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,4 +134,12 @@ def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
     planes = math.prod(size for axis, size in source.spec.sizes.items() if axis not in "yx")
     held = tree_memory() + PER_FILE * len(source.files()) + PER_PLANE * planes
     memory = default_budget() + max(0, held - DRIVER)
-    return make_plan(config, source.spec, cores(), memory, held=held, compiling=WarmUp.compiling)
+    return make_plan(
+        config,
+        source.spec,
+        cores(),
+        memory,
+        held=held,
+        compiling=WarmUp.compiling,
+        reading=cache(source.beside),
+    )

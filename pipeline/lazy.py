@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,10 @@ class LazySource:
     def files(self) -> tuple[str, ...]:
         """Return none: what it is made of is not known."""
         return ()
+
+    def beside(self, shape: tuple[int, ...]) -> int:
+        """Return what two chunks of the Dask array take: of what it is made of nothing is known."""
+        return 2 * math.prod(self.spec.chunks) * self.spec.dtype.itemsize
 
     def identity(self) -> dict[str, Any]:
         """Return the name of the Dask array, which is made of all that it is computed from."""

@@ -86,12 +86,15 @@ def _cgroup_free() -> Iterable[int]:
 
 
 def _slurm_memory() -> Iterable[int]:
-    per_node = os.environ.get("SLURM_MEM_PER_NODE", "")
-    per_cpu, cpus = os.environ.get("SLURM_MEM_PER_CPU", ""), os.environ.get("SLURM_CPUS_ON_NODE", "")
-    if per_node.isdigit() and int(per_node) > 0:
-        yield int(per_node) * MIB
-    elif per_cpu.isdigit() and cpus.isdigit():
-        yield int(per_cpu) * int(cpus) * MIB
+    """Yield what a SLURM job may take of this node: one of three ways of asking, in MiB; 0 is all of it."""
+    for per, count in (
+        ("SLURM_MEM_PER_NODE", None),
+        ("SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"),
+        ("SLURM_MEM_PER_GPU", "SLURM_GPUS_ON_NODE"),
+    ):
+        said, times = os.environ.get(per, ""), "1" if count is None else os.environ.get(count, "")
+        if said.isdigit() and times.isdigit() and int(said) * int(times) > 0:
+            yield int(said) * int(times) * MIB
 
 
 def share_heap() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.background import background_dtype, backgrounds
 from pipeline.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
-from pipeline.budget import Compiling, Memory
+from pipeline.budget import Compiling, Memory, Writing
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.image import ImageSpec
@@ -205,6 +205,7 @@ def make_plan(
     *,
     held: int = 0,
     compiling: Callable[[WarmUp], Compiling] | None = None,
+    reading: Callable[[tuple[int, ...]], int] | None = None,
 ) -> Plan:
     """Return the plan of a run.
 
@@ -224,6 +225,8 @@ def make_plan(
         Bytes that this process holds already, where that is known.
     compiling : callable, optional
         Says which processes have to compile what the run needs; default: none.
+    reading : callable, optional
+        Says what reading a region of some shape takes beside its pixels; see `Source.beside`.
 
     Raises
     ------
@@ -239,7 +242,10 @@ def make_plan(
         layout = with_background(layout, config.output.background, background_dtype(steps, image))
     unit = layout.unit_sizes
     output = image.with_(dtype=dtype, chunks=tuple(unit[axis] for axis in image.axes))
-    work = Work(steps, chain_halo(steps, image.axes), image, output, unit, *outputs_of(layout))
+    # Only channels that a step leaves alone have another background than the rest.
+    mixed = "c" in image.axes and any(step.channels is not None for step in steps)
+    writing = Writing(layout, config.output.offset, mixed)
+    work = Work(steps, chain_halo(steps, image.axes), image, output, unit, writing, reading)
     resources = replace(resources_of(config, image, cores, memory), held=held)
     if compiling is not None:
         warm_up = warm_up_of(steps, image, layout, config.output.offset)
@@ -257,12 +263,6 @@ def make_plan(
     return Plan(
         image, output, stages, work, tiling, resources, needed, layout, config.output.offset, overflow
     )
-
-
-def outputs_of(layout: Layout) -> tuple[bool, np.dtype | None]:
-    """Return whether coarser levels follow, and the dtype of the background where it is written."""
-    second = layout.background
-    return len(layout.levels) > 1, None if second is None else second.spec.dtype
 
 
 def warm_up_of(steps: tuple[Step, ...], image: ImageSpec, layout: Layout, offset: float) -> WarmUp:

@@ -8,10 +8,11 @@ import zarr
 from zarr.codecs import BloscCodec
 
 
-def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0):
+def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0, noise=3):
     """Write a Zarr whose chunks are hard links to a few different ones, and return its path.
 
-    Each is a slope with little noise and a few bright pixels on it; neighbours differ.
+    Each is a slope with noise of a few counts and bright pixels on it, which are rarer where there is
+    no noise: then what a filter makes of it compresses to a few hundredths. Neighbours differ.
     """
     axes = {2: "yx", 3: "tyx", 4: "tzyx"}[len(shape)]
     array = zarr.create_array(
@@ -24,7 +25,7 @@ def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0):
     for number, index in enumerate(itertools.product(*grid)):
         file = os.path.join(path, "c", *map(str, index))
         if number < different:
-            pixels = _chunk(rng, chunks).astype(dtype)
+            pixels = _chunk(rng, chunks, noise).astype(dtype)
             begins = [at * px for at, px in zip(index, chunks, strict=True)]
             inside = tuple(
                 slice(begin, min(size, begin + px))
@@ -38,9 +39,9 @@ def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0):
     return path
 
 
-def _chunk(rng, chunks):
+def _chunk(rng, chunks, noise):
     slope = np.add.outer(np.arange(chunks[-2]) % 4096 / 4, np.arange(chunks[-1]) % 4096 / 7)
-    pixels = 200 + rng.integers(0, 3, chunks) + slope
-    spots = rng.random(chunks) < 1e-3
+    pixels = 200 + rng.integers(0, max(1, noise), chunks) + slope
+    spots = rng.random(chunks) < (1e-3 if noise else 1e-5)
     pixels[spots] += rng.integers(50, 400, spots.sum())
     return pixels

@@ -1,6 +1,7 @@
 """What tests of whole runs share."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,18 @@ def folder():
 def kept_folder():
     """Such a folder for what several tests look at."""
     yield from folder_in_memory()
+
+
+@pytest.fixture
+def room(tmp_path):
+    """Skip a test that needs more space than there is: `room(bytes)` in its folder on the disk."""
+
+    def ask(nbytes):
+        free = shutil.disk_usage(tmp_path).free
+        if free < nbytes:
+            pytest.skip(f"needs {nbytes / 1e9:.0f} GB in {tmp_path}, and {free / 1e9:.1f} GB are free")
+
+    return ask
 
 
 def folder_in_memory():

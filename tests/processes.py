@@ -25,12 +25,13 @@ PATIENCE = 240
 
 @dataclass
 class Ended:
-    """How a process ended: its exit code (minus the signal that ended it), and what it printed."""
+    """How a process ended: its exit code (minus the signal that ended it), what it printed, what it held."""
 
     code: int
     out: str
     err: str
     notes: Path
+    most: int = 0
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Zygote:
     folder: Path
     notes: dict[int, Path] = field(default_factory=dict)
     codes: dict[int, int] = field(default_factory=dict)
+    most: dict[int, int] = field(default_factory=dict)
 
     def start(self, *arguments, **request):
         """Start `bgone` with arguments, and return the process's number."""
@@ -62,15 +64,15 @@ class Zygote:
                 os.killpg(pid, signal.SIGKILL)
                 raise AssertionError(f"it did not end: {(notes / 'stderr').read_text()}")
         said = [path.read_text() if path.exists() else "" for path in (notes / "stdout", notes / "stderr")]
-        return Ended(code, *said, notes)
+        return Ended(code, *said, notes, self.most[pid])
 
     def code(self, pid):
         """Return with what a process ended, or None while it has not."""
         if pid not in self.codes:
-            code = self._ask({"do": "look", "pid": pid})
-            if code is None:
+            ended = self._ask({"do": "look", "pid": pid})
+            if ended is None:
                 return None
-            self.codes[pid] = code
+            self.codes[pid], self.most[pid] = ended
         return self.codes[pid]
 
     def reached(self, pid, count=1):

@@ -136,7 +136,8 @@ def assert_as_expected(source, output, steps, halo, corners, size=48):
         if steps == [TOPHAT]:
             np.testing.assert_array_equal(got, wanted)
         else:
-            np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.ptp(part.astype(float)))
+            rounding = 0 if got.dtype.kind == "f" else 0.5
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.ptp(part.astype(float)) + rounding)
 
 
 CHAINS = {"tophat": ([TOPHAT], 50), "dog": ([DOG], 450), "both": ([TOPHAT, DOG], 500)}
@@ -165,17 +166,18 @@ def test_a_run_stays_in_its_memory_under_a_hard_limit(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", CHAINS)
-def test_an_input_twenty_times_the_memory_compiled_from_cold_under_a_hard_limit(name, tmp_path):
+def test_an_input_twenty_times_the_memory_compiled_from_cold_under_a_hard_limit(name, tmp_path, room):
+    room(4e9)  # of 10 GB each way: chunks of the input are links, and what is written compresses
     memory = 480 * MIB
     steps, halo = CHAINS[name]
-    source = big_zarr(str(tmp_path / "in.zarr"), (8, 24576, 26000), (1, 1024, 1024))
+    source = big_zarr(str(tmp_path / "in.zarr"), (8, 24576, 26000), (1, 1024, 1024), noise=0)
     assert 20 * memory <= 8 * 24576 * 26000 * 2
     output = str(tmp_path / "out.ome.zarr")
     told = run_apart(
         {
             "input": {"path": source},
             "steps": steps,
-            "output": {"path": output, "compressor": "blosc-zstd"},
+            "output": {"path": output, "compressor": "blosc-zstd", "dtype": "int16", "overflow": "clip"},
             "compute": {"cluster": "threads", "workers": 2, "memory": memory},
         },
         memory,

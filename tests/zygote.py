@@ -5,6 +5,7 @@ thread, so forking is safe. Reads one request a line, answers with one line, bot
 """
 
 import contextlib
+import ctypes
 import importlib
 import itertools
 import json
@@ -79,6 +80,8 @@ def start(request):
 def settle(request):
     """Make this process what the request asks for."""
     os.setpgid(0, 0)
+    if request.get("like_started"):
+        touch_libraries()
     for number, name in ((1, "stdout"), (2, "stderr")):
         descriptor = os.open(f"{request['notes']}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(descriptor, number)
@@ -127,6 +130,28 @@ def cut_power(roots, nth, survives):
     return end
 
 
+PRESENT = 1 << 63
+"""Of an entry of /proc/PID/pagemap: the page is in memory."""
+
+
+def touch_libraries():
+    """Hold the pages of libraries that the parent holds, as a process does that has imported them itself.
+
+    A fork shares only what no file holds, so without this one of 230 MiB looks like one of 140.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/self/maps") as maps, open(f"/proc/{os.getppid()}/pagemap", "rb") as pages:
+        for line in maps:
+            span, rights, _, _, inode, *_ = line.split()
+            begin, end = (int(edge, 16) for edge in span.split("-"))
+            if inode == "0" or "r" not in rights:
+                continue
+            pages.seek(begin // page * 8)
+            entries = np.frombuffer(pages.read((end - begin) // page * 8), np.uint64)
+            for number in np.flatnonzero(entries & np.uint64(PRESENT)):
+                ctypes.string_at(begin + int(number) * page, 1)
+
+
 def count_points(path):
     """Write down, at each point where a disk changes, which one it is."""
     inner = durable.hook or (lambda what, path: None)
@@ -149,8 +174,9 @@ def main():
         if request["do"] == "start":
             answer = start(request)
         else:
-            pid, status = os.waitpid(request["pid"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
+            pid, status, usage = os.wait4(request["pid"], os.WNOHANG)
+            # The kernel's own note of the most that it held: nothing is missed between two looks.
+            answer = [os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024] if pid else None
         print(json.dumps(answer), flush=True)
 
 

@@ -30,6 +30,38 @@ class Run:
         return len(self.take) < self.span.stop - self.span.start
 
 
+def longest_span(wanted: range | tuple[int, ...], count: int, chunk: int) -> int:
+    """Return the longest span that is read at once for `count` neighbours of the indices.
+
+    Parameters
+    ----------
+    wanted : range or tuple of int
+        Indices along the stored axis.
+    count : int
+        How many of them, one after the other, are read.
+    chunk : int
+        Length of a stored chunk along the axis.
+
+    Examples
+    --------
+    >>> longest_span(range(3, 90), 6, 4), longest_span(range(0, 100, 3), 2, 10)
+    (6, 4)
+    >>> longest_span((0, 2, 9, 40), 3, 4)
+    3
+    """
+    if isinstance(wanted, range):
+        return count if wanted.step == 1 else min((count - 1) * wanted.step + 1, chunk)
+    longest = 1
+    for run in runs(wanted, chunk):
+        if not run.thinned:
+            longest = max(longest, min(count, run.span.stop - run.span.start))
+            continue
+        first = run.take[: max(1, len(run.take) - count + 1)]
+        last = run.take[min(count, len(run.take)) - 1 :]
+        longest = max(longest, *(end - begin + 1 for begin, end in zip(first, last, strict=True)))
+    return longest
+
+
 def runs(wanted: range | tuple[int, ...], chunk: int) -> list[Run]:
     """Cut indices into spans: neighbours together, and what lies in one stored chunk together.
 

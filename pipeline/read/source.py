@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import StoppedError
 from pipeline.image import ImageSpec, Region, region_shape
 from pipeline.read.missing import Missing
-from pipeline.read.runs import Run, runs
+from pipeline.read.runs import Run, longest_span, runs
 
 Pick = range | tuple[int, ...]
 """Which indices of an axis are kept: a range, or a list."""
@@ -46,6 +47,16 @@ class Store(ABC):
     @abstractmethod
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region, in the stored axes."""
+
+    def beside(self, spans: tuple[int, ...]) -> int:
+        """Return the most bytes that `read` holds beside its pixels: chunks as stored and decoded.
+
+        Parameters
+        ----------
+        spans : tuple of int
+            Pixels along each stored axis of the region, wherever it lies.
+        """
+        return 2 * math.prod(self.chunks) * self.dtype.itemsize
 
     @abstractmethod
     def files(self) -> tuple[str, ...]:
@@ -177,6 +188,24 @@ class Source:
         for box in product(*parts):
             result[tuple(run.target for run in box)] = self._read_box(box)
         return result
+
+    def beside(self, shape: tuple[int, ...]) -> int:
+        """Return the most bytes that reading a box of this shape holds beside its pixels, wherever it lies.
+
+        That is the stored chunks that it cuts, also along axes that `select` has cut or thinned, one after
+        the other, as stored and decoded; where pixels are left out, moved or widened, what they come from.
+        """
+        store = self.store
+        spans = [1] * len(store.shape)
+        for pick, axis, px in zip(self.picks, self.stored, shape, strict=True):
+            spans[axis] = longest_span(pick, px, store.chunks[axis])
+        beside = store.beside(tuple(spans))
+        moved = list(self.stored) != sorted(self.stored)
+        whole = all(isinstance(pick, range) and pick.step == 1 for pick in self.picks)
+        if whole and not moved and store.dtype == self.spec.dtype:
+            return beside
+        taken = 0 if whole else math.prod(shape) * store.dtype.itemsize
+        return math.prod(spans) * store.dtype.itemsize + max(beside, taken)
 
     def _check(self, region: Region) -> None:
         inside = len(region) == len(self.spec.shape) and all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 from pipeline.read.tiff_decode import decode, segment_shape
 from pipeline.read.tiff_files import OpenFile
 
-# One read of neighbouring strips costs less than one each, up to where it is memory that counts.
-_SPAN = 64 << 20
+# None, LZW, deflate in its two numbers, PackBits, LZMA, Zstandard.
+_BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
+# One read of neighbouring strips, or rows, costs less than one each; beyond this nothing is gained.
+SPAN = 4 << 20
+# What decoders take whose pixels are not bytes one after the other, such as JPEG 2000's.
+_PICTURES = 4
 # Below this share of a row, its parts are read one by one.
 _NARROW = 0.25
 
@@ -62,9 +67,11 @@ def read_rows(
     if wanted == width:
         file.read_into(target, offset + ys.start * row)
     elif wanted >= _NARROW * width:
-        block = np.empty((height, width), target.dtype)
-        file.read_into(block, offset + ys.start * row)
-        target[...] = block[:, xs]
+        some = np.empty((min(height, max(1, SPAN // row)), width), target.dtype)
+        for top in range(0, height, len(some)):
+            block = some[: height - top]
+            file.read_into(block, offset + (ys.start + top) * row)
+            target[top : top + len(block)] = block[:, xs]
     else:
         first = offset + ys.start * row + xs.start * dtype.itemsize
         for index in range(height):
@@ -86,6 +93,18 @@ def read_page(file: OpenFile, page: tifffile.TiffPage, ys: slice, xs: slice, tar
         x0, x1 = max(left, xs.start), min(right, xs.stop)
         part = target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start]
         part[...] = page.nodata if segment is None else segment[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def segment_bytes(page: tifffile.TiffPage) -> int:
+    """Return the most bytes that decoding one strip or tile takes, as stored and decoded; 0 for raw rows."""
+    if page.is_final:
+        return 0
+    segment = math.prod(page.chunks) * page.dtype.itemsize
+    foreign = not np.dtype(page.parent.byteorder + page.dtype.char).isnative
+    # Differences of floats are undone in a copy, and bytes of the other order turned in one.
+    decoded = 1 + (foreign or (page.predictor != 1 and page.dtype.kind == "f"))
+    plain = page.compression in _BYTEWISE
+    return (1 + decoded + (0 if plain else _PICTURES)) * segment
 
 
 def _wanted(page: tifffile.TiffPage, ys: slice, xs: slice) -> list[int]:
@@ -111,7 +130,7 @@ def _segments(
             continue
         start = offsets[group[0]] if group else 0
         follows = group and offsets[index] == offsets[group[-1]] + counts[group[-1]]
-        if group and not (follows and offsets[index] + counts[index] - start <= _SPAN):
+        if group and not (follows and offsets[index] + counts[index] - start <= SPAN):
             yield from _read_group(file, group, offsets, counts)
             group = []
         group.append(index)

@@ -16,7 +16,7 @@ import tifffile
 from pipeline.errors import RequestError
 from pipeline.read.files import FIELD
 from pipeline.read.tiff_decode import check_decodable, check_numbers
-from pipeline.read.tiff_page import kind_text, page_kind
+from pipeline.read.tiff_page import kind_text, page_kind, segment_bytes
 from pipeline.read.tiff_store import Planes, Raw, TiffStore
 from pipeline.units import number_of
 
@@ -156,7 +156,8 @@ def store_of(
     shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
     dtype = keyframe.dtype.newbyteorder("=")
     chunks = (1,) * len(lead) + plane_chunk(keyframe)
-    return TiffStore(tuple(map(os.path.abspath, paths)), planes, shape, dtype, chunks, note)
+    files = tuple(map(os.path.abspath, paths))
+    return TiffStore(files, planes, shape, dtype, chunks, note, segment_bytes(keyframe))
 
 
 def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw | None:

@@ -22,7 +22,7 @@ from pipeline.read.content import content_of
 from pipeline.read.files import stamp
 from pipeline.read.source import Store
 from pipeline.read.tiff_files import open_file, quiet_log
-from pipeline.read.tiff_page import kind_text, page_kind, read_page, read_rows
+from pipeline.read.tiff_page import SPAN, kind_text, page_kind, read_page, read_rows
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class TiffStore(Store):
         One plane, or part of one where planes are huge.
     note : str
         What tells this stack from others in the same files.
+    segment : int
+        Bytes that decoding one strip or tile takes; 0 where planes are stored raw.
     """
 
     paths: tuple[str, ...]
@@ -92,9 +94,17 @@ class TiffStore(Store):
     dtype: np.dtype
     chunks: tuple[int, ...]
     note: str = ""
+    segment: int = 0
 
     def __post_init__(self) -> None:
         assert len(self.planes.file) == len(self.planes.page) == math.prod(self.shape[:-2])
+
+    def beside(self, spans: tuple[int, ...]) -> int:
+        """Return the most bytes that reading holds beside its pixels: strips as stored, one decoded."""
+        row = self.shape[-1] * self.dtype.itemsize
+        if not self.segment and spans[-1] == self.shape[-1]:
+            return 0
+        return min(max(SPAN, row), self.shape[-2] * row) + self.segment
 
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region."""
@@ -175,7 +185,11 @@ class TiffStore(Store):
         # differ in a number, shrink to some bytes a thousand.
         steps = [np.diff(values, prepend=np.int32(0)) for values in (planes.file, planes.page)]
         rest = ("\0".join(self.paths), steps, planes.subifd, planes.raw)
-        return lzma.compress(pickle.dumps((rest, self.shape, self.dtype, self.chunks, self.note)), preset=1)
+        return lzma.compress(pickle.dumps((rest, *self._rest)), preset=1)
+
+    @property
+    def _rest(self) -> tuple[Any, ...]:
+        return self.shape, self.dtype, self.chunks, self.note, self.segment
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack, (self._packed,)
@@ -184,6 +198,6 @@ class TiffStore(Store):
 @lru_cache(maxsize=16)
 def _unpack(packed: bytes) -> TiffStore:
     """Return a store from its pickle; a process that gets many copies keeps one."""
-    (names, steps, subifd, raw), shape, dtype, chunks, note = pickle.loads(lzma.decompress(packed))
+    (names, steps, subifd, raw), *others = pickle.loads(lzma.decompress(packed))
     file, page = (np.cumsum(values, dtype=np.int32) for values in steps)
-    return TiffStore(tuple(names.split("\0")), Planes(file, page, subifd, raw), shape, dtype, chunks, note)
+    return TiffStore(tuple(names.split("\0")), Planes(file, page, subifd, raw), *others)

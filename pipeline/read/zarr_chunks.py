@@ -32,6 +32,7 @@ from pipeline.read.inflate import (
     decoder_of,
     from_blosc,
     from_gzip,
+    from_lz4,
     from_zstd,
 )
 from pipeline.read.zarr_nodes import check_file, first_line
@@ -48,6 +49,10 @@ _V3: dict[type, Decoder] = {
     GzipCodec: from_gzip,
     Crc32cCodec: checked_crc32c,
 }
+
+
+_AT_ONCE = (from_blosc, from_zstd, from_lz4, checked_crc32c)
+"""Decoders that give all of a chunk at once."""
 
 
 class ChunkError(ValueError):
@@ -119,6 +124,22 @@ class ChunkFiles:
                 if file is not None:
                     os.close(file)
         return block
+
+    def beside(self, spans: tuple[int, ...]) -> int:
+        """Return the most bytes held beside a region's pixels: one chunk as stored and as decoded."""
+        # Decoders of the standard library put together what they give piece by piece.
+        pieces = any(step not in _AT_ONCE for step in self.decode)
+        held = 1 + min(len(self.decode) + pieces, 2)
+        table = 0 if self.table is None else 3 * self.table.nbytes
+        return (held - 1 if self._fills(spans) else held) * self.nbytes + table
+
+    def _fills(self, spans: tuple[int, ...]) -> bool:
+        """Return whether each chunk is decoded into the region itself, wherever that lies."""
+        inner = list(zip(spans, self.chunks, self.shape, strict=True))
+        while inner and inner[0][1] == 1:
+            del inner[0]
+        direct = self.decode[-1:] == (from_blosc,)
+        return direct and all(span == chunk == size for span, chunk, size in inner)
 
     def _read_file(self, file: int | None, path: str, unit: Index, region: Region, block: NDArray) -> None:
         begins = [at * px for at, px in zip(unit, self.units, strict=True)]

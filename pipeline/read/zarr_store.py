@@ -16,7 +16,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.clock import spending
 from pipeline.errors import DataError, StoppedError
 from pipeline.image import Region, region_shape
 from pipeline.read.content import content_of, listing_of
@@ -27,6 +26,7 @@ from pipeline.read.source import Pick, Store
 from pipeline.read.zarr_bounded import bounded
 from pipeline.read.zarr_chunks import ChunkFiles, chunk_files
 from pipeline.read.zarr_nodes import check_array, files_below, first_line, joined, open_node, quietly, storage
+from pipeline.read.zarr_plain import PlainArray
 
 _opening = threading.Lock()
 
@@ -62,15 +62,15 @@ class ZarrStore(Store):
         """Folder or URL of the array."""
         return joined(self.root, self.path)
 
+    def beside(self, spans: tuple[int, ...]) -> int:
+        """Return the most bytes that reading a region holds beside its pixels."""
+        return self._opened()[1].beside(spans)
+
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region."""
         try:
-            array, files = self._opened()
-            if files is not None:
-                block = files.read(region)
-            else:
-                with spending("read"):
-                    block = np.asarray(array[region])
+            array, reader = self._opened()
+            block = reader.read(region)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoppedError(
@@ -80,15 +80,17 @@ class ZarrStore(Store):
             raise
         # Codecs raise whatever their libraries do; each of them means that a chunk is damaged.
         except Exception as error:
-            reason = first_line(error) if files is not None else _first_damaged(array, region, error)
+            reason = (
+                first_line(error) if isinstance(reader, ChunkFiles) else _first_damaged(array, region, error)
+            )
             raise DataError(
                 f"{self.where!r} cannot be decoded at {_place(region)}: {reason}", "copy or export it again"
             ) from error
         if block.shape != region_shape(region) or array.shape != self.shape:
             raise DataError(f"{self.where!r} has changed since it was opened", "run the command again")
-        return block.astype(self.dtype, copy=False)
+        return _native(block).astype(self.dtype, copy=False)
 
-    def _opened(self) -> tuple[zarr.Array, ChunkFiles | None]:
+    def _opened(self) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
         stamped = _array_stamp(self.where)
         try:
             with _opening:
@@ -149,13 +151,24 @@ def _array_stamp(where: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | None]:
-    """Return an open array, and what reads it faster; one written anew is opened anew, by `changed`."""
+def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
+    """Return an open array, and what reads it; one written anew is opened anew, by `changed`."""
+    remote = "://" in root
     with quietly():
         array = zarr.open_array(store=storage(root), path=path, mode="r")
         check_array(array)
-        files = None if "://" in root else chunk_files(array, joined(root, path))
-        return (array, files) if files is not None else (bounded(array), None)
+        files = None if remote else chunk_files(array, joined(root, path))
+        if files is not None:
+            return array, files
+        safe = bounded(array)
+        return safe, PlainArray(safe, remote)
+
+
+def _native(block: NDArray) -> NDArray:
+    """Return pixels in native byte order, turned in place where they are the reader's own."""
+    if block.dtype.isnative or not block.flags.writeable:
+        return block
+    return block.byteswap(inplace=True).view(block.dtype.newbyteorder("="))
 
 
 def _stamped_files(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from numpy.typing import NDArray
 
-from pipeline.image import Region
+from pipeline.image import Region, region_shape
 from pipeline.read import Source
 from pipeline.write import Layout, read_region
 
@@ -46,7 +46,9 @@ class InputPixels:
     def reads(self, region: Region) -> int:
         """Return the bytes of the chunks that a box meets."""
         spec = self.source.spec
-        return touched(region, spec.chunks, spec.dtype.itemsize)
+        # Of a stored chunk that `select` has cut, the spec knows what is left.
+        decoded = self.source.beside(region_shape(region))
+        return max(decoded, touched(region, spec.chunks, spec.dtype.itemsize))
 
 
 @dataclass(frozen=True)
