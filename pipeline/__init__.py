@@ -25,4 +25,8 @@ def __getattr__(name: str) -> Any:
     # Imported when first asked for, so that a worker or `bgone --help` starts quickly.
     if name in _LATE:
         return getattr(importlib.import_module(_LATE[name]), name)
-    raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+    from pipeline.other_words import advice_for
+
+    advice = None if name.startswith("_") else advice_for(name)
+    mend = "" if advice is None else f"; {advice.in_python()}"
+    raise AttributeError(f"module 'pipeline' has no attribute {name!r}{mend}", name=name)

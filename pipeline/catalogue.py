@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 import pipeline.steps  # noqa: F401  # fills the registry
-from pipeline.complaints import flow, nearest
+from pipeline.chain import meant
+from pipeline.complaints import flow, shown
 from pipeline.errors import RequestError
 from pipeline.settings import SECTIONS
 from pipeline.step import REGISTRY, Step
@@ -31,7 +32,7 @@ def describe_step(name: str) -> str:
         There is no such step.
     """
     if name not in REGISTRY:
-        raise RequestError(f"there is no step {name!r}", nearest(name, tuple(REGISTRY)))
+        raise RequestError(f"there is no step {shown(name)}", meant(name))
     step = REGISTRY[name]
     examples = [f"  - {name}: {flow(parameters)}" for parameters in step.examples]
     defaults = flow(_defaults(step))[1:-1]

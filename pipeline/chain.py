@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pipeline.steps  # noqa: F401  # fills the registry
-from pipeline.complaints import complaints, flow, nearest, shown
+from pipeline.complaints import complaints, flow, joined, nearest, shown
 from pipeline.errors import Problem
+from pipeline.other_words import advice_for
 from pipeline.step import REGISTRY, Step, snake_case
 from pipeline.yaml_lines import readable
 
 EXAMPLE = "- white_tophat: {radius: 25}"
+_CALLED = ("name", "step", "type", "filter", "operation", "op")
+"""Keys that other programs' configs have for what ours has as the key itself."""
 
 
 def parse_chain(given: Any) -> tuple[tuple[Step, ...], list[Problem]]:
@@ -25,7 +28,7 @@ def parse_chain(given: Any) -> tuple[tuple[Step, ...], list[Problem]]:
         what = "is missing" if given is None else "is empty"
         return (), [Problem(what, f"add steps: with, for instance, {EXAMPLE}", "steps")]
     if not isinstance(given, list):
-        return (), [Problem("is not a list", f"begin each step with a dash: {EXAMPLE}", "steps")]
+        return (), [Problem("is not a list", _as_list(given), "steps")]
     steps: list[Step] = []
     problems: list[Problem] = []
     for index, item in enumerate(given):
@@ -50,13 +53,28 @@ def _parse(item: Any, where: str) -> tuple[Step | None, list[Problem]]:
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
-        return None, [Problem(f"{shown(parameters)} is not a mapping", f"write {example(name)}", where)]
+        mend = joined(parameters, REGISTRY[name].model_fields) or f"write {example(name)}"
+        return None, [Problem(f"{shown(parameters)} is not a mapping", mend, where)]
     return complaints(REGISTRY[name], parameters, where)
+
+
+def _as_list(given: Any) -> str:
+    """Return the mend for steps that are no list: the dashes that are missing, or stand too close."""
+    names = list(given) if isinstance(given, dict) else [given]
+    close = [name for name in names if isinstance(name, str) and name[:1] == "-" and name[1:2].isalpha()]
+    if close:
+        return f"put a space after the dash: - {readable(close[0][1:])}"
+    return f"begin each step with a dash: {EXAMPLE}"
 
 
 def _several(item: dict[str, Any], where: str) -> Problem:
     names = ", ".join(map(readable, item))
     first = next(iter(item))
+    if first in _CALLED and item[first] in REGISTRY:
+        inside = {name: value for name, value in item.items() if name != first}
+        return Problem(
+            f"has {names} in one step", f"the step's name is the key: - {item[first]}: {flow(inside)}", where
+        )
     if first in REGISTRY and item[first] is None:
         return Problem(f"has {names} in one column", f"indent what belongs to {first} below it", where)
     if all(name in REGISTRY for name in item):
@@ -65,10 +83,25 @@ def _several(item: dict[str, Any], where: str) -> Problem:
 
 
 def _meant(name: str) -> str:
-    """Return the mend for an unknown step; a class's name or a name with dashes is understood."""
+    """Return the mend for an unknown step: a class's name, other programs' words and slips are understood."""
+    word, brace, _ = name.partition(" {")
+    if brace and word in REGISTRY:
+        return f"write a colon after the name: {word}: {{…}}"
+    return joined(name, REGISTRY) or meant(word)
+
+
+def meant(name: str) -> str:
+    """Return the mend for a word that is no step.
+
+    >>> meant("WhiteTophat"), meant("gausian")
+    ('did you mean white_tophat?', 'did you mean gaussian?')
+    """
     words = snake_case(name.strip().replace("-", "_").replace(" ", "_"))
     plain = words.replace("__", "_")
-    return f"did you mean {plain}?" if plain in REGISTRY else nearest(plain, tuple(REGISTRY))
+    if plain in REGISTRY:
+        return f"did you mean {plain}?"
+    advice = advice_for(name)
+    return nearest(plain, tuple(REGISTRY)) if advice is None else advice.in_yaml()
 
 
 def example(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import DataError, PipelineError
+from pipeline.errors import DataError, PipelineError, RequestError
 
 CONFIG = click.argument("config", type=click.Path())
 SETS = click.option(
@@ -29,6 +29,16 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of definition."""
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; refuse what is none in words of ours."""
+        if args and self.get_command(ctx, args[0]) is None:
+            from pipeline.usage import no_command
+
+            raise no_command(args[0], tuple(self.commands))
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -182,10 +192,12 @@ def verify_command(
 ) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
     from pipeline.errors import Problem, VerificationError
+    from pipeline.what_is import refuse_no_output
     from pipeline.write import verify
 
     if blocks is None and (seed is not None or input_path is not None):
-        raise click.UsageError("--seed and --input are for --recompute; give that too")
+        raise RequestError("--seed and --input are for --recompute", "add --recompute 20")
+    refuse_no_output(output)
     damaged = list(verify(output))
     if damaged:
         raise VerificationError(
@@ -207,7 +219,9 @@ def verify_command(
 def view_command(output: str, port: int, debug: bool) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
     from pipeline.view import open_server, view_text
+    from pipeline.what_is import refuse_no_output
 
+    refuse_no_output(output)
     # All of it: whoever reads the last line may be quicker than what comes after it.
     with contextlib.suppress(KeyboardInterrupt), open_server(output, port) as server:
         click.echo(view_text(server))
@@ -221,7 +235,9 @@ def view_command(output: str, port: int, debug: bool) -> None:
 def report_command(output: str, page: str | None, debug: bool) -> None:
     """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
     from pipeline.report import report
+    from pipeline.what_is import refuse_no_output
 
+    refuse_no_output(output)
     click.echo(report(output, page))
 
 
@@ -343,7 +359,9 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        print(f"error: {error.format_message()}; see bgone --help", file=sys.stderr)
+        from pipeline.usage import in_words
+
+        print(f"error: {in_words(error, main_group, given)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("error: interrupted", file=sys.stderr)

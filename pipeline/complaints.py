@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 
 from pipeline.errors import PipelineError, Problem
+from pipeline.units import comma_mend
 from pipeline.yaml_lines import readable
 
 M = TypeVar("M", bound=BaseModel)
@@ -78,6 +79,23 @@ def nearest(name: str, known: tuple[str, ...], otherwise: str = "") -> str:
     return otherwise or f"use one of {', '.join(known)}"
 
 
+_JOINED = re.compile(r"-?\s*(\w+)\s*([:=])\s*(\S.*)?", re.DOTALL)
+
+
+def joined(text: object, known: Iterable[str]) -> str:
+    """Return the mend for a key and its value that are one word; nothing where they are none.
+
+    >>> joined("radius:12", ("radius", "size")), joined("radius", ("radius", "size"))
+    ('put a space after the colon: radius: 12', '')
+    """
+    match = _JOINED.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None or match[1] not in known:
+        return ""
+    value = f" {readable(match[3])}" if match[3] else " …"
+    what = "put a space after the colon" if match[2] == ":" else "write a colon and a space for the ="
+    return f"{what}: {match[1]}:{value}"
+
+
 def complaints(model: type[M], data: dict[str, Any], field: str) -> tuple[M | None, list[Problem]]:
     """Return a model made of plain data, or what is wrong with that.
 
@@ -110,7 +128,11 @@ def explained(error: ValidationError, model: Any, data: Mapping[str, Any], field
     for detail in error.errors(include_url=False):
         by_place.setdefault(_place(detail, data), []).append(detail)
     problems = []
+    # What is there but for a space is not missing too.
+    stuck = {name for name in model.model_fields for key in data if joined(key, (name,))}
     for place, details in by_place.items():
+        if details[0]["type"] == "missing" and place[-1] in stuck:
+            continue
         where = ".".join([field, *map(readable, place)])
         problems += _problems(details, place, model, where)
     return problems
@@ -140,7 +162,8 @@ def _problems(
     detail = details[0]
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return [Problem("there is no such key", nearest(place[-1], tuple(model.model_fields)), where)]
+        names = tuple(model.model_fields)
+        return [Problem("there is no such key", joined(place[-1], names) or nearest(place[-1], names), where)]
     example = example_of(model, place[-1]) if place else ""
     if kind == "missing":
         return [Problem("is missing", f"add {place[-1]}: {example or '…'}", where)]
@@ -183,6 +206,8 @@ def _unquoted(given: object, wanted: str) -> str:
         number = re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) and "number" in wanted
         if number or (text in ("true", "false") and "true" in wanted):
             return f"write it without quotes: {text}"
+        if "number" in wanted and comma_mend(text):
+            return comma_mend(text)
         return f"write it as [{readable(text)}]" if wanted == "a list" else ""
     whole = isinstance(given, float) and given.is_integer() and abs(given) < 1e15
     return f"write it as {int(given)}" if whole and "whole" in wanted else ""  # type: ignore[call-overload]

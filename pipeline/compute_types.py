@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pipeline.complaints import nearest, shown
 from pipeline.errors import RequestError
 from pipeline.lengths import collected
+from pipeline.units import comma_mend
 
 CLUSTERS = ("auto", "local", "threads")
 PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
@@ -60,7 +61,8 @@ def parse_bytes(raw: object) -> int:
         return int(raw)
     match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
     if match is None:
-        raise RequestError(f"{shown(raw)} is not a size", mend)
+        comma = comma_mend(raw) if isinstance(raw, str) else ""
+        raise RequestError(f"{shown(raw)} is not a size", comma or mend)
     if match[2].lower() not in _BYTES:
         raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(UNITS)))
     size = float(match[1]) * _BYTES[match[2].lower()]

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline.chain import parse_chain
-from pipeline.complaints import complaints, nearest, shown
+from pipeline.chain import example, parse_chain
+from pipeline.complaints import complaints, joined, nearest, shown
 from pipeline.compute_types import is_scheduler_file
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.overrides import apply_sets
 from pipeline.paths import folder_of, is_url, output_problem, resolve_path
 from pipeline.settings import PATHS, SECTIONS, ComputeConfig, InputConfig, OutputConfig
-from pipeline.step import Step
+from pipeline.step import REGISTRY, Step
+from pipeline.what_is import instead_of_a_config, read_some
 from pipeline.yaml_lines import DEEPEST, dotted, parse_yaml, readable
 
 LARGEST = 2**20
@@ -188,7 +189,7 @@ def _from_file(file: str) -> _Draft:
     }
     spoiled = {_field(path) for path in document.spoiled}
     problems = [
-        replace(problem, field=_field(tuple(problem.field.split(".")))) if problem.field else problem
+        replace(problem, field=_named(problem.field)) if problem.field else problem
         for problem in document.problems
     ]
     return _Draft(document.data, file, folder_of(file), marks, problems, spoiled)
@@ -199,11 +200,19 @@ def _field(path: tuple[str | int, ...]) -> str:
     return dotted(path[:2] + path[3:] if path[:1] == ("steps",) and len(path) > 3 else path)
 
 
+def _named(field: str) -> str:
+    """Return the field of a mistake in YAML as errors name it; that of a whole step is its number."""
+    path = tuple(field.split("."))
+    return ".".join(path[:2]) if path[0] == "steps" and len(path) == 3 else _field(path)
+
+
 def _read(file: str) -> str:
+    what, mend = ("", "") if "\0" in file else instead_of_a_config(file)
+    if what:
+        raise RequestError([Problem(what, mend, file=file if file.isprintable() else readable(file))])
     mend = "name a YAML file; the image stands in it as input.path"
     try:
-        with open(file, "rb") as stream:
-            content = stream.read(LARGEST + 1)
+        content = read_some(file, LARGEST + 1)
         if len(content) > LARGEST:
             raise RequestError([Problem("is larger than any config", mend, file=file)])
         return content.decode("utf-8-sig")
@@ -211,10 +220,6 @@ def _read(file: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         mend = f"save it as UTF-8, or {mend}"
         raise RequestError([Problem("is not UTF-8 text", mend, file=file, line=line)]) from None
-    except FileNotFoundError:
-        raise RequestError([Problem("there is no such file", "name a YAML file", file=file)]) from None
-    except IsADirectoryError:
-        raise RequestError([Problem("is a folder", "name a YAML file in it", file=file)]) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL character in the name.
         said = getattr(error, "strerror", None) or error
@@ -272,7 +277,7 @@ def _fill_paths(draft: _Draft) -> None:
 
 def _sections(draft: _Draft) -> dict[str, Any]:
     draft.add(
-        Problem("there is no such section", nearest(key, _TOP), readable(key))
+        Problem("there is no such section", _belongs(key), readable(key))
         for key in draft.data
         if key not in _TOP
     )
@@ -285,7 +290,7 @@ def _sections(draft: _Draft) -> dict[str, Any]:
             what = "has nothing in it" if name in draft.data else "is missing"
             draft.add([Problem(what, f"add {name}: with a path in it", name)])
         elif not isinstance(given, dict):
-            draft.add([Problem(f"{shown(given)} is not a mapping", f"write path: … below {name}:", name)])
+            draft.add([Problem(f"{shown(given)} is not a mapping", _as_mapping(name, given), name)])
         else:
             sections[name], problems = complaints(model, given, name)
             draft.add(problems)
@@ -310,6 +315,27 @@ def _path_problems(sections: Mapping[str, Any]) -> list[Problem]:
         what = f"{output.work} is a URL, and an unfinished run lives in a folder"
         problems.append(Problem(what, "name a folder", "output.work"))
     return problems
+
+
+def _belongs(key: str) -> str:
+    """Return the mend for an unknown section: where such a key belongs."""
+    word = joined(key, _TOP)
+    inside = [f"{name}:" for name, model in SECTIONS.items() if key in model.model_fields]
+    if word or not (inside or key in REGISTRY):
+        return word or nearest(key, _TOP)
+    if key in REGISTRY:
+        return f"write it below steps: with a dash: {example(key)}"
+    return f"write it below {' or '.join(inside)}, indented"
+
+
+def _as_mapping(name: str, given: Any) -> str:
+    """Return the mend for a section that is none."""
+    fields = SECTIONS[name].model_fields
+    if joined(given, fields):
+        return joined(given, fields)
+    if isinstance(given, str) and "path" in fields and given.strip():
+        return f"write {name}: {{path: {readable(given)}}}"
+    return f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"
 
 
 def _real(path: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.blocks import size_text
 from pipeline.embryo import BAND, Sample
 from pipeline.errors import RequestError
 from pipeline.image import Region
@@ -99,6 +101,7 @@ def make_sample(
         )
     if os.path.lexists(path):
         raise RequestError(f"{path} exists", "choose another name, or remove it first", "path")
+    _check_space(path, truth.spec.nbytes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write = write_zarr if suffix == ".zarr" else write_tiff
@@ -108,6 +111,16 @@ def make_sample(
     except OSError as error:
         raise RequestError(f"{path} cannot be written: {error.strerror or error}", "", "path") from None
     return truth
+
+
+def _check_space(path: Path, nbytes: int) -> None:
+    folder = next(each for each in path.absolute().parents if each.exists())
+    free = shutil.disk_usage(folder).free
+    if nbytes > free:
+        raise RequestError(
+            f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left",
+            "ask for fewer frames, planes or pixels", "path",
+        )  # fmt: skip
 
 
 def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Iterator[tuple[Region, NDArray]]:

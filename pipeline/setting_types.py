@@ -14,7 +14,7 @@ from pipeline.complaints import nearest, shown
 from pipeline.errors import Problem, RequestError
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.lengths import collected
-from pipeline.units import PX, Quantity, convertible
+from pipeline.units import PX, Quantity, comma_mend, convertible
 
 DTYPES = tuple(dtype.name for dtype in SUPPORTED)
 _SLICE = re.compile(r"\s*(-?[0-9]*)\s*:\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?")
@@ -64,7 +64,9 @@ def _pixels(raw: object) -> object:
 
 def _plain_number(raw: object, otherwise: str) -> str:
     quoted = isinstance(raw, str) and re.fullmatch(r"[0-9]+", raw.strip())
-    return f"write it without quotes: {str(raw).strip()}" if quoted else f"give {otherwise}"
+    if quoted:
+        return f"write it without quotes: {str(raw).strip()}"
+    return (comma_mend(raw) if isinstance(raw, str) else "") or f"give {otherwise}"
 
 
 @collected
@@ -163,7 +165,10 @@ def _share(raw: object) -> float:
     elif isinstance(raw, int | float) and not isinstance(raw, bool):
         share = raw
     if not 0 <= share <= 1:
-        raise RequestError(f"{shown(raw)} is not a share of the pixels", "give one such as 0.1% or 0.001")
+        comma = comma_mend(raw) if isinstance(raw, str) else ""
+        raise RequestError(
+            f"{shown(raw)} is not a share of the pixels", comma or "give one such as 0.1% or 0.001"
+        )
     return float(share)
 
 

@@ -36,6 +36,33 @@ _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\
 SNAP_DIGITS = 3
 
 
+_COMMA = re.compile(r"\s*([-+]?\d*),(\d+)\s*(%?|[^\W\d]*)\s*")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+
+
+def comma_mend(text: str) -> str:
+    """Return how to write a number that has a comma in it; nothing where it has none.
+
+    >>> comma_mend("12,5 um"), comma_mend("1,000"), comma_mend("GFP")
+    ('write it with a point: 12.5 um', 'write it without the comma: 1000, or with a point: 1.000', '')
+    """
+    match = _COMMA.fullmatch(text)
+    if match is None:
+        return ""
+    unit = match[3] and f" {match[3]}".replace(" %", "%")
+    point = f"with a point: {match[1] or 0}.{match[2]}{unit}"
+    if _THOUSANDS.fullmatch(f"{match[1]},{match[2]}"):
+        return f"write it without the comma: {match[1]}{match[2]}{unit}, or {point}"
+    return f"write it {point}"
+
+
+def _in_yaml(raw: object) -> str:
+    if raw is None or isinstance(raw, bool):
+        return {None: "null", True: "true", False: "false"}[raw]
+    text = repr(raw)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def unit_name(text: str) -> str:
     """Return the NGFF (UDUNITS) name of a unit.
 
@@ -121,14 +148,17 @@ class Quantity:
         if isinstance(raw, Quantity):
             return raw
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            raise RequestError(f"{raw!r} is not a length", "give a number of px, or a text such as '8 um'")
+            raise RequestError(f"{_in_yaml(raw)} is not a length", _axis_by_axis(raw))
         if isinstance(raw, int | float):
             _check_finite(raw)
             return cls(raw)
         match = _QUANTITY.fullmatch(raw)
         if match is None:
+            comma = comma_mend(raw)
+            if comma:
+                raise RequestError(f"{_in_yaml(raw)} has a comma in its number", comma)
             raise RequestError(
-                f"{raw!r} is a text without a number and a unit",
+                f"{_in_yaml(raw)} is no number and no number with a unit",
                 "give a number without quotes for px, or a number with a unit such as '8 um'",
             )
         value = float(match[1])
@@ -172,6 +202,15 @@ class Quantity:
 
     def __str__(self) -> str:
         return f"{self.value:g} {PX if self.unit == PX else short_unit(self.unit)}"
+
+
+def _axis_by_axis(raw: object) -> str:
+    """Return the mend for what is no length: of a list of numbers, the same by axis."""
+    plain = isinstance(raw, list | tuple) and all(type(item) in (int, float) for item in raw)
+    if isinstance(raw, list | tuple) and plain and len(raw) in (2, 3):
+        given = ", ".join(f"{axis}: {item}" for axis, item in zip("zyx"[-len(raw) :], raw, strict=True))
+        return f"give one number, or one for each axis: {{{given}}}"
+    return "give a number of px, or a text such as '8 um'"
 
 
 Extent = Quantity | Mapping[str, Quantity]

@@ -26,6 +26,7 @@ from ruamel.yaml.events import (
 )
 
 from pipeline.errors import Problem
+from pipeline.units import comma_mend
 
 Path = tuple[str | int, ...]
 
@@ -39,6 +40,10 @@ _WORDS = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
     **{f"{sign}{word}": float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
 }
+# A URL has two slashes after its colon, and is a text.
+_NO_SPACE = re.compile(r"\s*(?:-\s+)?(\w+):(?!//)(\S.*?)\s*")
+_NO_COLON = re.compile(r"\s*(?:-\s+)?([a-z]\w*)\s*")
+_CURLY = "“”„‘’«»"
 # ruamel.yaml's words → ours; the first that occurs in its message holds.
 _SYNTAX = (
     ("'\\t'", "a tab stands in the indentation", "indent with spaces"),
@@ -151,10 +156,28 @@ def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
         place = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
         if place is not None:
             mark = Mark(min(place.line + 1, max(1, len(text.splitlines()))), place.column + 1)
+    slip = _slip(text, mark)
+    if slip is not None:
+        return _problem(f"is not YAML: {slip[1]}", slip[2], file, Mark(slip[0], 1))
     for pattern, what, mend in _SYNTAX:
         if pattern in said:
             return _problem(f"is not YAML: {what}", mend, file, mark)
     return _problem(f"is not YAML: {readable(said)}", "mend this line, or the one above it", file, mark)
+
+
+def _slip(text: str, mark: Mark) -> tuple[int, str, str] | None:
+    """Return line, mistake and mend where a line at the place, or the one above it, is no KEY: VALUE."""
+    lines = text.splitlines()
+    for number in (mark.line - 1, mark.line):
+        line = lines[number - 1] if 1 <= number <= len(lines) else ""
+        match = _NO_SPACE.fullmatch(line)
+        if match is not None:
+            mend = f"put a space after the colon: {match[1]}: {readable(match[2])}"
+            return number, "a key and its value are one word", mend
+        match = _NO_COLON.fullmatch(line)
+        if match is not None and number < mark.line:
+            return number, f"no colon follows {readable(match[1])}", f"write {readable(match[1])}:"
+    return None
 
 
 def _problem(what: str, mend: str, file: str, mark: Mark, path: Path = ()) -> Problem:
@@ -218,9 +241,14 @@ class _Builder:
 
     def _mapping(self, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        before: tuple[Path, Any] | None = None
         for event in self._events:
             if isinstance(event, MappingEndEvent):
                 break
+            if before is not None and _is_behind_comma(event, before[1]):
+                self._refuse_comma(before, event)
+                before = None
+                continue
             key, mark = self._key(event, path), _mark(event)
             # The value of a refused key is read too, for the mistakes in it.
             inner = (*path, key)
@@ -230,10 +258,20 @@ class _Builder:
                 self._refuse(f"is given twice, first in line {first}", "keep one of them", event, inner)
             elif key:
                 self._document.marks[inner] = mark
-            value = self._node(next(self._events), inner)
+            event = next(self._events)
+            value = self._node(event, inner)
+            before = (inner, event)
             if key and not twice:
                 found[key] = value
         return found
+
+    def _refuse_comma(self, before: tuple[Path, Any], event: Any) -> None:
+        """Refuse what {radius: 12,5} makes: 12, and a key 5 without a value."""
+        next(self._events)
+        path, number = before
+        self._document.spoiled.add(path)
+        text = f"{number.value},{event.value}"
+        self._refuse(f"{text} has a comma in its number", comma_mend(text), number, path)
 
     def _key(self, event: Any, path: Path) -> str:
         if not isinstance(event, ScalarEvent):
@@ -249,6 +287,9 @@ class _Builder:
 
     def _scalar(self, event: Any, path: Path) -> Any:
         text = event.value
+        if event.style is None and text[:1] in tuple(_CURLY):
+            self._document.spoiled.add(path)
+            self._refuse(f"{text[0]} is no quote in YAML", 'type the straight one, "', event, path)
         if event.style is not None:
             value: Any = text
         elif text in _WORDS:
@@ -266,6 +307,17 @@ class _Builder:
             self._document.spoiled.add(path)
             self._refuse(f"{readable(text)} is too large a number", "give a smaller one", event, path)
         return value
+
+
+def _is_behind_comma(event: Any, before: Any) -> bool:
+    """Return whether a key of a mapping in braces is the rest of a number with a comma in it."""
+    return (
+        isinstance(event, ScalarEvent)
+        and isinstance(before, ScalarEvent)
+        and event.style is None is before.style
+        and event.start_mark.index == before.end_mark.index + 1
+        and bool(comma_mend(f"{before.value},{event.value}"))
+    )
 
 
 def _decimal(text: str) -> int:

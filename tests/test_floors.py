@@ -10,13 +10,13 @@ FLOORS = (
     "errors axes units kernels machine tiling clock paths finite complaints yaml_lines",
     "image lengths arguments arrays step background planes",
     "steps read write",
-    "config chain settings setting_types compute_types overrides",
+    "config chain settings setting_types compute_types overrides other_words what_is",
     "plan blocks budget refit warmup",
     "task graph lazy store describe",
     "job overlap start places journal probe fleet slurm remote executor cluster connect reach runner "
     "compute levels loop peak progress stopping summary crop figure report",
     "preview measure sheet contact sweep granulometry fitting fitting_figure suggest starter "
-    "oracle recompute view sample embryo catalogue cli __main__",
+    "oracle recompute view sample embryo catalogue usage cli __main__",
     "__init__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
