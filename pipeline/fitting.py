@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from pipeline.crop import CROP, View, plane
 from pipeline.errors import RequestError
 from pipeline.granulometry import (
+    CLEAR,
     Features,
     Size,
     Spectrum,
     find_size,
-    kind_of_features,
     mean_spectrum,
     pattern_spectrum,
+    polarity,
 )
 from pipeline.image import ImageSpec
 from pipeline.read import Source
+from pipeline.starter import RADIUS
 from pipeline.units import short_unit
 
 FRAMES = 3
@@ -28,6 +30,9 @@ FRAMES = 3
 
 LEAST = 16
 """Px a side below which no size can be told."""
+
+SMALL = 64
+"""Px a side below which few sizes can be told."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class Suggestion:
         The plane of the middle frame.
     view : View
         Where that is.
+    other : float
+        How much stands out to the other side of the background, where that is told; 1 is as much.
     """
 
     channel: int
@@ -75,6 +82,12 @@ class Suggestion:
     spectrum: Spectrum
     example: NDArray
     view: View
+    other: float = 0.0
+
+    @property
+    def told(self) -> bool:
+        """Whether a size can be told at all."""
+        return self.size.clear
 
     @property
     def largest(self) -> float:
@@ -93,8 +106,11 @@ class Suggestion:
 
     @property
     def radius(self) -> Range:
-        """Of the top-hat: larger than the largest features, no larger than it need be."""
+        """Of the top-hat: larger than the largest features, no larger than it need be; else a guess."""
         top = self._longest() - 1
+        if not self.told:
+            guess = max(1, min(RADIUS, self._longest() // 8))
+            return Range(*(float(max(1, min(value, top))) for value in (guess // 4, guess, 2 * guess)))
         values = (math.ceil(self.largest * share) for share in (1.05, 1.3, 2.5))
         return Range(*(float(min(value, top)) for value in values))
 
@@ -116,26 +132,58 @@ class Suggestion:
 
     def words(self, spec: ImageSpec) -> str:
         """Return what was found, for a reader."""
-        if self.size.clearness == 0:
-            return f"no {self.features} features found"
+        if not self.told:
+            return f"no size can be told: {self._reason()}"
         real = in_units(spec, self.smallest, self.largest)
         return f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius{real}"
 
-    def doubts(self) -> list[str]:
-        """Return what speaks against it."""
-        doubts = []
+    def _reason(self) -> str:
+        shape, largest = self.example.shape, self.spectrum.radii[-1]
+        if np.ptp(self.example) == 0:
+            return f"all pixels are {self.example.flat[0]:g}"
+        if min(shape) < SMALL:
+            return (
+                f"{shape[0]} × {shape[1]} px are too few (only up to {largest:g} px radius can be looked for)"
+            )
         if self.size.clearness == 0:
-            doubts.append("nothing of any size stands out")
-        elif not self.size.clear:
+            return f"nothing of up to {largest:g} px radius, a sixth of the plane, stands out"
+        return f"none stands out (the strongest reaches {self.size.clearness:.1f}, and {CLEAR:g} is clear)"
+
+    def doubts(self) -> list[str]:
+        """Return what speaks against it, or beside it."""
+        doubts = []
+        if self.other:
+            other = "dark" if self.features == "bright" else "bright"
+            than = "about as much" if self.other > 0.8 else f"{100 * self.other:.0f} % as much"
+            doubts.append(f"{other} features stand out too, {than}: --features {other} takes those")
+        if not self.told:
+            return doubts
+        for low, high in self.size.others:
+            kept = "to keep those too" if low >= self.largest else "for those alone"
             doubts.append(
-                f"no size stands out (its peak is {self.size.clearness:.1f} × the rest; 4 is clear)"
+                f"features of {low:g} to {high:g} px radius stand out too: {kept} take a radius of "
+                f"{math.ceil(1.3 * high)} px"
             )
         middles = [math.sqrt(size.low * size.high) for size in self.frames if size.clear]
         if middles and max(middles) > 1.5 * min(middles):
             doubts.append("the size changes over the time-lapse")
-        if self.size.clear and self.size.low <= 1:
+        if self.size.low <= 1:
             doubts.append("the features are hardly larger than a pixel")
+        clipped = saturated(self.example)
+        if clipped >= 0.001:
+            doubts.append(f"{100 * clipped:.2g} % of the pixels are saturated")
         return doubts
+
+
+def saturated(plane: NDArray) -> float:
+    """Return the share of pixels at the largest value of their type; 0 for floats.
+
+    >>> saturated(np.array([[255, 3], [2, 1]], np.uint8))
+    0.25
+    """
+    if plane.dtype.kind not in "iu":
+        return 0.0
+    return float(np.mean(plane == np.iinfo(plane.dtype).max))
 
 
 def suggest_for(source: Source, features: Features | None = None) -> list[Suggestion]:
@@ -167,8 +215,9 @@ def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestio
     views = [_view(spec, channel, frame) for frame in _frames(spec)]
     planes = [plane(source.read(view.region)) for view in views]
     middle = len(planes) // 2
-    features = wanted or kind_of_features(planes[middle])
-    spectra = [pattern_spectrum(image, features) for image in planes]
+    chosen = polarity(planes[middle], wanted)
+    features = chosen.features
+    spectra = [pattern_spectrum(_one_side(image, features), features) for image in planes]
     mean = mean_spectrum(spectra)
     name = spec.channel_names[channel] if spec.channels else ""
     return Suggestion(
@@ -180,7 +229,14 @@ def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestio
         mean,
         planes[middle],
         views[middle],
+        chosen.other if chosen.both else 0.0,
     )
+
+
+def _one_side(image: NDArray, features: Features) -> NDArray:
+    """Return a plane without what stands out to the other side, where that is much."""
+    found = polarity(image, features)
+    return found.flat if found.both else image
 
 
 def _frames(spec: ImageSpec) -> list[int]:

@@ -43,13 +43,17 @@ def _draw_spectrum(page: Page, each: Suggestion, box: tuple[float, float, float,
     spectrum = each.spectrum
     edges = np.concatenate([spectrum.below, spectrum.radii[-1:]])
     top = max(float(spectrum.energy.max()), 1e-9)
-    ax.axvspan(each.smallest, each.largest, color=FAINT, alpha=0.7, linewidth=0, label="the features")
+    if each.told:
+        ax.axvspan(each.smallest, each.largest, color=FAINT, alpha=0.7, linewidth=0, label="the features")
     ax.stairs(spectrum.energy / top, edges, fill=True, color=BLUE, label="the image")
     if spectrum.noise.max() > 0.01 * top:
         ax.stairs(spectrum.noise / top, edges, color=SOFT, linewidth=1.2, label="noise as strong as its own")
     radius = each.radius
-    ax.axvspan(radius.low, radius.high, ymin=0.955, color=ORANGE, linewidth=0, label=f"{each.step} radius")
-    ax.axvline(radius.begin, color=ORANGE, linewidth=1.4)
+    if each.told:
+        ax.axvspan(
+            radius.low, radius.high, ymin=0.955, color=ORANGE, linewidth=0, label=f"{each.step} radius"
+        )
+        ax.axvline(radius.begin, color=ORANGE, linewidth=1.4)
     ax.set_xscale("log")
     ax.set_xlim(edges[0], max(edges[-1], radius.high))
     ax.set_ylim(0, 1.12)

@@ -27,6 +27,9 @@ from pipeline.kernels.morphology import dilation, erosion
 
 Features = Literal["bright", "dark"]
 
+Span = tuple[int, int]
+"""First and last index of a peak in a spectrum."""
+
 SOURCE = "pattern spectrum of openings with disks (Matheron 1975; Maragos 1989), as energy"
 
 FINE = 16
@@ -38,6 +41,21 @@ _RATIO = 1.12
 
 # Of the peak: what is above belongs to it.
 _BELONGS = 0.25
+
+# Octaves over which the spectrum is averaged: of few large features one size alone would stand far out.
+_AVERAGED = 1 / 3
+
+# Of the strongest: what holds so much of its energy is told beside it.
+_TOLD = 0.1
+
+# A peak with two fifths of all that noise has is clear; slopes alone reach one fifth.
+_OF_NOISE = 10.0
+
+# Of what stands out to one side of the background: where the other side has so much, both are told.
+_BOTH = 0.25
+
+# Tails above or below this many standard deviations, and what is more than noise has of them.
+_TAIL, _MORE_THAN_NOISE = 3.0, 0.1
 
 # How far a peak stands above the middle of the spectrum, and above that of noise, to be clear.
 CLEAR = 4.0
@@ -77,11 +95,14 @@ class Size:
         In px: nearly all that stands out lies between them.
     clearness : float
         How far the peak stands above what lies beside it and above noise: 4 and more is clear.
+    others : tuple of (float, float)
+        Ranges of other sizes that stand out as well.
     """
 
     low: float
     high: float
     clearness: float
+    others: tuple[tuple[float, float], ...] = ()
 
     @property
     def clear(self) -> bool:
@@ -166,13 +187,82 @@ def noise_of(image: NDArray) -> float:
     return 1.4826 * float(np.median(np.abs(differences))) / 2**0.5
 
 
-def kind_of_features(plane: NDArray) -> Features:
-    """Return whether what stands out of a plane is bright or dark: what is rare is a feature."""
+@dataclass(frozen=True)
+class Polarity:
+    """Whether what stands out of a plane is bright or dark.
+
+    Parameters
+    ----------
+    features : {"bright", "dark"}
+        What stands out more.
+    other : float
+        How much of that stands out to the other side; 1 is as much.
+    flat : numpy.ndarray
+        The plane without what stands out to the other side.
+    """
+
+    features: Features
+    other: float
+    flat: NDArray
+
+    @property
+    def both(self) -> bool:
+        """Whether bright and dark features stand out."""
+        return self.other >= _BOTH
+
+
+def polarity(plane: NDArray, wanted: Features | None = None) -> Polarity:
+    """Return whether what stands out of a plane is bright or dark: what is rare is a feature.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        Rows and columns, at least 8 of each.
+    wanted : {"bright", "dark"}, optional
+        What is looked for, whichever stands out more.
+    """
     image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
-    wide = max(2.0, min(plane.shape) / 20)
-    local = gaussian(image, (1.0, 1.0)) - gaussian(image, (wide, wide))
-    middle = local - np.mean(local, dtype=np.float64)
-    return "bright" if float(np.mean(middle**3)) >= 0 else "dark"
+    smooth, wide = gaussian(image, (1.0, 1.0)), max(2.0, min(plane.shape) / 20)
+    background = gaussian(smooth, (wide, wide))
+    for _ in range(4):
+        # Without this the background rises below wide features, and sinks beside them.
+        middle, spread = _middle_and_spread(smooth - background)
+        limits = (
+            background + np.float32(middle - _TAIL * spread),
+            background + np.float32(middle + _TAIL * spread),
+        )
+        background = gaussian(np.clip(smooth, *limits), (wide, wide))
+    local = smooth - background
+    # At the border a slope of the background is not followed.
+    border = tuple(slice(int(2 * wide), size - int(2 * wide)) for size in plane.shape)
+    inner = (
+        local[border].astype(np.float64)
+        if min(local[border].shape, default=0) >= 8
+        else local.astype(np.float64)
+    )
+    middle, spread = _middle_and_spread(inner)
+    inner -= middle
+    above, below = (float(np.mean(np.where(side > _TAIL * spread, side, 0) ** 2)) for side in (inner, -inner))
+    least, most = sorted((above, below))
+    found: Features = "bright" if above >= below else "dark"
+    if most <= _MORE_THAN_NOISE * spread**2:
+        found = "bright" if float(np.mean((inner - np.mean(inner)) ** 3)) >= 0 else "dark"
+    features = wanted or found
+    told = least > _MORE_THAN_NOISE * spread**2
+    other = 0.0 if not told else least / most if features == found else most / least
+    limit = background + np.float32(middle)
+    flat = np.maximum(image, limit) if features == "bright" else np.minimum(image, limit)
+    return Polarity(features, other, flat)
+
+
+def _middle_and_spread(values: NDArray) -> tuple[float, float]:
+    middle = float(np.median(values))
+    return middle, 1.4826 * float(np.median(np.abs(values - middle)))
+
+
+def kind_of_features(plane: NDArray) -> Features:
+    """Return whether what stands out of a plane is bright or dark."""
+    return polarity(plane).features
 
 
 def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
@@ -187,26 +277,69 @@ def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
 def find_size(spectrum: Spectrum) -> Size:
     """Return the radius of the features that stand out most.
 
-    The highest peak that ends inside the spectrum: at its end the energy of an uneven
+    The peak of most energy that ends inside the spectrum: at its end the energy of an uneven
     background rises. Where there is none, the size is not clear.
     """
-    energy = np.maximum(spectrum.energy - spectrum.noise, 0)
-    peaks = (ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0)
-    best = sorted(np.flatnonzero(peaks), key=lambda peak: -energy[peak])
-    if not best:
+    energy = np.maximum(_averaged(spectrum, spectrum.energy - spectrum.noise), 0)
+    peaks = _peaks(energy)
+    if not peaks:
         return Size(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
-    spans = [_span(energy, int(peak)) for peak in best]
-    inside = [number for number, (_, last) in enumerate(spans) if last < len(energy) - 1]
-    chosen = inside[0] if inside else 0
-    (first, last), peak = spans[chosen], best[chosen]
+    octaves = np.log2(spectrum.radii / spectrum.below)
+    mass = {span: float(np.sum((energy * octaves)[span[0] : span[1] + 1])) for span in peaks}
+    best = max(peaks, key=lambda span: mass[span])
     middle = float(np.median(energy))
-    beside = energy[peak] / middle if middle > 0 else np.inf
-    over_noise = spectrum.energy[peak] / max(float(spectrum.noise[peak]), 1e-12)
-    clearness = float(min(beside, over_noise, 1e6)) if inside else 0.0
-    return Size(float(spectrum.below[first]), float(spectrum.radii[last]), clearness)
+
+    def clearness(span: Span, beside: float) -> float:
+        peak = peaks[span]
+        over_noise = spectrum.energy[peak] / max(float(spectrum.noise[peak]), 1e-12)
+        all_noise = max(float(np.sum(spectrum.noise * octaves)), 1e-12)
+        over_rest = energy[peak] / beside if beside > 0 else np.inf
+        return float(min(over_rest, over_noise, _OF_NOISE * mass[span] / all_noise, 1e6))
+
+    others = [
+        span
+        for span in sorted(peaks)
+        if span != best
+        and mass[span] >= _TOLD * mass[best]
+        and clearness(span, _valley(energy, span, best)) >= CLEAR
+    ]
+    return Size(
+        *_radii(spectrum, best), clearness(best, middle), tuple(_radii(spectrum, span) for span in others)
+    )
 
 
-def _span(energy: NDArray[np.float64], peak: int) -> tuple[int, int]:
+def _peaks(energy: NDArray[np.float64]) -> dict[Span, int]:
+    """Return the peaks that end inside, each by its first and last index."""
+    tops = np.flatnonzero((ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0))
+    found: dict[Span, int] = {}
+    for top in sorted(tops, key=lambda top: -energy[top]):
+        first, last = _span(energy, int(top))
+        # What lies on the slope of a higher peak is no peak of its own.
+        if last < len(energy) - 1 and all(last < low or first > high for low, high in found):
+            found[first, last] = int(top)
+    return found
+
+
+def _valley(energy: NDArray[np.float64], one: Span, other: Span) -> float:
+    """Return the least energy between two peaks."""
+    first, last = min(one[1], other[1]), max(one[0], other[0])
+    return float(np.min(energy[first : last + 1]))
+
+
+def _radii(spectrum: Spectrum, span: Span) -> tuple[float, float]:
+    return float(spectrum.below[span[0]]), float(spectrum.radii[span[1]])
+
+
+def _averaged(spectrum: Spectrum, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return energy per octave, each averaged over a part of an octave around it."""
+    edges = np.log2(np.concatenate([spectrum.below[:1], spectrum.radii]))
+    total = np.concatenate([[0.0], np.cumsum(energy * np.diff(edges))])
+    middle, half = (edges[1:] + edges[:-1]) / 2, np.maximum(np.diff(edges), _AVERAGED) / 2
+    low, high = np.maximum(middle - half, edges[0]), np.minimum(middle + half, edges[-1])
+    return np.asarray((np.interp(high, edges, total) - np.interp(low, edges, total)) / (high - low))
+
+
+def _span(energy: NDArray[np.float64], peak: int) -> Span:
     """Return the first and the last index of a peak."""
     belongs = energy >= _BELONGS * energy[peak]
     first = last = peak

@@ -26,6 +26,8 @@ def suggestion_text(spec: ImageSpec, suggestions: list[Suggestion]) -> str:
         where = f"channel {each.name}: " if "c" in spec.axes else ""
         lines.append(f"{where}{each.words(spec)}")
         lines += [f"  in doubt: {doubt}" for doubt in each.doubts()]
+        if not each.told:
+            continue
         lines.append(f"  {each.step:<24} radius      {each.radius.text()}")
         lines.append(f"  {'difference_of_gaussians':<24} low_sigma   {each.low_sigma.text()}")
         lines.append(f"  {'':<24} high_sigma  {each.high_sigma.text()}")
@@ -58,7 +60,8 @@ def grouped(suggestions: list[Suggestion]) -> list[Group]:
     for each in suggestions:
         for group in groups:
             ratio = each.radius.begin / group[0].radius.begin
-            if group[0].step == each.step and 1 / _SAME <= ratio <= _SAME:
+            alike = (group[0].step, group[0].told) == (each.step, each.told)
+            if alike and 1 / _SAME <= ratio <= _SAME:
                 group.append(each)
                 break
         else:
@@ -77,9 +80,13 @@ def step_lines(spec: ImageSpec, groups: list[Group]) -> list[str]:
             lines.append(f"# {named}{each.words(spec)}")
             lines += [f"#   in doubt: {doubt}" for doubt in each.doubts()]
         radius = group.radius
-        lines.append(f"# The radius may be {radius.low:g} to {radius.high:g} px.")
+        lines.append(
+            f"# The radius may be {radius.low:g} to {radius.high:g} px."
+            if first.told
+            else "# The radius is a guess: look at what others do with the sweep."
+        )
         lines.append(f"- {first.step}: {{radius: {radius.begin:g}{channels}}}")
-        if first.features == "bright":
+        if first.features == "bright" and first.told:
             low, high = first.low_sigma, first.high_sigma
             sigmas = f"low_sigma: {low.begin:g}, high_sigma: {high.begin:g}"
             spans = f"low {low.low:g} to {low.high:g} px, high {high.low:g} to {high.high:g} px"

@@ -171,16 +171,19 @@ def test_a_doubt_is_said_in_the_text_and_in_the_config(tmp_path):
     path = tmp_path / "noise.tif"
     tifffile.imwrite(path, noise().astype(np.uint16), imagej=True, metadata={"axes": "YX"})
     said = suggest(str(path), config=str(tmp_path / "noise.yaml"))
-    assert "in doubt: no size stands out" in said
-    assert "in doubt: no size stands out" in (tmp_path / "noise.yaml").read_text(encoding="utf-8")
+    written = (tmp_path / "noise.yaml").read_text(encoding="utf-8")
+    assert "no size can be told: none stands out" in said
+    assert "no size can be told: none stands out" in written
+    assert "The radius is a guess" in written
+    assert " px radius" not in said.partition("\n")[0]
 
 
 def test_where_nothing_is_nothing_is_found_and_the_config_runs_all_the_same(tmp_path):
     path = tmp_path / "dark.tif"
     tifffile.imwrite(path, np.zeros((80, 90), np.uint16), imagej=True, metadata={"axes": "YX"})
     said = suggest(str(path), config=str(tmp_path / "dark.yaml"))
-    assert "no bright features found" in said
-    assert "in doubt: nothing of any size stands out" in said
+    assert "no size can be told: all pixels are 0" in said
+    assert "begin with" not in said
     assert main(["run", str(tmp_path / "dark.yaml"), "--quiet"]) == 0
 
 
