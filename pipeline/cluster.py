@@ -6,12 +6,13 @@ import contextlib
 import queue
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.core import flatten
 from dask.graph_manipulation import clone
 
 from pipeline.blocks import Resources
@@ -32,6 +33,12 @@ TASKS_A_THREAD = 2
 
 SCHEDULING_SECONDS = 0.002
 """What a task may cost the scheduler, twice over, so that it is never what all wait for."""
+
+ASKED_SECONDS = 1.0
+"""Between two questions to the scheduler after blocks that are done."""
+
+MOST_ASKED = 2000
+"""Blocks under way of which it is asked; where there are more, windows end often enough."""
 
 FETCH_SECONDS = 5
 """How long the receipts of a finished window may take, before the loop looks after other things."""
@@ -62,6 +69,9 @@ class Cluster:
         self._futures: dict[Key, Any] = {}
         self._tasks: dict[Key, int] = {}
         self._allowed: dict[Key, frozenset[str]] = {}
+        self._blocks: dict[Key, list[Any]] = {}
+        self._held: set[Any] = set()
+        self._asked = 0.0
         self._to_come = 0
         self._dead_since: float | None = None
         self._probe: Probe | None = None
@@ -139,6 +149,7 @@ class Cluster:
         # Only where some are left out: it is work for the scheduler to keep tasks to a list.
         future = self._client.compute(tasks, workers=workers if self._fleet.unfit else None)
         self._futures[window], self._tasks[window] = future, tasks.npartitions
+        self._blocks[window] = list(flatten(tasks.__dask_keys__()))
         self._allowed[window] = frozenset(workers if self._fleet.unfit else ())
         self._to_come -= tasks.size
         future.add_done_callback(lambda done: self._done.put((window, done)))
@@ -169,7 +180,23 @@ class Cluster:
             result = error
         self._futures.pop(window, None)
         self._tasks.pop(window, None)
+        self._blocks.pop(window, None)
         return window, result
+
+    def begun(self) -> float:
+        """Ask the scheduler now and then which blocks it holds the receipts of."""
+        blocks = dict(self._blocks)
+        now = time.monotonic()
+        if now - self._asked >= ASKED_SECONDS and 0 < sum(map(len, blocks.values())) <= MOST_ASKED:
+            self._asked = now
+            held: Mapping[Key, Any] = {}
+            with contextlib.suppress(OSError, TimeoutError):  # of which the loop hears by itself
+                keys = [key for each in blocks.values() for key in each]
+                held = self._client.sync(
+                    self._client.scheduler.who_has, keys=keys, callback_timeout=ASKED_SECONDS
+                )
+            self._held = {key for key, workers in held.items() if workers}
+        return sum(sum(key in self._held for key in each) / len(each) for each in blocks.values())
 
     def _revive(self) -> None:
         """Give up windows all of whose workers have gone, while others came."""
@@ -194,6 +221,7 @@ class Cluster:
     def cancel(self) -> None:
         """Stop what is under way."""
         self._client.cancel(list(self._futures.values()), force=True)
+        self._blocks.clear()
         self._futures.clear()
         self._tasks.clear()
 

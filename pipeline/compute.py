@@ -218,10 +218,17 @@ class Computation:
             self.bytes_in += nbytes
             self.progress.advance(nbytes)
 
+        # A caller's own `Progress` need not know of it.
+        within = getattr(self.progress, "within", lambda begun: None)
+        in_parts = len(windows.parts(todo[0])) if todo else 1
+
+        def moved(begun: float) -> None:
+            within((begun + sum(map(len, collected.values()))) / in_parts)
+
         executor.expect(tiling.blocks * len(todo) // tiling.windows)
         every = (Part(window, number) for window in todo for number in range(len(windows.parts(window))))
         try:
-            compute_windows(executor, every, tasks, finished, self.stop)
+            compute_windows(executor, every, tasks, finished, self.stop, moved)
         finally:
             self.progress.stop()
 

@@ -79,6 +79,9 @@ class Executor(Protocol):
     def next(self, timeout: float | None = None) -> Outcome | None:
         """Wait for any window to end and return it; None when `timeout` seconds passed."""
 
+    def begun(self) -> float:
+        """Return how much of the windows under way is computed, as a number of windows."""
+
     def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
         """Return whether a window failed for a worker that gets no more of them: it may be tried again."""
 
@@ -108,6 +111,7 @@ class Threads:
         self._workers = workers
         self._ending = threading.Event()
         self._ending.set()
+        self._shares: dict[Key, float] = {}
 
     @property
     def in_flight(self) -> int:
@@ -151,11 +155,18 @@ class Threads:
             # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
             keys = tasks.__dask_keys__()
             graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
+            share = 1 / max(len(graph), 1)
+
+            def one_more(*_: object) -> None:
+                self._shares[window] = self._shares.get(window, 0.0) + share
+
             # It begins when the one before leaves a thread idle: two that take turns would both hold what
             # their blocks share.
             before.wait()
+            # By position, as above: each task that has ended is counted.
+            counted = (None, None, None, one_more, None)
             told = told_at_the_end(self._workers, ending)
-            found = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[told])
+            found = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[told, counted])
             receipts = np.concatenate([block.reshape(-1) for block in flatten(found, (list, tuple))])
         except BaseException as error:  # handed to the loop, which raises it
             self._done.put((window, error))
@@ -167,9 +178,15 @@ class Threads:
     def next(self, timeout: float | None = None) -> Outcome | None:
         """Wait for any window to end."""
         try:
-            return self._done.get(timeout=timeout)
+            outcome = self._done.get(timeout=timeout)
         except queue.Empty:
             return None
+        self._shares.pop(outcome[0], None)
+        return outcome
+
+    def begun(self) -> float:
+        """Count the tasks that have ended."""
+        return sum(list(self._shares.values()))
 
     def cancel(self, *, wait: bool = True) -> None:
         """Drop windows that have not begun; a block under way ends by itself, waited for or not."""

@@ -27,6 +27,7 @@ def compute_windows(
     tasks: Callable[[Key], da.Array],
     finished: Callable[[Key, np.ndarray], None],
     stop: Stop,
+    moved: Callable[[float], None] | None = None,
 ) -> None:
     """Compute windows, a few at a time, until all are done.
 
@@ -43,6 +44,8 @@ def compute_windows(
         Called in this thread with a window's name and its receipts.
     stop : Stop
         Noted signals: what is under way is finished and recorded, nothing new begins.
+    moved : callable, optional
+        Told now and then how much of what is under way is computed, as a number of windows.
 
     Raises
     ------
@@ -64,6 +67,8 @@ def compute_windows(
         outcome = executor.next(timeout=PATIENCE)
         stop.tell()
         if outcome is None:
+            if moved is not None:
+                moved(executor.begun())
             if executor.trouble != trouble:
                 trouble = executor.trouble
                 stop.say(trouble or "going on")
@@ -81,6 +86,8 @@ def compute_windows(
             # The next one begins before this one is brought to the disk, so that no worker waits for that.
             _begin(waiting, under_way, executor, tasks, stop)
         finished(window, result)
+        if moved is not None:
+            moved(executor.begun())
     if failed is not None:
         raise _as_error(*failed) from failed[1]
     stop.check()

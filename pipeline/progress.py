@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 MB = 1e6
+
 EVERY_SECONDS = 10.0
+"""Between two lines of a log at first; a longer run tells less often, and at most so many times less."""
+
+_LONG_SECONDS, _MOST_TIMES = 200.0, 60.0
+
+REDRAWN_SECONDS = 0.1
+"""Between two looks of the bar."""
+
+_BAR, _LEAST_BAR = 30, 8
+
+
+def now() -> float:
+    """Return the seconds of a clock that never goes back."""
+    return time.monotonic()
 
 
 class Progress(Protocol):
@@ -24,44 +39,86 @@ class Progress(Protocol):
     def advance(self, nbytes: int) -> None:
         """Count one window, of so many bytes."""
 
+    def within(self, windows: float) -> None:
+        """Note how much of the windows under way is computed, as a number of windows."""
+
     def stop(self) -> None:
         """End."""
 
 
 @dataclass
 class Rate:
-    """Counts windows and bytes, and works out speed and time left."""
+    """Counts windows and bytes, and works out speed and time left.
+
+    Parameters
+    ----------
+    windows, done : int
+        How many there are, and how many are done, those of earlier starts included.
+    nbytes : int
+        Of all pixels that this start is for.
+    began : float
+        When it began, by `time.monotonic`.
+    counted, own : int
+        Bytes and windows that this start has done.
+    begun : float
+        Of the windows under way, how much is computed, as a number of windows.
+    """
 
     windows: int
     done: int
     nbytes: int
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=now)
     counted: int = 0
     own: int = 0
+    begun: float = 0.0
 
     def advance(self, nbytes: int) -> None:
         """Count one window."""
         self.done += 1
         self.own += 1
         self.counted += nbytes
+        self.begun = max(0.0, self.begun - 1)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this start."""
+        return max(now() - self.began, 1e-6)
+
+    @property
+    def share(self) -> float:
+        """Of all windows what is done, from 0 to 1."""
+        return min(1.0, (self.done + self.begun) / max(self.windows, 1))
 
     @property
     def speed(self) -> float:
         """Bytes of input a second, since this start."""
-        return self.counted / max(time.monotonic() - self.began, 1e-6)
+        begun = self.begun * self.nbytes / max(self.windows - self.done + self.own, 1)
+        return (self.counted + begun) / self.elapsed
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, where that can be told."""
-        if self.own == 0:
+        """Seconds to go, where that can be told: by what this start did, not the ones before it."""
+        did = self.own + self.begun
+        if did <= 0:
             return None
-        return (self.windows - self.done) * (time.monotonic() - self.began) / self.own
+        return max(0.0, self.windows - self.done - self.begun) * self.elapsed / did
 
     def text(self) -> str:
         """Return it as a line."""
-        left = "" if self.left is None else f", {duration(self.left)} left"
-        share = 100 * self.done / max(self.windows, 1)
-        return f"window {self.done} of {self.windows} ({share:.0f} %), {self.speed / MB:.0f} MB/s{left}"
+        return f"window {self.done} of {self.windows} ({100 * self.share:.0f} %){self._speed()}{self._left()}"
+
+    def texts(self) -> tuple[str, ...]:
+        """Return it as lines, each shorter than the one before."""
+        share = f"{100 * self.share:.0f} %"
+        brief = f"{self.done}/{self.windows} ({share})"
+        return self.text(), f"{brief}{self._speed()}{self._left()}", f"{brief}{self._left()}", brief, share
+
+    def _speed(self) -> str:
+        # Nothing is read yet, or nothing is told of it yet.
+        return f", {self.speed / MB:.0f} MB/s" if self.own + self.begun > 0 else ""
+
+    def _left(self) -> str:
+        return "" if self.left is None else f", {duration(self.left)} left"
 
 
 def duration(seconds: float) -> str:
@@ -90,12 +147,15 @@ class Silent:
     def advance(self, nbytes: int) -> None:
         """Tell nothing."""
 
+    def within(self, windows: float) -> None:
+        """Tell nothing."""
+
     def stop(self) -> None:
         """Tell nothing."""
 
 
 class Lines:
-    """A plain line every few seconds: for log files and batch jobs."""
+    """A plain line now and then: for log files and batch jobs."""
 
     def __init__(self, stream: TextIO, every: float = EVERY_SECONDS) -> None:
         self._stream = stream
@@ -112,14 +172,24 @@ class Lines:
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Begin."""
         self._rate = Rate(windows, done, nbytes)
-        self._last = time.monotonic()
+        self._last = now()
 
     def advance(self, nbytes: int) -> None:
         """Count one window; tell it when the last line is old, and at the end."""
         self._rate.advance(nbytes)
-        now = time.monotonic()
-        if now - self._last >= self._every or self._rate.done == self._rate.windows:
-            self._last = now
+        self._tell(self._rate.done == self._rate.windows)
+
+    def within(self, windows: float) -> None:
+        """Note what is computed of the windows under way; tell it when the last line is old."""
+        self._rate.begun = windows
+        if windows > 0:
+            self._tell()
+
+    def _tell(self, ended: bool = False) -> None:
+        at = now()
+        rarer = min(max(1.0, self._rate.elapsed / _LONG_SECONDS), _MOST_TIMES)
+        if at - self._last >= self._every * rarer or ended:
+            self._last = at
             self.say(self._rate.text())
 
     def stop(self) -> None:
@@ -127,38 +197,86 @@ class Lines:
 
 
 class Bar:
-    """A bar that moves: for terminals."""
+    """A bar that moves: for terminals, of any width, which may change on the way."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
 
         self._console = Console(file=stream)
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[line]}")
-        self._bar = RichProgress(*columns, console=self._console, transient=False)
-        self._rate = Rate(0, 0, 0)
+        self._rate: Rate | None = None
+        self._stands = 0
+        self._last = 0.0
 
     def say(self, text: str) -> None:
         """Tell something once, above the bar."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # the terminal has gone; the run goes on
+            self._erase()
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._draw()
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Show the bar."""
         self._rate = Rate(windows, done, nbytes)
-        self._bar.start()
-        self._task = self._bar.add_task("run", total=windows, completed=done, line=self._rate.text())
+        self._redraw()
 
     def advance(self, nbytes: int) -> None:
         """Move the bar by one window."""
-        self._rate.advance(nbytes)
-        self._bar.update(self._task, advance=1, line=self._rate.text())
+        if self._rate is not None:
+            self._rate.advance(nbytes)
+            self._redraw()
+
+    def within(self, windows: float) -> None:
+        """Move the bar by what is computed of the windows under way."""
+        if self._rate is not None:
+            self._rate.begun = windows
+            if now() - self._last >= REDRAWN_SECONDS:
+                self._redraw()
 
     def stop(self) -> None:
         """Leave the bar where it is."""
-        self._bar.stop()
+        if self._rate is not None:
+            self._redraw()
+            self._rate, self._stands = None, 0
+            with contextlib.suppress(OSError):
+                self._console.print()
+
+    def _redraw(self) -> None:
+        with contextlib.suppress(OSError):
+            self._erase()
+            self._draw()
+
+    def _erase(self) -> None:
+        """Take the bar off: where the terminal was made narrower, it has wrapped it into several lines."""
+        from rich.control import Control, ControlType
+
+        if self._stands:
+            rows = (self._stands - 1) // self._console.size.width
+            up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * rows
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up))
+            self._stands = 0
+
+    def _draw(self) -> None:
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        if self._rate is None:
+            return
+        # The last column stays free: what fills it wraps on some terminals.
+        width = self._console.size.width - 1
+        texts = self._rate.texts()
+        text = next((text for text in texts if len(text) <= width), texts[-1][: max(width, 0)])
+        bar = min(_BAR, width - len(text) - 1)
+        if bar >= _LEAST_BAR:
+            drawn = ProgressBar(total=1.0, completed=self._rate.share, width=bar)
+            self._console.print(drawn, end="")
+            text = f" {text}"
+        else:
+            bar = 0
+        self._console.print(Text(text, no_wrap=True, end=""), end="", soft_wrap=True)
+        self._stands, self._last = bar + len(text), now()
 
 
 def progress_for(stream: TextIO = sys.stderr) -> Progress:
-    """Return a bar where `stream` is a terminal, and lines where it is not."""
-    return Bar(stream) if stream.isatty() else Lines(stream)
+    """Return a bar where `stream` is a terminal, and lines where it is not, or one that cannot go back."""
+    plain = os.environ.get("TERM", "") in ("dumb", "unknown") or not stream.isatty()
+    return Lines(stream) if plain else Bar(stream)
