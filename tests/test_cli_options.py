@@ -1,173 +1,222 @@
-"""Every option of the commands that read, draw or make an image does something."""
+"""Each option of each command over a config or an output does what its help says."""
 
-import hashlib
+import json
+import shutil
+import socket
 
 import numpy as np
 import pytest
 import tifffile
-from read_samples import write_ngff
+import zarr
+from matplotlib.image import imread
+from skimage import morphology
 
 from pipeline.cli import main, main_group
-from pipeline.read import open_source
+from pipeline.errors import PipelineError
+from pipeline.sample import make_sample
+from pipeline.view import Server
 
-CONFIG = """
-input: {path: two.ome.tif, series: 0}
-steps: [{white_tophat: {radius: 3}}]
+CONFIG = """\
+input: {path: first.ome.tif}
+steps:
+  - white_tophat: {radius: 4}
 output: {path: out.ome.zarr}
+compute: {cluster: threads}
 """
 
-# For each option: the arguments without it, and what is added.
-READS = {
-    "--axes": (["two.ome.tif", "--series", "0"], ["--axes", "zyx"]),
-    "--series": (["two.ome.tif", "--series", "0"], ["--series", "1"]),
-    "--level": (["two.ome.tif", "--series", "0"], ["--level", "1"]),
-}
-DRAWS = {
-    "--set": ([], ["--set", "white_tophat.radius=9"]),
-    "--input": ([], ["--input", "other.tif"]),
-    "--t": ([], ["--t", "0"]),
-    "--z": (["--input", "zc.tif", "--set", "input.series=null"], ["--z", "0"]),
-    "--c": (["--input", "zc.tif", "--set", "input.series=null"], ["--c", "1"]),
-    "--crop": ([], ["--crop", "y=0:32,x=16:48"]),
-    "-o": ([], ["-o", "new.png"]),
-}
-OPTIONS = {
-    "info": {**READS, "--json": (["other.tif"], ["--json"])},
-    "init": {
-        **READS,
-        "-o": (["other.tif"], ["-o", "new.yaml"]),
-        "--overwrite": (["other.tif", "-o", "c.yaml"], ["--overwrite"]),
-    },
-    "suggest": {
-        **READS,
-        "-o": (["other.tif"], ["-o", "new.yaml"]),
-        "--plot": (["other.tif"], ["--plot", "new.png"]),
-        "--features": (["other.tif"], ["--features", "dark"]),
-        "--overwrite": (["other.tif", "-o", "c.yaml"], ["--overwrite"]),
-    },
-    "sample": {
-        option: (["s.tif", "--size", "64", "--frames", "1", "--radius", "4"], [option, value])
-        for option, value in {
-            "--frames": "2", "--size": "72", "--channels": "2", "--z": "2", "--seed": "5", "--dtype": "uint8",
-            "--radius": "6",
-        }.items()
-    },
-    "plan": {
-        "--set": (["c.yaml"], ["--set", "white_tophat.radius=9"]),
-        "--input": (
-            ["c.yaml", "--set", "input.series=null", "--input", "flat.tif"], ["--input", "other.tif"],
-        ),
-        "--output": (["c.yaml"], ["--output", "new.zarr"]),
-        "--json": (["c.yaml"], ["--json"]),
-        "--overwrite": (["c.yaml", "--output", "old.zarr"], ["--overwrite"]),
-    },
-    "preview": {
-        option: (["c.yaml", "-o", "p.png", *without], added)
-        for option, (without, added) in DRAWS.items()
-    } | {"--output": (["c.yaml", "-o", "p.png"], ["--output", "two.ome.tif"])},
-    "sweep": {
-        option: (["c.yaml", "-o", "p.png", "--set", "white_tophat.radius=3,5", *without], added)
-        for option, (without, added) in DRAWS.items()
-    },
-}  # fmt: skip
-OPTIONS["sweep"]["--set"] = (
-    ["c.yaml", "-o", "p.png", "--set", "white_tophat.radius=3,5"], ["--set", "white_tophat.footprint=box"],
-)  # fmt: skip
-# An image of one series only, where --input takes the config's place.
-for command in ("preview", "sweep"):
-    without, added = OPTIONS[command]["--input"]
-    OPTIONS[command]["--input"] = ([*without, "--set", "input.series=null", "--input", "flat.tif"], added)
-CASES = [
-    pytest.param(command, option, marks=[pytest.mark.slow] if command in ("preview", "sweep") else [])
-    for command, options in OPTIONS.items()
-    for option in options
-]
 
-
-def blobs(shape, seed):
-    """Return bright spots on noise: something to suggest sizes for."""
-    pixels = np.random.default_rng(seed).integers(0, 60, shape).astype(np.uint16)
-    for y, x in ((20, 24), (40, 50), (50, 12), (12, 52)):
-        pixels[..., y - 4 : y + 4, x - 4 : x + 4] += 900 + 40 * seed
-    return pixels
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("options")
+    for seed, name in enumerate(("first", "other")):
+        make_sample(
+            folder / f"{name}.ome.tif", frames=3, channels=2, z=2, size=64, object_radius=3, seed=seed
+        )
+    (folder / "run.yaml").write_text(CONFIG)
+    assert main(["run", str(folder / "run.yaml"), "--quiet"]) == 0
+    return folder
 
 
 @pytest.fixture
-def images(tmp_path, monkeypatch):
-    """A folder, the current one, of small images and a config."""
-    with tifffile.TiffWriter(tmp_path / "two.ome.tif", ome=True) as tiff:
-        for series in (0, 1):
-            movie = blobs((3, 64, 64 + 8 * series), series)
-            tiff.write(movie, photometric="minisblack", subifds=1, metadata={"axes": "TYX"})
-            tiff.write(movie[:, ::2, ::2], photometric="minisblack", subfiletype=1)
-    for seed, name in enumerate(("other.tif", "flat.tif")):
-        tifffile.imwrite(tmp_path / name, blobs((64, 64), seed + 2))
-    stack = np.stack([blobs((2, 64, 64), seed) for seed in (5, 8, 11)])
-    tifffile.imwrite(tmp_path / "zc.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
-    (tmp_path / "c.yaml").write_text(CONFIG)
-    scale = [[{"type": "scale", "scale": [1.0, 1.0]}]]
-    write_ngff(tmp_path / "old.zarr", [blobs((64, 64), 4)], "yx", scale)
+def here(made, tmp_path, monkeypatch):
+    """Return a folder of one's own with the same in it, and go there."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def digest(path):
-    """Return what a file holds: of an image the pixels, since its description has a random UUID."""
-    data = path.read_bytes()
-    if path.suffix == ".tif":
-        pixels = tifffile.imread(path)
-        return pixels.dtype.name, pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest()
-    return hashlib.sha256(data).hexdigest()
+def pixels(path):
+    return zarr.open_array(f"{path}/0", mode="r")[:]
 
 
-def effect(folder, capsys, command, arguments):
-    """Return what a command does: exit code, what it prints, what it writes; and take that away again."""
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    code = main([command, *arguments])
-    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    written = {path.name: digest(path) for path, data in after.items() if before.get(path) != data}
-    for path in after.keys() - before.keys():
-        path.unlink()
-    for path, data in before.items():
-        path.write_bytes(data)
-    said = capsys.readouterr()
-    return code, said.out, said.err, written
+def filtered(name, radius):
+    planes = tifffile.imread(f"{name}.ome.tif")
+    return np.stack(
+        [morphology.white_tophat(plane, morphology.disk(radius)) for plane in planes.reshape(-1, 64, 64)]
+    ).reshape(planes.shape)
 
 
-@pytest.mark.parametrize(("command", "option"), CASES)
-def test_each_option_does_something(images, capsys, command, option):
-    without, added = OPTIONS[command][option]
-    plain = effect(images, capsys, command, without)
-    changed = effect(images, capsys, command, [*without, *added])
-    assert plain != changed
-    # --overwrite makes something of a refusal; an output that is the input is refused.
-    assert plain[0] == (2 if option == "--overwrite" else 0), plain[2]
-    assert changed[0] == 0 or (command, option) == ("preview", "--output"), changed[2]
+def test_run_takes_input_output_and_changes_from_the_command_line(here, capsys):
+    changes = ["--set", "white_tophat.radius=5", "--set", "output.chunks={t: 1, y: 32, x: 64}"]
+    assert main(["run", "run.yaml", "--input", "other.ome.tif", "--output", "new.ome.zarr", *changes]) == 0
+    assert (pixels("new.ome.zarr") == filtered("other", 5)).all()
+    assert zarr.open_array("new.ome.zarr/0").chunks[-2:] == (32, 64)
+    told = capsys.readouterr()
+    assert "computing on" in told.err
+    assert str(here / "new.ome.zarr") in told.out
+    assert (pixels("out.ome.zarr") == filtered("first", 4)).all(), "the config's own is not touched"
 
 
-@pytest.mark.parametrize("command", OPTIONS)
-def test_no_option_is_left_out(command):
-    there = {
-        parameter.opts[0]
-        for parameter in main_group.commands[command].params
-        if parameter.param_type_name == "option" and parameter.name != "debug"
-    }
-    assert there == set(OPTIONS[command])
+def test_run_quiet_shows_no_progress_and_the_summary_all_the_same(here, capsys):
+    assert main(["run", "run.yaml", "--quiet", "--output", "quiet.ome.zarr"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "quiet.ome.zarr" in told.out
 
 
-def test_level_series_and_axes_are_those_asked_for(images, capsys):
-    for command in ("info", "init"):
-        assert main([command, "two.ome.tif", "--series", "1", "--level", "1", "--axes", "zyx"]) == 0
-        text = capsys.readouterr().out
-        assert "z 3 × y 32 × x 36" in text, command
+def test_run_overwrite_replaces_what_another_config_wrote(here, capsys):
+    change = ["run", "run.yaml", "--quiet", "--set", "steps.0.radius=6"]
+    assert main(change) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (pixels("out.ome.zarr") == filtered("first", 4)).all()
+    assert main([*change, "--overwrite"]) == 0
+    assert (pixels("out.ome.zarr") == filtered("first", 6)).all()
 
 
-def test_the_seed_of_a_sample_is_the_one_asked_for(images, capsys):
-    from pipeline.sample import make_sample
+CHANGES = {
+    "a step by its number": ("steps.0.radius=6", lambda plan: plan["halo"]["y"] == 12),
+    "a step by its name": ("white_tophat.radius=7", lambda plan: plan["halo"]["y"] == 14),
+    "a length with a unit": ("white_tophat.radius=1.95 um", lambda plan: plan["halo"]["y"] == 12),
+    "a length by axis": ("white_tophat.radius={y: 6, x: 9}", lambda plan: plan["halo"]["x"] == 18),
+    "another parameter": ("white_tophat.along=zyx", lambda plan: plan["halo"]["z"] == 8),
+    "a whole step": ("steps.0={gaussian: {sigma: 2}}", lambda plan: plan["output_dtype"] == "float32"),
+    "all steps": ("steps=[{gaussian: {sigma: 1}}]", lambda plan: plan["output_dtype"] == "float32"),
+    "a list": ("input.select={t: '0:2', c: [mCherry]}", lambda plan: plan["output_shape"][:2] == [2, 1]),
+    "one axis of a mapping": ("input.select.t=0:2", lambda plan: plan["output_shape"][0] == 2),
+    "a path": ("output.path=new.ome.zarr", lambda plan: plan["output"].endswith("/new.ome.zarr")),
+    "memory": ("compute.memory=3 GiB", lambda plan: plan["memory_budget_bytes"] == 3 * 2**30),
+    "a choice": ("output.dtype=float32", lambda plan: plan["output_dtype"] == "float32"),
+    "the default again": ("compute.cluster=null", None),
+}  # fmt: skip
 
-    for seed in (0, 5):
-        assert main(["sample", f"{seed}.tif", "--seed", str(seed), "--size", "64", "--frames", "1"]) == 0
-        make_sample(images / f"own{seed}.tif", frames=1, size=64, seed=seed)
-        mine, own = (open_source(images / f"{name}{seed}.tif") for name in ("", "own"))
-        region = tuple(slice(0, size) for size in mine.spec.shape)
-        np.testing.assert_array_equal(mine.read(region), own.read(region))
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_set_changes_any_path_of_the_config(here, name, capsys):
+    change, holds = CHANGES[name]
+    code = main(["plan", "run.yaml", "--json", "--set", "output.path=none.ome.zarr", "--set", change])
+    told = capsys.readouterr()
+    if holds is None:
+        assert code == 2
+        assert "leave the line out" in told.err
+    else:
+        assert code == 0, told.err
+        assert holds(json.loads(told.out))
+
+
+def test_plan_takes_input_and_output_and_says_the_same_with_json(here, capsys):
+    options = ["--input", "other.ome.tif", "--output", "new.ome.zarr"]
+    assert main(["plan", "run.yaml", *options]) == 0
+    text = capsys.readouterr().out
+    assert main(["plan", "run.yaml", *options, "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    for path in (here / "other.ome.tif", here / "new.ome.zarr"):
+        assert str(path) in text
+        assert str(path) in plain.values()
+    assert not (here / "new.ome.zarr").exists()
+
+
+PARTS = {
+    "--t": ("0", "2"), "--c": ("GFP", "mCherry"), "--z": ("0", "1"),
+    "--crop": ("y=0:32,x=0:32", "y=32:64,x=32:64"), "--input": ("first.ome.tif", "other.ome.tif"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [*PARTS, "--set"])
+def test_each_option_of_preview_says_what_is_drawn(here, option):
+    values = PARTS.get(option, ("white_tophat.radius=3", "white_tophat.radius=9"))
+    shown = {"--t": "0", "--c": "GFP", "--z": "0", "--crop": "y=0:48,x=0:48"}
+    for value in values:
+        given = [part for pair in (shown | {option: value}).items() for part in pair]
+        assert main(["preview", "run.yaml", "-o", "x.png", *given]) == 0
+        shutil.move("x.png", f"{values.index(value)}.png")
+    one, other = imread("0.png"), imread("1.png")
+    assert one.shape != other.shape or (one != other).mean() > 0.001
+
+
+@pytest.mark.parametrize("option", PARTS)
+def test_each_option_of_sweep_says_what_is_measured(here, option):
+    shown, tables = {"--t": "0", "--c": "GFP", "--z": "0", "--crop": "y=0:48,x=0:48"}, []
+    for value in PARTS[option]:
+        given = [part for pair in (shown | {option: value}).items() for part in pair]
+        assert main(["sweep", "run.yaml", "--set", "white_tophat.radius=3,5", "-o", "x.png", *given]) == 0
+        tables.append((here / "x.csv").read_text().splitlines()[1:])
+    assert tables[0] != tables[1]
+
+
+def test_verify_recomputes_as_many_blocks_as_it_is_told_and_the_same_again(here, capsys):
+    assert main(["run", "run.yaml", "--quiet", "--output", "mine.ome.zarr"]) == 0
+    capsys.readouterr()
+    said = []
+    for _ in range(2):
+        assert main(["verify", "mine.ome.zarr", "--recompute", "3", "--seed", "11"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "3 random blocks" in said[0]
+    assert "--seed 11" in said[0]
+    (here / "first.ome.tif").rename("moved.ome.tif")
+    assert main(["verify", "mine.ome.zarr", "--recompute", "3"]) == 2
+    assert main(["verify", "mine.ome.zarr", "--recompute", "3", "--input", "moved.ome.tif"]) == 0
+
+
+def test_view_serves_at_the_port_that_is_said(here, capsys, monkeypatch):
+    def end(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", end)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    assert main(["view", "out.ome.zarr", "--port", str(port)]) == 0
+    assert f"127.0.0.1:{port}/" in capsys.readouterr().out
+
+
+def test_report_goes_where_it_is_told(here, capsys):
+    assert main(["report", "out.ome.zarr", "-o", "page.html"]) == 0
+    assert "<html" in (here / "page.html").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == "wrote page.html\n"
+
+
+def test_steps_explains_one_or_lists_all_and_schema_is_json(capsys):
+    assert main(["steps"]) == 0
+    assert "white_tophat  " in capsys.readouterr().out
+    assert main(["steps", "white_tophat"]) == 0
+    assert "- white_tophat: {" in capsys.readouterr().out
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "bgone config"
+
+
+WRONG = {
+    "run": ["no.yaml"], "plan": ["no.yaml"], "preview": ["no.yaml", "-o", "x.png"],
+    "sweep": ["no.yaml", "--set", "a.b=1,2", "-o", "x.png"], "steps": ["nothing"], "info": ["no.tif"],
+    "sample": ["x.nothing"], "verify": ["no.zarr"], "view": ["no.zarr"], "report": ["no.zarr"],
+    "init": ["no.tif"], "suggest": ["no.tif"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_debug_shows_the_traceback_and_without_it_there_is_one_line(tmp_path, monkeypatch, command, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *WRONG[command]]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(PipelineError):
+        main([command, *WRONG[command], "--debug"])
+
+
+def test_every_option_says_what_it_is_for():
+    missing = [
+        f"{name} {option.opts[0]}"
+        for name, command in main_group.commands.items()
+        for option in command.params
+        if option.param_type_name == "option" and not (option.help or option.show_default or option.metavar)
+    ]
+    assert not missing

@@ -102,6 +102,36 @@ def test_a_value_is_taken_as_it_is_meant(write, field, text, value):
     assert type(found) is type(value) or field == "output.offset"
 
 
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        "{minimum_jobs: 4, maximum_jobs: 4}", "{maximum_jobs: 1}", "{minimum_jobs: 1}", "{jobs: 1}",
+        "{minimum_jobs: 2, maximum_jobs: 3}", "{maximum-jobs: 1}",
+    ],
+)  # fmt: skip
+def test_as_many_jobs_at_least_as_at_most_are_taken(write, jobs):
+    config = load_config(write(SHORT), sets=[f"compute.cluster={{slurm: {jobs}}}"])
+    assert {f"{name}: {count}" for name, count in config.compute.cluster["slurm"].items()} == set(
+        jobs[1:-1].split(", ")
+    )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("{minimum_jobs: 5, maximum_jobs: 4}", "at most 4 jobs is fewer than at least 5"),
+        ("{jobs: 0}", "0 is no number of jobs"),
+        ("{maximum_jobs: 1.5}", "1.5 is no number of jobs"),
+        ("{minimum_jobs: true}", "true is no number of jobs"),
+        ("{minimun_jobs: 3}", "no keyword minimun_jobs"),
+    ],
+)
+def test_numbers_of_jobs_that_make_no_sense_are_refused(write, jobs, said):
+    problem = the_problem(write(SHORT), sets=[f"compute.cluster={{slurm: {jobs}}}"])
+    assert said in problem.what
+    assert problem.field.startswith("compute.cluster.slurm")
+
+
 def test_yaml_is_version_1_2(write):
     text = SHORT.replace("radius: 25", "radius: 1e1").replace("sigma: 2", "sigma: 2, channels: [on, no, 1_0]")
     steps = load_config(write("%YAML 1.1\n---\n" + text)).steps
