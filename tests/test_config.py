@@ -287,3 +287,10 @@ def test_a_config_cannot_be_changed(write):
     for part, key in ((config, "file"), (config.input, "path"), (config.steps[0], "along")):
         with pytest.raises((AttributeError, ValueError, RequestError)):
             setattr(part, key, "x")
+
+
+def test_two_names_of_one_folder_are_the_same_path(write, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    text = SHORT.replace("a.tif", "../data/a.zarr").replace("b.zarr", "../link/a.zarr")
+    assert the_problem(write(text)).what == "is the same as input.path"

@@ -167,6 +167,18 @@ def test_channels_of_one_size_share_a_step_and_others_have_their_own(tmp_path):
     assert len(grouped(suggest_for(open_source(path)))) == 2
 
 
+def test_channels_that_share_a_step_get_a_radius_for_the_larger_of_them(tmp_path):
+    # Nearly of one size, the smaller first and last.
+    for order in ((8, 10), (10, 8)):
+        path = tmp_path / "near.tif"
+        planes = np.stack([frame(radius, size=240) for radius in order])
+        tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX"})
+        found = suggest_for(open_source(path))
+        (group,) = grouped(found)
+        assert group.radius.begin == max(each.radius.begin for each in found)
+        assert group.radius.begin > min(each.radius.begin for each in found)
+
+
 def test_a_doubt_is_said_in_the_text_and_in_the_config(tmp_path):
     path = tmp_path / "noise.tif"
     tifffile.imwrite(path, noise().astype(np.uint16), imagej=True, metadata={"axes": "YX"})

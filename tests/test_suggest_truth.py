@@ -173,3 +173,12 @@ def test_real_images(tmp_path):
     brightfield = tifffile.imread(DATA / "brightfield/bf_0012.tif")
     _, said = suggested(tmp_path, brightfield)
     assert "features stand out too" in said, "bubbles are dark rings around bright middles"
+
+
+def test_frames_over_the_whole_time_lapse_are_looked_at(tmp_path):
+    empty, full = seen(np.zeros((200, 200))), seen(discs(6, side=200))
+    frames = np.stack([empty, empty, full, full, full, full]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, metadata={"axes": "TYX"})
+    (found,) = suggest_for(open_source(tmp_path / "a.tif"))
+    assert found.told
+    assert found.smallest <= 6 <= found.largest
