@@ -190,7 +190,12 @@ def _path(raw: object) -> object:
         raise RequestError("is an empty path", "name a file or a folder")
     if isinstance(raw, str) and "\0" in raw:
         raise RequestError("no path holds a NUL character", "leave it out")
-    return os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+    path = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+    try:
+        os.fsencode(path) if isinstance(path, str) else None
+    except UnicodeEncodeError:
+        raise RequestError(f"{shown(path)} holds a character that no path can hold", "leave it out") from None
+    return path
 
 
 def _by_axis(axes: str, entry: dict[str, Any]) -> WithJsonSchema:

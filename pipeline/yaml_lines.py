@@ -303,6 +303,7 @@ class _Builder:
         if isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
             self._document.spoiled.add(path)
             self._refuse("holds a character that no text can hold", "leave it out", event, path)
+            value = None
         if isinstance(value, int) and abs(value) >= 2**63:
             self._document.spoiled.add(path)
             self._refuse(f"{readable(text)} is too large a number", "give a smaller one", event, path)

@@ -294,3 +294,15 @@ def test_two_names_of_one_folder_are_the_same_path(write, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "data")
     text = SHORT.replace("a.tif", "../data/a.zarr").replace("b.zarr", "../link/a.zarr")
     assert the_problem(write(text)).what == "is the same as input.path"
+
+
+@pytest.mark.parametrize("section", ["input", "output"])
+def test_a_path_of_half_a_character_is_refused_beside_other_mistakes_too(write, section):
+    plain = {"input": {"path": "/a"}, "steps": [{"gaussian": {"sigma": 1}}], "output": {"path": "/b"}}
+    plain[section]["path"] = "\ud800"
+    assert "no path can hold" in the_problem(plain).what
+    name = {"input": "a.tif", "output": "b.zarr"}[section]
+    text = SHORT.replace(name, '"\\ud800"').replace("sigma: 2", "sigma: *a")
+    with pytest.raises(RequestError) as caught:
+        load_config(write(text))
+    assert {problem.field for problem in caught.value.problems} == {f"{section}.path", "steps.1.sigma"}
