@@ -13,6 +13,8 @@ from skimage import morphology
 
 from pipeline.cli import main, main_group
 from pipeline.errors import PipelineError
+from pipeline.figure import aspect_of
+from pipeline.image import ImageSpec
 from pipeline.sample import make_sample
 from pipeline.view import Server
 
@@ -220,3 +222,18 @@ def test_every_option_says_what_it_is_for():
         if option.param_type_name == "option" and not (option.help or option.show_default or option.metavar)
     ]
     assert not missing
+
+
+def test_the_table_of_a_sweep_has_the_signal_kept_as_a_share_of_the_inputs(here):
+    assert main(["sweep", "run.yaml", "--set", "white_tophat.radius=3,9", "-o", "x.png"]) == 0
+    header, *rows = [line.split(",") for line in (here / "x.csv").read_text().splitlines()]
+    kept, signal = header.index("signal_kept"), header.index("signal")
+    for row in rows:
+        assert float(row[kept]) == pytest.approx(float(row[signal]) / float(rows[0][signal]), rel=0.01)
+
+
+def test_a_pixel_twice_as_high_as_wide_is_drawn_so():
+    scale, units = {"y": 2.0, "x": 1.0}, {"y": "micrometer", "x": "micrometer"}
+    spec = ImageSpec("yx", (8, 8), np.dtype("uint8"), scale=scale, units=units)
+    assert aspect_of(spec) == 2
+    assert aspect_of(spec.with_(scale={"y": 500.0, "x": 1.0}, units={**units, "y": "nanometer"})) == 0.5
