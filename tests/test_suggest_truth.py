@@ -13,7 +13,7 @@ from pipeline.granulometry import polarity
 from pipeline.read import open_source
 from pipeline.suggest import suggestion_text
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 def ramp(side, height=300):
