@@ -273,6 +273,7 @@ def _fill_paths(draft: _Draft) -> None:
             part[key] = resolve_path(path, Path.cwd() if typed else draft.folder)
         except PipelineError as error:
             draft.add(error.under(name).problems)
+            draft.spoiled.add(name)
 
 
 def _sections(draft: _Draft) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.paths import folder_of, is_url, resolve_path
+from pipeline.write.own import require_output
 from pipeline.yaml_lines import parse_yaml, readable
 
 Kind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
@@ -109,20 +110,6 @@ def instead_of_a_config(path: str) -> tuple[str, str]:
     return "", ""
 
 
-def instead_of_an_output(path: str) -> tuple[str, str]:
-    """Return what is wrong with a path that is no output, and how to mend it; empty where it may be one."""
-    kind, give = what_is(path), "give the OME-Zarr that a run wrote"
-    if kind == "config":
-        return "is a config, not an output", f"give the OME-Zarr that it writes{_output_of(path)}"
-    if kind == "nothing":
-        return "there is no such folder", give
-    if kind in ("image", "file"):
-        return "is a file, not an output", f"{give}, a folder"
-    if kind == "folder":
-        return "is a folder without a Zarr in it", give
-    return "", ""
-
-
 def refuse_no_output(path: str) -> None:
     """Refuse what cannot be the output of a run.
 
@@ -131,9 +118,12 @@ def refuse_no_output(path: str) -> None:
     RequestError
         A config, a file, a folder without a Zarr in it, or nothing.
     """
-    what, mend = instead_of_an_output(path)
-    if what:
-        raise RequestError([Problem(what, mend, file=_on_one_line(path))])
+    kind = what_is(path)
+    if kind == "config":
+        mend = f"give the OME-Zarr that it writes{_output_of(path)}"
+        raise RequestError([Problem("is a config, not an output", mend, file=_on_one_line(path))])
+    if kind not in ("output", "zarr"):
+        require_output(path)
 
 
 def shell_word(path: str) -> str:

@@ -176,10 +176,12 @@ def test_what_is_no_config_is_told_as_what_it_is(there, command, path, capsys):
 
 NO_OUTPUT = {
     "run.yaml": "is a config, not an output; give the OME-Zarr that it writes, .*b.zarr$",
-    "movie.tif": "is a file, not an output", "movie": "is a file, not an output",
-    "empty": "is a folder without a Zarr in it", "some": "is a folder without a Zarr",
-    "no": "there is no such folder",
-}  # fmt: skip
+    "movie.tif": "is a file, and an output of bgone is a folder",
+    "movie": "is a file, and an output of bgone is a folder",
+    "empty": "is not an output of bgone: it is a folder that holds no OME-Zarr",
+    "some": "is not an output of bgone: it is a folder that holds no OME-Zarr",
+    "no": "is not there; name an output of bgone",
+}
 
 
 @pytest.mark.parametrize("command", [["verify"], ["verify", "--recompute", "2"], ["report"], ["view"]])

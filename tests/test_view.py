@@ -247,7 +247,7 @@ def test_a_viewer_is_told_the_address_in_its_own_way(server):
 
 def test_what_cannot_be_served_is_refused_in_one_line(tmp_path, server, output, capsys):
     (tmp_path / "empty").mkdir()
-    for path, words in ((tmp_path / "empty", "is no Zarr"), (tmp_path / "nothing", "no such folder")):
+    for path, words in ((tmp_path / "empty", "holds no OME-Zarr"), (tmp_path / "nothing", "is not there")):
         assert main(["view", str(path)]) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(RequestError, match="cannot be had"):
