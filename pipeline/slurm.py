@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -135,6 +136,28 @@ def _reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def slurm_cluster_class() -> Any:
+    """Return dask-jobqueue's SLURMCluster.
+
+    Raises
+    ------
+    RequestError
+        dask-jobqueue is not there.
+    """
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise RequestError(
+            "a slurm cluster needs dask-jobqueue", "pip install 'bgone[slurm]'", "compute.cluster"
+        ) from None
+    finally:
+        # Its import makes Ctrl-C end the process at once, whoever had asked to be told of it.
+        if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
+            signal.signal(signal.SIGINT, on_ctrl_c)
+    return SLURMCluster
+
+
 @contextmanager
 def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
     """Make a cluster that has no job yet; it is closed by then, where this ends.
@@ -155,12 +178,7 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
     RequestError
         dask-jobqueue or SLURM is not there, or the keywords do not do.
     """
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError:
-        raise RequestError(
-            "a slurm cluster needs dask-jobqueue", "pip install 'bgone[slurm]'", "compute.cluster"
-        ) from None
+    SLURMCluster = slurm_cluster_class()
     if shutil.which("sbatch") is None:
         raise RequestError(
             "there is no sbatch on the PATH", "start the run where jobs are submitted, on a login node", FIELD

@@ -1,6 +1,7 @@
 """Schedulers and workers as processes of their own, over loopback or in network namespaces, for tests."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -9,12 +10,19 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from processes import wait_until
 
 import pipeline
 from pipeline.progress import Lines
 
 HERE = Path(__file__).parent
+
+
+def need_jobqueue():
+    """Skip a test where dask-jobqueue is not installed; an import here would take Ctrl-C from the tests."""
+    if importlib.util.find_spec("dask_jobqueue") is None:
+        pytest.skip("needs the extra slurm")
 
 
 @dataclass

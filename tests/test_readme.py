@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import psutil
 import pytest
-from fleets import slurm_in
+from fleets import need_jobqueue, slurm_in
 from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
 from processes import wait_until
 
@@ -85,7 +85,7 @@ def test_each_line_of_scikit_image_gives_what_our_step_and_its_config_give(reade
 
 
 def test_the_page_on_clusters_works(reader, monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    need_jobqueue()
     slurm = slurm_in(reader.folder)
     bgone = slurm.folder / "bgone"
     bgone.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline "$@"\n')
@@ -193,7 +193,7 @@ def test_what_a_page_shows_is_compared_line_by_line(shown, printed, fits):
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("```sh\nbgone rnu configs/quickstart.yaml\n```\n", "No such command"),
+        ("```sh\nbgone rnu configs/quickstart.yaml\n```\n", "there is no command rnu"),
         ("```sh\npip install . && napari result.zarr\n```\n", "what is 'napari'"),
         ("```python\nimport pipeline.nothing\n```\n", "No module named"),
         ("```python\nprint(1)\n```\n\n```text\n2\n```\n", "line 1 prints"),

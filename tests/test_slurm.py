@@ -4,13 +4,14 @@ import io
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import dask
 import psutil
 import pytest
-from fleets import request_for, run, slurm_in
+from fleets import need_jobqueue, request_for, run, slurm_in
 from processes import assert_same, movie, wait_until
 
 import pipeline
@@ -24,7 +25,7 @@ from pipeline.slurm import Jobs
 @pytest.fixture
 def slurm(folder, monkeypatch):
     """A stand-in for SLURM on the PATH, and a configuration of dask of its own."""
-    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    need_jobqueue()
     stand_in = slurm_in(folder)
     monkeypatch.setenv("PATH", f"{stand_in.folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(folder / "home"))
@@ -103,6 +104,21 @@ def test_what_slurm_or_dask_jobqueue_refuses_is_one_clear_line(folder, slurm, gi
     assert set(os.listdir(folder)) - {"home"} == {"bin", "movie.tif"}
 
 
+IMPORTED = """
+import signal
+from pipeline.slurm import slurm_cluster_class
+before = signal.getsignal(signal.SIGINT)
+slurm_cluster_class()
+assert signal.getsignal(signal.SIGINT) is before
+"""
+
+
+def test_dask_jobqueue_does_not_take_ctrl_c_away_from_the_run():
+    need_jobqueue()
+    # In a process of its own: a second import of it changes nothing any more.
+    subprocess.run([sys.executable, "-c", IMPORTED], check=True)
+
+
 def test_without_dask_jobqueue_the_extra_is_named(tmp_path, monkeypatch):
     movie(tmp_path)
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
@@ -111,7 +127,7 @@ def test_without_dask_jobqueue_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_without_sbatch_that_is_said(tmp_path, monkeypatch):
-    pytest.importorskip("dask_jobqueue", reason="needs the extra slurm")
+    need_jobqueue()
     movie(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
