@@ -9,7 +9,7 @@ from pipeline.chain import parse_chain
 from pipeline.errors import RequestError
 from pipeline.image import Channel, ImageSpec
 from pipeline.step import REGISTRY
-from pipeline.units import Quantity
+from pipeline.units import Quantity, ratio
 
 RADIUS = ("white_tophat", "black_tophat")
 SIGMA = ("gaussian", "subtract_gaussian")
@@ -314,3 +314,18 @@ def test_any_parameters_are_taken_or_refused_in_words(name, parameters):
         assert problem.what
         assert problem.mend
         assert "\n" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("1 in", "25.4 mm"), ("1 m", "1000 mm"), ("1 dm", "10 cm"), ("1 km", "1000 m"), ("1 um", "1000 nm"),
+        ("1 nm", "10 Å"), ("1 nm", "1000 pm"), ("1 mm", "1000 um"), ("1 cm", "10 mm"),
+        ("1 d", "24 h"), ("1 h", "60 min"), ("1 min", "60 s"), ("1 s", "1000 ms"), ("1 ms", "1000 us"),
+        ("1 us", "1000 ns"),
+    ],
+    ids=lambda text: text,
+)  # fmt: skip
+def test_units_are_as_long_as_they_are(one, many):
+    first, second = Quantity.parse(one), Quantity.parse(many)
+    assert ratio(first.unit, second.unit) * first.value == pytest.approx(second.value)

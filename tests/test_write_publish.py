@@ -159,6 +159,26 @@ def test_contrast_comes_from_the_pixels(tmp_path):
     assert second.end > second.start
 
 
+def test_contrast_leaves_out_few_pixels_at_both_ends(tmp_path):
+    layout = make_layout(
+        ImageSpec("yx", (256, 256), np.dtype("uint16")), f"{tmp_path}/o.zarr", fingerprint="ab"
+    )
+    write_all(layout, np.random.default_rng(0).permutation(256 * 256).reshape(256, 256).astype("uint16"))
+    (window,) = contrast(layout)
+    assert window.start == pytest.approx(0.005 * 65535, rel=1e-3)
+    assert window.end == pytest.approx(0.998 * 65535, rel=1e-3)
+
+
+def test_contrast_looks_at_all_sides_of_large_planes(tmp_path):
+    spec = ImageSpec("tyx", (8, 2048, 2048), np.dtype("uint8"))
+    layout = make_layout(spec, f"{tmp_path}/o.zarr", fingerprint="ab", pyramid=False)
+    pixels = np.zeros(spec.shape, np.uint8)
+    pixels[:, 1024:, 1024:] = 200  # bright at one side alone
+    write_all(layout, pixels)
+    (window,) = contrast(layout)
+    assert window.high == window.end == 200
+
+
 def test_provenance_keeps_whatever_it_is_given(tmp_path):
     layout = make_layout(ImageSpec("yx", (8, 8), np.dtype("uint8")), f"{tmp_path}/o.zarr", fingerprint="ab")
     records = write_all(layout, np.ones((8, 8), "uint8"))
