@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import threading
 
 import numpy as np
@@ -171,6 +172,20 @@ def test_what_is_no_config_is_told_as_what_it_is(there, command, path, capsys):
     assert main([command, path, *CONFIG_COMMANDS[command]]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(rf"^error: {path}: {NO_CONFIG[path]}", line)
+    assert sorted(os.listdir(there)) == before
+
+
+@pytest.mark.parametrize("command", ["info", "init", "suggest"])
+def test_a_config_where_an_image_belongs_is_told_with_the_command_that_takes_it(there, command, capsys):
+    (there / "my runs").mkdir()
+    (there / "my runs/run.yaml").write_text(SHORT.replace("a.tif", "../movie.tif").replace("25", "2"))
+    before = sorted(os.listdir(there))
+    assert main([command, "my runs/run.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run.yaml' is a config, not an image; give the image that its input.path names" in line
+    (advised,) = re.findall(r"or use bgone (plan .*)$", line)
+    # It works as it stands, from where the user is.
+    assert main(shlex.split(advised)) == 0
     assert sorted(os.listdir(there)) == before
 
 

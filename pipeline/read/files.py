@@ -199,7 +199,7 @@ def check_tiff(path: str) -> None:
     if name.lower().endswith((".yaml", ".yml")):
         raise RequestError(
             f"{path!r} is a config, not an image",
-            f"give the image that its input.path names, or use bgone plan {shlex.quote(name)}",
+            f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}",
             FIELD,
         )
     other = format_of(name, start)
