@@ -7,15 +7,16 @@ import pytest
 import tifffile
 import zarr
 from matplotlib.image import imread
+from scipy import ndimage
 
 import pipeline
 from pipeline.cli import main
 from pipeline.crop import find_views, limits, parse_list
 from pipeline.errors import DataError, RequestError
-from pipeline.figure import fitted, parameters, round_length
+from pipeline.figure import fitted, new_figure, parameters, round_length, scale_bar, share
 from pipeline.image import Channel, ImageSpec
 from pipeline.job import prepare
-from pipeline.preview import MOST_ROWS, preview, preview_rows
+from pipeline.preview import MOST_ROWS, draw, preview, preview_rows
 from pipeline.read import Source
 from pipeline.sample import make_sample
 
@@ -155,6 +156,17 @@ def test_overflow_error_is_refused_as_the_run_refuses_it(movie):
         preview_rows(job, find_views(job.source.spec))
 
 
+def test_pixels_that_the_dtype_cannot_hold_are_counted_and_said_in_the_picture(movie):
+    job = prepare(config(movie, OPENING, dtype="uint16", overflow="clip"))
+    (row,) = preview_rows(job, find_views(job.source.spec, t="0", crop="y=10:90,x=10:90"))
+    frame = tifffile.imread(movie)[0].astype(np.int64)
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(frame, 3), 9)
+    below = (frame - opened)[10:90, 10:90] < 0
+    assert row.clipped == below.sum() > 0
+    said = [text.get_text() for text in draw(job, [row]).figure.texts]
+    assert f"{share(below.mean())} clipped" in said
+
+
 # -- what is shown -------------------------------------------------------------------------
 
 NAMED = ImageSpec(
@@ -267,6 +279,29 @@ def test_a_scale_bar_is_a_round_length_not_above_what_it_may_be():
         length = round_length(most)
         assert most / 2.5 - 1e-12 <= length <= most * (1 + 1e-9)
         assert f"{length:g}".strip("0.")[0] in "125"
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "unit", "pixel"),
+    [
+        ({"y": 0.325, "x": 0.325}, {"y": "micrometer", "x": "micrometer"}, "µm", 0.325),
+        ({"y": 5.0, "x": 5.0}, {"y": "nanometer", "x": "nanometer"}, "nm", 5),
+        ({"y": 0.325, "x": 0.325}, {}, "px", 1),
+        ({}, {}, "px", 1),
+    ],
+    ids=["µm", "nm", "no unit", "no scale"],
+)
+def test_a_scale_bar_is_as_long_as_it_says(scale, units, unit, pixel):
+    spec = ImageSpec("yx", (60, 200), np.dtype("uint8"), scale=scale, units=units)
+    ax = new_figure(2, 1).add_subplot()
+    scale_bar(ax, spec.shape, spec)
+    (line,), (label,) = ax.lines, ax.texts
+    left, right = line.get_xdata()
+    length, said = label.get_text().split()
+    assert said == unit
+    assert (right - left) * pixel == pytest.approx(float(length))
+    assert 20 <= right - left <= 50
+    assert 0 < left < right < 200
 
 
 def test_a_hot_pixel_does_not_darken_the_rest():

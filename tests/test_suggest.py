@@ -155,6 +155,22 @@ def test_the_suggested_radius_keeps_the_signal_and_takes_the_background(movie):
     ) < (0.1 * np.std(truth.background(1)[outside]))
 
 
+def test_the_suggested_wide_gaussian_keeps_the_largest_features_and_takes_what_is_much_wider(movie):
+    each = suggest_for(open_source(movie))[0]
+    rows, columns = np.ogrid[-200:201, -200:201]
+    disc = (rows**2 + columns**2 <= each.largest**2).astype(np.float32)
+    wave = np.broadcast_to(np.cos(2 * np.pi * columns / (40 * each.largest)), disc.shape).astype(np.float32)
+
+    def left(image, sigma):
+        return pipeline.DifferenceOfGaussians(low_sigma=1, high_sigma=sigma)(image)[200, 200]
+
+    low, begin, high = each.high_sigma.low, each.high_sigma.begin, each.high_sigma.high
+    assert 0.75 < left(disc, low) < 0.88 < left(disc, begin) < 0.95 < left(disc, high) < 0.99
+    assert left(wave, low) < 0.05
+    assert left(wave, begin) < 0.1
+    assert left(wave, high) < 0.35
+
+
 def test_channels_of_one_size_share_a_step_and_others_have_their_own(tmp_path):
     small, large = frame(4, size=240), frame(14, size=240)
     path = tmp_path / "two.tif"

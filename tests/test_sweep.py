@@ -143,6 +143,19 @@ def test_dark_features_are_measured_as_bright_ones():
     assert before.spread == pytest.approx(same.spread)
 
 
+def test_a_sweep_over_a_step_for_dark_features_measures_those(tmp_path):
+    rows, columns = np.mgrid[:160, :160]
+    holes = (((rows % 32) - 16) ** 2 + ((columns % 32) - 16) ** 2 <= 25).astype(float)
+    noise = np.random.default_rng(1).normal(0, 2, holes.shape)
+    tifffile.imwrite(tmp_path / "dark.tif", (400 + columns / 2 - 90 * holes + noise).astype(np.uint16))
+    config = write(tmp_path, tmp_path / "dark.tif", "black_tophat: {radius: 8}")
+    sheet = run_sweep(config, ["black_tophat.radius=2,8"])
+    narrow, right = (panel.measures for panel in sheet.panels)
+    assert sheet.measures.signal == pytest.approx(90, rel=0.1)
+    assert right.signal == pytest.approx(90, rel=0.1)
+    assert narrow.signal < 0.3 * right.signal
+
+
 @pytest.mark.parametrize("image", [np.zeros((40, 50), np.uint16), np.full((40, 50), np.nan), np.eye(3)])
 def test_planes_with_nothing_in_them_have_figures_too(image):
     measures = measure(image, find_regions(image))
