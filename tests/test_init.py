@@ -6,10 +6,12 @@ import tifffile
 
 from pipeline.cli import main
 from pipeline.config import load_config
+from pipeline.image import ImageSpec
 from pipeline.job import prepare
 from pipeline.read import Source, open_source
 from pipeline.sample import make_sample
 from pipeline.starter import flow_names, starter, stem
+from pipeline.write.whole import write_zarr
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,14 @@ def test_the_config_is_about_the_very_same_image_and_plans(folder, tmp_path, nam
     assert job.plan.steps[0].name == "white_tophat"
 
 
+@pytest.mark.parametrize(("side", "radius"), [(6, 1), (80, 10), (200, 25), (3000, 25)])
+def test_the_first_radius_is_small_in_a_small_image(tmp_path, side, radius):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((side, side // 2), np.uint8), imagej=True)
+    init(tmp_path / "a.tif", tmp_path / "run.yaml")
+    (step,) = prepare(str(tmp_path / "run.yaml")).plan.steps
+    assert step.pixels("radius", "yx") == (radius, radius)
+
+
 def test_axes_scale_and_channels_are_filled_in(folder, tmp_path):
     text = init(folder / "movie.ome.tif", tmp_path / "run.yaml")
     config = load_config(str(tmp_path / "run.yaml"))
@@ -57,6 +67,22 @@ def test_axes_scale_and_channels_are_filled_in(folder, tmp_path):
         "c": ["GFP", "mCherry"]
     }
     assert sum("#" in line for line in text.splitlines()) > 10
+
+
+def test_the_image_of_a_file_and_the_level_that_were_asked_for_are_written_down(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif") as tiff:
+        for side in (40, 50):
+            tiff.write(
+                np.zeros((3, side, side), np.uint8), photometric="minisblack", metadata={"axes": "TYX"}
+            )
+    init(tmp_path / "two.ome.tif", tmp_path / "two.yaml", "--series", "1")
+    assert prepare(str(tmp_path / "two.yaml")).source.spec.shape == (3, 50, 50)
+    write_zarr(
+        tmp_path / "a.zarr", ImageSpec("yx", (600, 600), np.dtype("uint8"), (600, 600)),
+        [((slice(0, 600), slice(0, 600)), np.zeros((600, 600), np.uint8))],
+    )  # fmt: skip
+    init(tmp_path / "a.zarr", tmp_path / "a.yaml", "--level", "1")
+    assert prepare(str(tmp_path / "a.yaml")).source.spec.shape == (300, 300)
 
 
 def test_it_runs_as_it_stands(folder, tmp_path):

@@ -278,3 +278,25 @@ def test_the_plan_says_why_blocks_are_so_and_how_often_chunks_are_read(image, mo
 @pytest.mark.parametrize("mebibytes", range(340, 1300, 60))
 def test_less_memory_makes_smaller_blocks_rather_than_a_refusal(mebibytes):
     assert plan(LARGE, memory=mebibytes * 2**20).memory.predicted <= mebibytes * 2**20
+
+
+def test_what_goes_out_is_told_beside_what_comes_in():
+    found = plan_dict(plan(spec(shape=(10, 200, 300)), output={"dtype": "float32"}), "in.zarr")
+    assert found["bytes_out_over_bytes_in"] == 2
+    assert found["output_bytes_uncompressed"] == 10 * 200 * 300 * 4
+    assert found["output_bytes_uncompressed"] <= found["disk_needed_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ({}, "as the chain gives them; nothing can overflow"),
+        ({"dtype": "int32", "offset": 100}, "uint16 cast to int32, 100 added first; nothing can overflow"),
+        ({"dtype": "uint8", "overflow": "clip"},
+         "uint16 cast to uint8; clipped and counted where out of range"),
+        ({"dtype": "uint8", "overflow": "error", "offset": -2.5},
+         "uint16 cast to uint8, -2.5 added first; a value out of range stops the run"),
+    ],
+)  # fmt: skip
+def test_what_happens_to_values_is_told(output, said):
+    assert plan_text(plan(spec(), output=output), "in.zarr").splitlines()[-1].endswith(said)

@@ -180,6 +180,17 @@ def test_the_same_seed_looks_at_the_same_blocks(movie):
     assert one.seed != other.seed
 
 
+def test_random_blocks_lie_in_every_part_of_the_image_its_borders_too():
+    spec = ImageSpec("tcyx", (50, 3, 900, 700), np.dtype("uint16"))
+    regions = list(random_regions(spec, 64, 400, 1))
+    for axis, size in enumerate(spec.shape):
+        starts = np.array([region[axis].start for region in regions])
+        stops = np.array([region[axis].stop for region in regions])
+        assert (starts.min(), stops.max()) == (0, size)
+        counts, _ = np.histogram((starts + stops) / 2, 3, (0, size))
+        assert (counts > 90).all()
+
+
 @pytest.mark.parametrize(("radius", "side"), [(5, 128), (25, 64)])
 def test_blocks_are_read_with_twice_what_the_steps_look_at(radius, side):
     spec = ImageSpec("tyx", (5, 4000, 4000), np.dtype("uint16"))

@@ -1,5 +1,7 @@
 """The synthetic time-lapse: it holds what its truth says, whatever its size and format."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,7 +10,7 @@ import zarr
 from skimage.measure import label
 from skimage.morphology import disk, white_tophat
 
-from pipeline.embryo import BAND, Sample
+from pipeline.embryo import BAND, OFFSET, PIXEL, PLANE, READ_NOISE, Sample
 from pipeline.errors import RequestError
 from pipeline.sample import make_sample, sample_truth
 
@@ -51,6 +53,42 @@ def test_pixels_are_background_and_signal_and_noise_of_mean_zero():
     bright = expected > np.quantile(expected, 0.9)
     dark = expected < np.quantile(expected, 0.1)
     assert noise[bright].std() > 1.3 * noise[dark].std()
+
+
+def test_noise_is_that_of_photons_and_of_reading():
+    truth = sample_truth(frames=1, size=256, channels=2)
+    expected = truth.background(0, 1) + truth.signal(0, 1)
+    variance = expected - OFFSET + READ_NOISE**2
+    noise = (truth.image(0, 1) - expected) / np.sqrt(variance)
+    dim = expected < np.quantile(expected, 0.25)
+    assert noise[dim].std() == pytest.approx(1, abs=0.02)
+    assert noise[~dim].std() == pytest.approx(1, abs=0.01)
+
+
+def test_nuclei_in_a_stack_are_balls():
+    truth = sample_truth(frames=1, size=160, z=9, object_radius=8)
+    brightest = np.argmax(truth.signal(0, z=4))
+    planes = [truth.signal(0, z=z) for z in range(9)]
+    row, column = np.unravel_index(brightest, (160, 160))
+    centres = truth.positions(0)
+    at, y, x = centres[np.argmin(np.hypot(centres[:, 1] - row, centres[:, 2] - column))]
+    box = np.s_[max(0, round(y) - 10) : round(y) + 11, max(0, round(x) - 10) : round(x) + 11]
+    half = max(plane[box].max() for plane in planes) / 2
+    for z, plane in enumerate(planes):
+        squared = 8**2 - ((z - at) * PLANE / PIXEL) ** 2
+        assert (plane[box] > half).sum() / np.pi == pytest.approx(max(0, squared), abs=6)
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_sample_is_made_where_the_disk_has_just_room_for_it(tmp_path, monkeypatch, short):
+    free = sample_truth(frames=2, size=64).spec.nbytes - short
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    if short:
+        with pytest.raises(RequestError, match="it would take"):
+            make_sample(tmp_path / "s.tif", frames=2, size=64)
+    else:
+        make_sample(tmp_path / "s.tif", frames=2, size=64)
+    assert len(list(tmp_path.iterdir())) == 1 - short
 
 
 def test_the_background_is_uneven_and_smooth_and_drifts():

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 import pipeline
 from pipeline.cli import main
-from pipeline.contact import common_limits, grid_of
+from pipeline.contact import common_limits, draw, grid_of
 from pipeline.errors import RequestError
 from pipeline.measure import find_regions, measure
 from pipeline.read import Source
@@ -166,6 +167,32 @@ def test_planes_with_nothing_in_them_have_figures_too(image):
 def test_a_setting_that_goes_astray_does_not_turn_the_others_grey():
     good = np.linspace(0, 100, 1000)
     assert common_limits([good, good, good - 5000])[0] >= 0
+
+
+# -- the contact sheet ---------------------------------------------------------------------
+
+
+def test_panels_stand_as_their_table_does_and_say_the_tables_figures(sample, tmp_path):
+    config = write(tmp_path, sample[0], "subtract_opening: {minimum_size: 3, maximum_size: 3}")
+    sets = ["subtract_opening.minimum_size=7,13", "subtract_opening.maximum_size=7,9,13"]
+    sheet = run_sweep(config, sets, t="1", c="mCherry")
+    figure = draw(sheet).figure
+    before, *drawn = (ax for ax in figure.axes if ax.images)
+    np.testing.assert_array_equal(before.images[0].get_array(), sheet.before)
+    for panel, ax in zip(sheet.panels, drawn, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), panel.pixels)
+        assert ax.images[0].get_clim() == drawn[0].images[0].get_clim()
+    corners = np.array([ax.get_position().p0 for ax in drawn]).reshape(2, 3, 2)
+    # Down a column the first field changes, along a row the second.
+    assert (np.ptp(corners[..., 0], axis=0) < 1e-9).all()
+    assert (np.ptp(corners[..., 1], axis=1) < 1e-9).all()
+    assert (np.diff(corners[0, :, 0]) > 0).all()
+    assert corners[0, 0, 1] > corners[1, 0, 1] > 0
+    said = [re.findall(r"uneven ([\d.]+) %  signal ([\d.]+) %", text.get_text()) for text in figure.texts]
+    captions = [float(value) for pair in said for found in pair for value in found]
+    header, rows = table(sheet)
+    places = [header.index("background_left"), header.index("signal_kept")]
+    assert captions == pytest.approx([100 * float(row[at]) for row in rows[1:] for at in places], abs=0.51)
 
 
 # -- what is asked for ---------------------------------------------------------------------
