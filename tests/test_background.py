@@ -67,3 +67,14 @@ def test_a_background_is_wide_enough_for_both_images():
     assert difference(MINUS, small, large)[0, 0] == 3 - 65535
     wide = np.array([[2**31 - 1]], np.int32)
     assert difference(MINUS, wide, -wide)[0, 0] == 2**32 - 2
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
+@pytest.mark.parametrize("meant", ["input minus result", "input plus result", None])
+def test_the_difference_of_two_images_is_exact_up_to_32_bits(dtype, meant):
+    most = np.iinfo(dtype).max
+    before = np.array([most, most - 1, most // 2, 7], dtype)
+    after = np.array([most - 3, 2, most // 3, 0], dtype)
+    sign = 1 if meant == "input plus result" else -1
+    expected = [int(one) + sign * int(other) for one, other in zip(before, after, strict=True)]
+    assert difference(meant, before, after).tolist() == expected

@@ -1,6 +1,7 @@
 """Every option of the commands that read, draw or make an image does something."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import tifffile
 from read_samples import write_ngff
 
 from pipeline.cli import main, main_group
+from pipeline.image import Channel, ImageSpec
 from pipeline.read import open_source
+from pipeline.write.whole import write_zarr
 
 CONFIG = """
 input: {path: two.ome.tif, series: 0}
@@ -171,3 +174,21 @@ def test_the_seed_of_a_sample_is_the_one_asked_for(images, capsys):
         mine, own = (open_source(images / f"{name}{seed}.tif") for name in ("", "own"))
         region = tuple(slice(0, size) for size in mine.spec.shape)
         np.testing.assert_array_equal(mine.read(region), own.read(region))
+
+
+def test_info_as_json_says_all_that_is_known_of_an_image(tmp_path, capsys):
+    spec = ImageSpec(
+        "tcyx", (2, 2, 20, 30), np.dtype("uint16"), (1, 1, 20, 15),
+        {"t": 30.0, "y": 0.5, "x": 0.25}, {"t": "second", "y": "micrometer", "x": "micrometer"},
+        {"y": 10.0, "x": -4.5}, (Channel("GFP", "00FF00"), Channel("488", "FF0000")), "cells",
+    )  # fmt: skip
+    write_zarr(tmp_path / "a.zarr", spec, [((slice(0, 2), slice(0, 2), slice(0, 20), slice(0, 30)),
+                                            np.zeros(spec.shape, np.uint16))])  # fmt: skip
+    assert main(["info", str(tmp_path / "a.zarr"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["axes"], found["shape"], found["dtype"]) == ("tcyx", [2, 2, 20, 30], "uint16")
+    assert (found["name"], found["chunks"], found["bytes"]) == ("cells", [1, 1, 20, 15], 2 * 2 * 20 * 30 * 2)
+    assert {axis: found["scale"][axis] for axis in "tyx"} == {"t": 30, "y": 0.5, "x": 0.25}
+    assert {axis: found["units"][axis] for axis in "tyx"} == dict(spec.units)
+    assert {axis: at for axis, at in found["translation"].items() if at} == {"y": 10, "x": -4.5}
+    assert found["channels"] == [{"name": "GFP", "color": "00FF00"}, {"name": "488", "color": "FF0000"}]
