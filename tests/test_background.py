@@ -11,7 +11,7 @@ from pipeline import (
     SubtractMinimum,
     WhiteTophat,
 )
-from pipeline.background import chain_background, difference
+from pipeline.background import background_dtype, chain_background, difference
 from pipeline.image import ImageSpec
 from pipeline.step import apply_step
 
@@ -78,3 +78,18 @@ def test_the_difference_of_two_images_is_exact_up_to_32_bits(dtype, meant):
     sign = 1 if meant == "input plus result" else -1
     expected = [int(one) + sign * int(other) for one, other in zip(before, after, strict=True)]
     assert difference(meant, before, after).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+@pytest.mark.parametrize("second", [WHITE, MINIMUM], ids=lambda step: step.name)
+def test_the_background_of_dark_features_needs_no_wider_dtype_than_the_image(second, dtype):
+    # A closing less what the second step takes of it: never beyond the image's own values.
+    info = np.iinfo(dtype)
+    image = np.random.default_rng(7).choice([info.min, info.max], (60, 70)).astype(dtype)
+    spec = ImageSpec("yx", image.shape, image.dtype)
+    result = image
+    for step in (BLACK, second):
+        result = apply_step(step.resolve(spec), result, "yx", (0, 0))
+    found = image.astype(np.int64) + result.astype(np.int64)
+    assert info.min <= found.min() <= found.max() <= info.max
+    assert background_dtype((BLACK, second), spec) == dtype
