@@ -186,13 +186,21 @@ def test_a_driver_that_is_killed_while_it_starts_leaves_no_process_behind(folder
     assert not (made.parent / "out.ome.zarr").exists()
 
 
+ONE_TASK_A_WINDOW = CONFIG.replace("{t: 2}", "{t: 1}")
+"""Two workers that hold are then in two windows. Of two tasks in one window, the driver may get the
+signal before it has given out the second window, and keeps the first alone."""
+
+TWO_WINDOWS = {"pipeline.cluster.TASKS_A_THREAD": 1}
+"""So many of them are under way."""
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
 def test_a_signal_to_the_driver_keeps_what_workers_do(zygote, folder, expected, number, code):
-    made = set_up(folder)
-    harm = {"point": "before write", "then": "hold"}
-    pid = zygote.start("run", made, notes=folder / "notes", environ=environ_of(folder / "notes", harm))
+    made = set_up(folder, text=ONE_TASK_A_WINDOW)
+    environ = environ_of(folder / "notes", {"point": "before write", "then": "hold"})
+    pid = zygote.start("run", made, notes=folder / "notes", environ=environ, patch=TWO_WINDOWS)
     zygote.reached(pid, 2)
     os.kill(pid, number)
     wait_until(lambda: "stopping: what is under way" in (folder / "notes" / "stderr").read_text())
@@ -201,20 +209,22 @@ def test_a_signal_to_the_driver_keeps_what_workers_do(zygote, folder, expected, 
     assert ended.code == code, ended.err
     assert "Traceback" not in ended.err
     again = finish(zygote, made, expected)
-    assert "2 of 4 windows to do" in again.err
+    assert "6 of 8 windows to do" in again.err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected, times):
-    made = set_up(folder)
+    made = set_up(folder, text=ONE_TASK_A_WINDOW)
     notes = folder / "notes"
     notes.mkdir()
     environ = os.environ | environ_of(notes, {"point": "before write", "then": "hold"}, spawned=True)
+    patched = "; ".join(f"{name} = {value}" for name, value in TWO_WINDOWS.items())
+    command = f"import pipeline.__main__, pipeline.cluster; {patched}; pipeline.__main__.main()"
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(made.parent)
-        os.execvpe(sys.executable, [sys.executable, "-m", "pipeline", "run", "run.yaml"], environ)
+        os.execvpe(sys.executable, [sys.executable, "-c", command, "run", "run.yaml"], environ)
     shown = b""
     reached = notes / "reached"
     wait_until(lambda: ended(pid) or (reached.exists() and len(reached.read_text().split()) == 2))
@@ -230,7 +240,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected,
     assert b"Traceback" not in shown
     assert b"error: interrupted; the same command goes on from here" in shown
     again = finish(zygote, made, expected)
-    assert f"{4 - 2 * (times == 1)} of 4 windows to do" in again.err
+    assert f"{8 - 2 * (times == 1)} of 8 windows to do" in again.err
 
 
 def ended(pid):
