@@ -146,6 +146,8 @@ class Threads:
     def submit(self, window: Key, tasks: da.Array) -> None:
         """Start computing a window."""
         before, self._ending = self._ending, threading.Event()
+        # Names come and go in the loop's thread alone, which adds up the shares.
+        self._shares[window] = 0.0
         self._windows.submit(self._compute, window, tasks, before, self._ending)
 
     def _compute(
@@ -158,7 +160,7 @@ class Threads:
             share = 1 / max(len(graph), 1)
 
             def one_more(*_: object) -> None:
-                self._shares[window] = self._shares.get(window, 0.0) + share
+                self._shares[window] += share
 
             # It begins when the one before leaves a thread idle: two that take turns would both hold what
             # their blocks share.
@@ -186,7 +188,7 @@ class Threads:
 
     def begun(self) -> float:
         """Count the tasks that have ended."""
-        return sum(list(self._shares.values()))
+        return sum(self._shares.values())
 
     def cancel(self, *, wait: bool = True) -> None:
         """Drop windows that have not begun; a block under way ends by itself, waited for or not."""

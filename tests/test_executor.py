@@ -75,3 +75,42 @@ def test_a_window_that_fails_lets_the_next_one_begin(tasks):
     assert isinstance(outcomes["first"], ValueError)
     assert list(outcomes["second"]) == ["second"]
     threads.cancel()
+
+
+def test_what_is_computed_of_a_window_is_counted_until_it_has_ended():
+    noted, threads = Noted(), Threads(2)
+    assert threads.begun() == 0
+    threads.submit("first", noted.window("first", 4))
+    noted.end(2)
+    noted.wait(4)  # the third and fourth begin once the first two have been counted
+    assert threads.begun() == 0.5
+    threads.submit("second", noted.window("second", 1))
+    noted.end(5)
+    ended = [threads.next(60)[0] for _ in range(2)]
+    assert (sorted(ended), threads.begun()) == (["first", "second"], 0)
+    threads.cancel()
+
+
+def test_a_window_that_waits_never_begins_once_all_is_cancelled():
+    noted, threads = Noted(), Threads(2)
+    threads.submit("first", noted.window("first", 4))
+    threads.submit("second", noted.window("second", 4))
+    noted.wait(2)
+    threads.cancel(wait=False)
+    noted.end(8)
+    outcomes = dict(threads.next(60) for _ in range(2))
+    assert all(isinstance(outcome, Exception) for outcome in outcomes.values())
+    assert set(noted.begun) == {"first"}
+
+
+def test_a_window_that_cannot_begin_is_an_outcome_and_the_next_one_begins():
+    noted, threads = Noted(), Threads(2)
+    broken = noted.window("first", 1)
+    broken.__dask_optimize__ = None
+    threads.submit("first", broken)
+    threads.submit("second", noted.window("second", 1))
+    noted.end(1)
+    outcomes = dict(threads.next(60) for _ in range(2))
+    assert isinstance(outcomes["first"], TypeError)
+    assert list(outcomes["second"]) == ["second"]
+    threads.cancel()

@@ -269,28 +269,6 @@ def test_a_result_that_waits_for_its_place_is_refused_by_both(made, capsys, monk
     assert main(["run", str(made), "--quiet"]) == 0
 
 
-def test_a_folder_that_nobody_may_write_into_is_refused_by_both(zygote, folder):
-    if os.getuid() != 0:
-        pytest.skip("only root can become an ordinary user")
-    movie(folder)
-    made = config(folder)
-    nobody = {"user": 65534, "environ": {"HOME": "/nonexistent", "NUMBA_CACHE_DIR": "/nonexistent"}}
-    said = [zygote.run(command, made, **nobody) for command in ("plan", "run")]
-    assert [ended.code for ended in said] == [2, 2]
-    assert said[0].err == said[1].err
-    assert f"no permission to write {folder}" in said[0].err
-    assert sorted(os.listdir(folder)) == ["movie.tif", "run.yaml"]
-
-
-def test_a_full_disk_is_refused_by_both(made, capsys, monkeypatch):
-    room = os.statvfs(made.parent)
-    full = os.statvfs_result([*room[:3], 0, 0, *room[5:10], room.f_fsid])
-    monkeypatch.setattr("pipeline.start.os.statvfs", lambda path: full)
-    code, (error,) = both(made, capsys)
-    assert code == 2
-    assert "no space left on the disk for" in error
-
-
 # Ctrl-C before anything has begun
 
 

@@ -8,7 +8,7 @@ from processes import config, movie
 
 import pipeline
 from pipeline.errors import RequestError
-from pipeline.stopping import Stop
+from pipeline.stopping import Stop, stoppable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,4 +54,23 @@ def test_what_was_noted_is_told_once_and_ends_with_its_own_code(number, code):
     assert len(said) == 1
     with pytest.raises(pipeline.PipelineError, match="the same command goes on from here") as caught:
         stop.check()
+    assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)], ids=["int", "term"])
+@pytest.mark.parametrize("working", [False, True], ids=["nothing under way", "windows under way"])
+def test_a_signal_waits_for_what_is_under_way_and_a_second_one_does_not(number, code, working):
+    waited = []
+
+    def run():
+        with stoppable() as stop:
+            stop.working = working
+            os.kill(os.getpid(), number)
+            waited.append(stop.signal)
+            os.kill(os.getpid(), number)
+            waited.append("twice")
+
+    with pytest.raises(pipeline.PipelineError) as caught:
+        run()
+    assert waited == [number] * working
     assert caught.value.exit_code == code

@@ -50,6 +50,14 @@ def test_floats_are_averaged_and_nan_stays_where_it_is(dtype):
     assert np.isnan(mean).sum() == 1
 
 
+@pytest.mark.parametrize("steps", [(1, 2, 2), (1, 1, 2), (1, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_floats_of_32_bits_are_averaged_without_overflow(steps, sign):
+    largest = sign * np.finfo("float32").max
+    mean = mean_blocks(np.full((2, 3, 5), largest, "float32"), steps)
+    np.testing.assert_array_equal(mean, largest)
+
+
 @settings(deadline=None, max_examples=10)
 @given(
     height=st.integers(500, 1200),
