@@ -281,6 +281,15 @@ WHERE = {
 }
 
 
+@pytest.fixture
+def in_the_foreground():
+    """Python leaves Ctrl-C ignored where it was started in the background, as tests may be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_foreground")
 @pytest.mark.parametrize(("command", "where"), WHERE.values(), ids=WHERE)
 def test_ctrl_c_before_the_run_begins_is_an_interrupt(made, capsys, monkeypatch, command, where):
     monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
