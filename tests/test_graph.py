@@ -111,6 +111,25 @@ def test_windows_of_blocks_give_the_whole_result(name, data):
     assert_same(actual, expected, name)
 
 
+def test_a_coarse_grid_lies_in_blocks_where_it_lies_in_the_whole_image():
+    array = np.random.default_rng(0).integers(0, 60000, (1, 173, 31), np.uint16)
+    source = ArraySource(array, "tyx")
+    steps = resolved((Gaussian(sigma=9),), source.spec)
+    tiling = Tiling(
+        source.spec.sizes, {"t": 1, "y": 53, "x": 31}, {"t": 1, "y": 106, "x": 31}, chain_halo(steps, "tyx")
+    )
+    expected = whole(steps, array, "tyx")
+    actual = np.zeros_like(expected)
+
+    def store(region, before, after):
+        actual[region] = after
+
+    assert sum(cut.count for window in range(tiling.windows) for cut in tiling.cuts(window)[1:2]) == 3
+    for index in range(tiling.windows):
+        compute_window(source, steps, tiling.cuts(index), store)
+    assert_same(actual, expected, "coarse grid")
+
+
 @pytest.mark.parametrize("name", CHAINS)
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())

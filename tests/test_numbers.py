@@ -170,6 +170,13 @@ def spoiled(value, dtype="float64"):
     return image
 
 
+def test_the_place_of_a_nan_is_that_in_the_image_in_blocks_too(tmp_path):
+    given = config(tmp_path, spoiled(np.nan))
+    given["compute"]["window"] = {"t": 1, "y": 16, "x": 16}
+    with pytest.raises(DataError, match="holds a NaN at t 1, y 20, x 30"):
+        pipeline.run(given)
+
+
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_pixel_that_is_no_number_is_refused_by_default_with_its_place(value, dtype, tmp_path):

@@ -92,6 +92,9 @@ REFUSED = {
     "work in the folder that is the input": ([*FOLDER, *work("tifs/w")], "lies inside the input"),
     "work in the output": (work("out.ome.zarr/work"), "output.work: lies inside the output"),
     "work that is the output": (work("out.ome.zarr"), "output.work: lies inside the output"),
+    "work in the background": (
+        [*back("b.ome.zarr"), *work("b.ome.zarr/work")], "output.work: lies inside the output"
+    ),
     "work in another Zarr": (work("other.zarr"), "lies inside a Zarr"),
     "an input in a work folder": (
         ["--set", "input={path: out.ome.zarr.work-0123456789abcdef/in.zarr, axes: tyx}"],
