@@ -71,6 +71,13 @@ def test_times_that_are_none_leave_the_interval_unknown(tmp_path, case):
     assert [("so the interval is unknown" in note) for note in source.notes] == ([] if silent else [True])
 
 
+def test_times_of_some_frames_leave_the_interval_unknown(tmp_path):
+    frames = np.stack([plane(0, t) for t in range(3)])
+    times = plane_times(0) + plane_times(60, first=2)  # the second frame's is not there
+    path = write_pages(tmp_path / "a.ome.tif", frames, ome(pixels(tiff_data(0, 3), channels=times, t=3)))
+    assert "t" not in open_source(path).spec.scale
+
+
 SIZES = {"x": "PhysicalSizeX", "y": "PhysicalSizeY", "z": "PhysicalSizeZ", "t": "TimeIncrement"}
 AXES = pytest.mark.parametrize("axis", SIZES)
 
