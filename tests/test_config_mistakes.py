@@ -195,3 +195,10 @@ def test_a_file_that_cannot_be_opened(tmp_path):
     assert not list(tmp_path.iterdir()), "nothing was created in its place"
     assert "folder" in the_problem(tmp_path).what
     assert "cannot be read" in the_problem("a\0b").what
+
+
+@pytest.mark.parametrize(("steps", "words"), [({}, "is missing"), ({"steps": []}, "is empty")])
+def test_a_config_without_steps_says_whether_they_are_missing_or_empty(steps, words):
+    problem = the_problem({"input": {"path": "/a"}, **steps, "output": {"path": "/b"}})
+    assert (problem.what, problem.field) == (words, "steps")
+    assert "white_tophat" in problem.mend

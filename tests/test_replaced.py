@@ -16,7 +16,7 @@ from small_run import layout_of, small_run
 from pipeline.cli import main
 from pipeline.errors import RequestError
 from pipeline.write import check_target, durable, state, verify
-from pipeline.write.own import strangers, why_kept
+from pipeline.write.own import remove_own, strangers, why_kept
 
 
 def everything(folder):
@@ -337,3 +337,35 @@ def test_an_attribute_of_any_kind_is_no_reason_for_a_traceback(folder):
         text = json.dumps({"node_type": "group", "attributes": attributes})
         and_then(lambda path: None, put("zarr.json", text.encode()))(path)
         assert why_kept(str(path)) == "is a Zarr that no OME-Zarr writer made"
+
+
+def test_a_link_in_the_place_of_a_work_folder_leads_nowhere(folder):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    put("lock", b"")(elsewhere)
+    (folder / "work").symlink_to(elsewhere)
+    before = everything(folder)
+    remove_own(str(folder / "work"))
+    assert everything(folder) == before
+
+
+def test_what_tells_that_a_run_was_whole_goes_last(folder, monkeypatch):
+    """Killed in between, the next start knows that the output is finished."""
+    work = folder / "work"
+    for name in ("lock", "sealed", "windows.json", "inputs.json"):
+        put(name, b"x")(work)
+    put("notes.txt", b"mine")(work)
+    removed = []
+    monkeypatch.setattr(
+        durable, "hook", lambda what, path: removed.append(path) if what == "before remove" else None
+    )
+    remove_own(str(work))
+    assert [os.path.basename(path) for path in removed][-1] == "sealed"
+    assert everything(work) == {"notes.txt": b"mine"}
+
+
+def test_a_folder_called_like_metadata_is_somebody_elses(folder):
+    work = folder / "work"
+    put("lock", b"")(work)
+    put("image/zarr.json/mine.txt", b"mine")(work)
+    assert strangers(str(work)) == ["image/zarr.json"]
