@@ -11,7 +11,9 @@ from typing import Literal
 
 from pipeline.errors import PipelineError, Problem, RequestError
 from pipeline.paths import folder_of, is_url, resolve_path
-from pipeline.write.own import require_output
+from pipeline.read.files import TIFF_MAGIC, TIFF_SUFFIXES
+from pipeline.read.formats import START, format_of
+from pipeline.write.own import is_node, require_output
 from pipeline.yaml_lines import parse_yaml, readable
 
 Kind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
@@ -19,17 +21,7 @@ Kind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
 PATIENCE = 10
 """Seconds that a pipe is waited for."""
 
-# How files of images begin: TIFF and BigTIFF of both byte orders, PNG, JPEG, HDF5, ND2, CZI, LIF, AVI, MP4.
-_BEGIN = (
-    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG", b"\xff\xd8\xff", b"\x89HDF", b"\xda\xce\xbe\n",
-    b"ZISRAWFILE", b"\x70\0\0\0", b"RIFF", b"\0\0\0\x18ftyp", b"\0\0\0\x20ftyp",
-)  # fmt: skip
-_IMAGES = (
-    ".tif", ".tiff", ".btf", ".tf8", ".tf2", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".nd2", ".czi", ".lif",
-    ".ims", ".h5", ".hdf5", ".avi", ".mp4", ".mov", ".oib", ".oif", ".lsm", ".dv", ".npy", ".zarr",
-)  # fmt: skip
 _CONFIGS = (".yaml", ".yml")
-_ZARR = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def what_is(path: str) -> Kind:
@@ -39,14 +31,15 @@ def what_is(path: str) -> Kind:
     if os.path.isdir(path):
         if os.path.isfile(os.path.join(path, "bgone", "manifest.txt")):
             return "output"
-        there = any(os.path.isfile(os.path.join(path, name)) for name in _ZARR)
-        return "zarr" if there else "folder"
+        return "zarr" if is_node(path) else "folder"
     if not os.path.lexists(path):
         return "nothing"
     name = path.lower()
     if name.endswith(_CONFIGS):
         return "config"
-    return "image" if name.endswith(_IMAGES) or _first_bytes(path).startswith(_BEGIN) else "file"
+    start = _first_bytes(path)
+    image = name.endswith((*TIFF_SUFFIXES, ".zarr")) or start.startswith(TIFF_MAGIC) or format_of(name, start)
+    return "image" if image else "file"
 
 
 def _first_bytes(path: str) -> bytes:
@@ -55,7 +48,7 @@ def _first_bytes(path: str) -> bytes:
         return b""
     try:
         with open(path, "rb") as stream:
-            return stream.read(16)
+            return stream.read(START)
     except OSError:
         return b""
 

@@ -23,7 +23,7 @@ _LISTED = 8
 _DIGITS = "0123456789"
 _LITTER = {"thumbs.db", "desktop.ini"}
 """What Windows puts into folders of pictures."""
-_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
@@ -193,7 +193,7 @@ def check_tiff(path: str) -> None:
         raise unreadable(path, error) from None
     if not start:
         raise RequestError(f"{path!r} is empty (0 bytes)", "copy or export it again", FIELD)
-    if start.startswith(_TIFF_MAGIC):
+    if start.startswith(TIFF_MAGIC):
         return
     folder, name = os.path.split(path)
     if name.lower().endswith((".yaml", ".yml")):

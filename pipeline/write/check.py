@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from pipeline.errors import RequestError
+from pipeline.paths import check_name
 from pipeline.write import durable
 from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
@@ -42,11 +43,7 @@ def check_layout(layout: Layout) -> None:
 
 
 def _check_name(path: str, field: str) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        text = path.encode(errors="backslashreplace").decode()
-        raise RequestError(f"the name {text} is no UTF-8", "give it another name", field) from None
+    check_name(path, field)
     most = _limit(path, "PC_NAME_MAX", NAME_BYTES)
     for name in path.split("/"):
         if len(name.encode()) > most:
