@@ -260,11 +260,6 @@ def _middle_and_spread(values: NDArray) -> tuple[float, float]:
     return middle, 1.4826 * float(np.median(np.abs(values - middle)))
 
 
-def kind_of_features(plane: NDArray) -> Features:
-    """Return whether what stands out of a plane is bright or dark."""
-    return polarity(plane).features
-
-
 def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
     """Return the mean of the spectra of planes of one shape."""
     return Spectrum(

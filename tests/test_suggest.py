@@ -19,9 +19,9 @@ from pipeline.granulometry import (
     CLEAR,
     choose_radii,
     find_size,
-    kind_of_features,
     noise_of,
     pattern_spectrum,
+    polarity,
 )
 from pipeline.job import prepare
 from pipeline.read import open_source
@@ -53,8 +53,8 @@ def test_it_is_found_in_any_dtype(dtype):
 
 def test_dark_features_are_told_from_bright_ones_and_have_the_same_size():
     image = frame(8).astype(np.float32)
-    assert kind_of_features(image) == "bright"
-    assert kind_of_features(4000 - image) == "dark"
+    assert polarity(image).features == "bright"
+    assert polarity(4000 - image).features == "dark"
     bright, dark = pattern_spectrum(image, "bright"), pattern_spectrum(4000 - image, "dark")
     np.testing.assert_allclose(bright.energy, dark.energy, rtol=1e-3, atol=1e-2)
 
@@ -96,7 +96,7 @@ def noise(shape=(300, 300)):
     ids=["noise", "ramp", "constant", "nan"],
 )
 def test_where_there_are_no_features_no_size_is_clear(image):
-    size = find_size(pattern_spectrum(image, kind_of_features(image)))
+    size = find_size(pattern_spectrum(image, polarity(image).features))
     assert not size.clear
     assert size.clearness < CLEAR
 
