@@ -10,7 +10,7 @@ def main() -> None:
     """Run the command line and exit."""
     _hide_warnings()
     from pipeline.cli import main as run_cli
-    from pipeline.machine import share_heap
+    from pipeline.model.machine import share_heap
 
     share_heap()
     code = run_cli()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import DataError, PipelineError, RequestError
+from pipeline.model.errors import DataError, PipelineError, RequestError
 
 CONFIG = click.argument("config", type=click.Path())
 SETS = click.option(
@@ -35,7 +35,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is meant; refuse what is none in words of ours."""
         if args and self.get_command(ctx, args[0]) is None:
-            from pipeline.usage import no_command
+            from pipeline.config.usage import no_command
 
             raise no_command(args[0], tuple(self.commands))
         return super().resolve_command(ctx, args)
@@ -63,8 +63,8 @@ def run_command(
     overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run CONFIG, or go on where a run of it stopped."""
-    from pipeline.progress import Silent, progress_for
-    from pipeline.runner import run
+    from pipeline.runtime.progress import Silent, progress_for
+    from pipeline.runtime.run import run
 
     progress = Silent() if quiet else progress_for(sys.stderr)
     summary = run(
@@ -82,9 +82,9 @@ def plan_command(
     overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what would run, without reading a pixel."""
-    from pipeline.describe import plan_dict, plan_text
-    from pipeline.job import prepare
-    from pipeline.start import check_start
+    from pipeline.planning.describe import plan_dict, plan_text
+    from pipeline.planning.job import prepare
+    from pipeline.planning.start import check_start
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
     start = check_start(job, overwrite=overwrite)
@@ -106,7 +106,7 @@ def plan_command(
 @DEBUG
 def steps_command(name: str | None, debug: bool) -> None:
     """List the steps, or explain the step NAME."""
-    from pipeline.catalogue import describe_step, list_steps
+    from pipeline.config.catalogue import describe_step, list_steps
 
     click.echo(list_steps() if name is None else describe_step(name))
 
@@ -115,7 +115,7 @@ def steps_command(name: str | None, debug: bool) -> None:
 @DEBUG
 def schema_command(debug: bool) -> None:
     """Print the JSON schema of a config, for editors."""
-    from pipeline.catalogue import config_schema
+    from pipeline.config.catalogue import config_schema
 
     click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
 
@@ -131,7 +131,7 @@ def info_command(
     path: str, axes: str | None, series: int | None, level: int, as_json: bool, debug: bool
 ) -> None:
     """Show axes, shape, dtype, chunks, scale and channels of any input."""
-    from pipeline.describe import info_dict, info_text
+    from pipeline.planning.describe import info_dict, info_text
     from pipeline.read import open_source
 
     source = open_source(path, axes=axes, series=series, level=level)
@@ -170,7 +170,7 @@ def sample_command(
     debug: bool,
 ) -> None:
     """Write a synthetic embryo time-lapse to PATH: TIFF or OME-Zarr by its name."""
-    from pipeline.sample import make_sample
+    from pipeline.explore.sample import make_sample
 
     make_sample(
         path, frames=frames, size=size, channels=channels, z=z, seed=seed, dtype=dtype, object_radius=radius
@@ -191,8 +191,8 @@ def verify_command(
     output: str, blocks: int | None, seed: int | None, input_path: str | None, debug: bool
 ) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
-    from pipeline.errors import Problem, VerificationError
-    from pipeline.what_is import refuse_no_output
+    from pipeline.config.what_is import refuse_no_output
+    from pipeline.model.errors import Problem, VerificationError
     from pipeline.write import verify
 
     if blocks is None and (seed is not None or input_path is not None):
@@ -205,7 +205,7 @@ def verify_command(
         )
     click.echo(f"{output} holds what its manifest says")
     if blocks is not None:
-        from pipeline.recompute import recompute
+        from pipeline.reporting.recompute import recompute
 
         click.echo(recompute(output, blocks, seed=seed, input=input_path))
 
@@ -218,8 +218,8 @@ def verify_command(
 @DEBUG
 def view_command(output: str, port: int, debug: bool) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
-    from pipeline.view import open_server, view_text
-    from pipeline.what_is import refuse_no_output
+    from pipeline.config.what_is import refuse_no_output
+    from pipeline.reporting.serve import open_server, view_text
 
     refuse_no_output(output)
     # All of it: whoever reads the last line may be quicker than what comes after it.
@@ -234,8 +234,8 @@ def view_command(output: str, port: int, debug: bool) -> None:
 @DEBUG
 def report_command(output: str, page: str | None, debug: bool) -> None:
     """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
-    from pipeline.report import report
-    from pipeline.what_is import refuse_no_output
+    from pipeline.config.what_is import refuse_no_output
+    from pipeline.reporting import report
 
     refuse_no_output(output)
     click.echo(report(output, page))
@@ -253,8 +253,8 @@ def preview_command(
     picture: str, t: str | None, c: str | None, z: str | None, crop: str | None,
 ) -> None:  # fmt: skip
     """Draw before, background and after side by side, of a few planes."""
-    from pipeline.job import prepare
-    from pipeline.preview import preview
+    from pipeline.explore.preview import preview
+    from pipeline.planning.job import prepare
 
     job = prepare(config, sets=sets, input=input_path, output=output_path)
     click.echo(preview(job, picture, t=t, c=c, z=z, crop=crop))
@@ -278,7 +278,7 @@ def sweep_command(
     z: str | None, crop: str | None, debug: bool,
 ) -> None:  # fmt: skip
     """Draw one plane under many settings: the contact sheet for choosing parameters."""
-    from pipeline.sweep import sweep
+    from pipeline.explore.sweep import sweep
 
     click.echo(sweep(config, sets, picture, input=input_path, t=t, c=c, z=z, crop=crop))
 
@@ -296,7 +296,7 @@ def init_command(
     debug: bool,
 ) -> None:  # fmt: skip
     """Write a commented config for INPUT: axes, scale and channels filled in from the data."""
-    from pipeline.starter import starter, write_new
+    from pipeline.explore.init import starter, write_new
 
     text = starter(path, axes=axes, series=series, level=level)
     if config is None:
@@ -323,7 +323,7 @@ def suggest_command(
     level: int, overwrite: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Find out what radius and sigmas fit INPUT: a range for each channel, a config and a plot."""
-    from pipeline.suggest import suggest
+    from pipeline.explore.suggest import suggest
 
     said = suggest(
         path, config=config, plot=plot, axes=axes, series=series, level=level, features=features,
@@ -359,7 +359,7 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        from pipeline.usage import in_words
+        from pipeline.config.usage import in_words
 
         print(f"error: {in_words(error, main_group, given)}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ from processes import MEMORY, Zygote
 @pytest.fixture(scope="session")
 def zygote(kept_folder):
     """Something that starts runs, each in a process of its own."""
-    command = [sys.executable, str(Path(__file__).parent / "zygote.py")]
+    command = [sys.executable, str(Path(__file__).parent / "helpers" / "zygote.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Zygote(process, kept_folder)
         process.stdin.close()

@@ -12,11 +12,11 @@ from matplotlib.image import imread
 from skimage import morphology
 
 from pipeline.cli import main, main_group
-from pipeline.errors import PipelineError
-from pipeline.figure import aspect_of
-from pipeline.image import ImageSpec
-from pipeline.sample import make_sample
-from pipeline.view import Server
+from pipeline.explore.figure import aspect_of
+from pipeline.explore.sample import make_sample
+from pipeline.model.errors import PipelineError
+from pipeline.model.image import ImageSpec
+from pipeline.reporting.serve import Server
 
 CONFIG = """\
 input: {path: first.ome.tif}

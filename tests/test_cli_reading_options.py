@@ -9,9 +9,9 @@ import tifffile
 from read_samples import write_ngff
 
 from pipeline.cli import main, main_group
-from pipeline.image import Channel, ImageSpec
+from pipeline.explore.sample_zarr import write_zarr
+from pipeline.model.image import Channel, ImageSpec
 from pipeline.read import open_source
-from pipeline.write.whole import write_zarr
 
 CONFIG = """
 input: {path: two.ome.tif, series: 0}
@@ -166,7 +166,7 @@ def test_level_series_and_axes_are_those_asked_for(images, capsys):
 
 
 def test_the_seed_of_a_sample_is_the_one_asked_for(images, capsys):
-    from pipeline.sample import make_sample
+    from pipeline.explore.sample import make_sample
 
     for seed in (0, 5):
         assert main(["sample", f"{seed}.tif", "--seed", str(seed), "--size", "64", "--frames", "1"]) == 0

@@ -20,12 +20,12 @@ import zarr
 from foreign_reader import digest
 
 import pipeline
-from pipeline.image import Channel, ImageSpec
-from pipeline.view import open_server
-from pipeline.write.whole import write_zarr
+from pipeline.explore.sample_zarr import write_zarr
+from pipeline.model.image import Channel, ImageSpec
+from pipeline.reporting.serve import open_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-SCRIPT = Path(__file__).parent / "foreign_reader.py"
+SCRIPT = Path(__file__).parent / "helpers" / "foreign_reader.py"
 SCALE = {"t": 30.0, "z": 1.5, "y": 0.325, "x": 0.325}
 UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 TOPHAT = {"white_tophat": {"radius": 3}}

@@ -15,7 +15,7 @@ from fleets import need_jobqueue, slurm_in
 from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
 from processes import wait_until
 
-from pipeline.errors import RequestError
+from pipeline.model.errors import RequestError
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_page_on_clusters_works(reader, monkeypatch):
     bgone.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slurm.folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setattr("pipeline.fleet.ASK_SECONDS", 0.2)
+    monkeypatch.setattr("pipeline.runtime.executors.workers.ASK_SECONDS", 0.2)
 
     # A job becomes the process group that bears its number only a moment after it was submitted.
     reader.jobs = lambda: wait_until(lambda: not any(map(psutil.pid_exists, slurm.submitted)))

@@ -1,1 +1,4 @@
-"""Fast exact filters on NumPy arrays: one thread each, no dask, no config."""
+"""Compiled filters on NumPy arrays: `morphology`, `gaussian`, the cast at the end, the halving of pyramids.
+
+Here belongs code that numba compiles, and what plans its loops. It knows no Dask, no step and no config.
+"""

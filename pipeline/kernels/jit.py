@@ -60,7 +60,7 @@ def keeps() -> bool:
 def _stamp() -> str:
     """Return a digest of numba's version and of every source file that kernels can come from."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,4 +1,8 @@
-"""Images in: Zarr, OME-Zarr and TIFF, lazily, as one kind of source."""
+"""Images in: Zarr, OME-Zarr and TIFF, lazily, as one kind of source.
+
+Here belongs what knows a format of input: a new one is one module
+or one folder. What is written is for `write`.
+"""
 
 from pipeline.read.lazy import lazy_array, open_image
 from pipeline.read.missing import Missing

@@ -10,9 +10,9 @@ import shlex
 import stat
 from collections.abc import Iterable
 
-from pipeline.errors import RequestError
-from pipeline.machine import more_files, too_many_open
-from pipeline.paths import check_name
+from pipeline.model.errors import RequestError
+from pipeline.model.machine import more_files, too_many_open
+from pipeline.model.paths import check_name
 from pipeline.read.formats import START, commonest, format_of
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")

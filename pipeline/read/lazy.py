@@ -11,11 +11,11 @@ import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 
-from pipeline.image import Image
+from pipeline.model.image import Image
+from pipeline.model.units import Quantity
 from pipeline.read.open import open_source
 from pipeline.read.select import Wanted
 from pipeline.read.source import Pick, Source
-from pipeline.units import Quantity
 
 
 def lazy_array(source: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:

@@ -18,9 +18,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, VerificationError
-from pipeline.read.zarr_nodes import files_below
-from pipeline.read.zarr_shards import ShardTable
+from pipeline.model.errors import DataError, VerificationError
+from pipeline.read.zarr.nodes import files_below
+from pipeline.storage.shards import ShardTable
 from pipeline.write.manifest import MANIFEST, check_files, read_manifest
 from pipeline.write.region import ChunkRecord
 

@@ -7,19 +7,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.axes import axis_names
-from pipeline.errors import RequestError
-from pipeline.paths import check_name
-from pipeline.read.apply import make_source
+from pipeline.model.axes import axis_names
+from pipeline.model.errors import RequestError
+from pipeline.model.paths import check_name
+from pipeline.model.units import Quantity
 from pipeline.read.files import FIELD, check_exists, is_pattern, listed, matches, tiffs_in
-from pipeline.read.folder import open_folder
 from pipeline.read.opened import Opened
+from pipeline.read.overrides import make_source
 from pipeline.read.select import Wanted
+from pipeline.read.sequence.folder import open_folder
 from pipeline.read.single import open_file
 from pipeline.read.source import Source
-from pipeline.read.zarr_groups import open_zarr
-from pipeline.read.zarr_nodes import is_zarr
-from pipeline.units import Quantity
+from pipeline.read.zarr.groups import open_zarr
+from pipeline.read.zarr.nodes import is_zarr
 
 MOST_CHUNKS = 1 << 31
 """Ten times those of 10 TB in chunks of 64 kB."""

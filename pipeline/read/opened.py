@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.errors import RequestError
-from pipeline.image import Channel
 from pipeline.kernels.dtypes import SUPPORTED
+from pipeline.model.errors import RequestError
+from pipeline.model.image import Channel
 from pipeline.read.source import Store
 
 UNKNOWN = "?"

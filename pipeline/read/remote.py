@@ -8,7 +8,7 @@ from typing import Any
 
 from zarr.abc.store import Store as Storage
 
-from pipeline.errors import RequestError
+from pipeline.model.errors import RequestError
 from pipeline.read.files import FIELD
 
 

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.errors import Problem, RequestError
-from pipeline.image import ImageSpec
+from pipeline.model.errors import Problem, RequestError
+from pipeline.model.image import ImageSpec
 from pipeline.read.source import Pick
 
 Wanted = str | int | Sequence[int | str]

@@ -1,10 +1,10 @@
 """One TIFF file, of whatever kind."""
 
 from pipeline.read.files import check_file
-from pipeline.read.ome_files import is_companion, is_ome
-from pipeline.read.ome_tiff import open_ome
 from pipeline.read.opened import Opened
-from pipeline.read.tiff import open_stack
+from pipeline.read.tiff.file import open_stack
+from pipeline.read.tiff.ome import open_ome
+from pipeline.read.tiff.ome_files import is_companion, is_ome
 
 
 def open_file(path: str, series: int | None, level: int) -> Opened:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoppedError
-from pipeline.image import ImageSpec, Region, region_shape
+from pipeline.model.errors import StoppedError
+from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.read.missing import Missing
-from pipeline.read.runs import Run, longest_span, runs
+from pipeline.read.spans import Run, longest_span, runs
 
 Pick = range | tuple[int, ...]
 """Which indices of an axis are kept: a range, or a list."""

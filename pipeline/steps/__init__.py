@@ -1,9 +1,12 @@
-"""The operators, one a file; importing this package registers all of them."""
+"""The operators, one a file, and the contract that they keep; importing this package registers all of them.
+
+Here belongs what computes pixels of an image from pixels. A new operator is one file here and one test file.
+"""
 
 import importlib
 import pkgutil
 
-from pipeline.step import REGISTRY
+from pipeline.steps.step import REGISTRY
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

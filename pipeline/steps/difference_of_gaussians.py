@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator, model_validator
 
-from pipeline.errors import RequestError
-from pipeline.image import ImageSpec
-from pipeline.kernels import gaussian as kernel
-from pipeline.lengths import Length, collected
-from pipeline.steps._linear import LinearStep, below, check_sigma
-from pipeline.units import Extent, Quantity
+from pipeline.kernels.gaussian import filters as kernel
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import Extent, Quantity
+from pipeline.steps.lengths import Length, collected
+from pipeline.steps.linear import LinearStep, below, check_sigma
 
 
 class DifferenceOfGaussians(LinearStep):

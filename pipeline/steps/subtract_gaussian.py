@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from pipeline.kernels import gaussian as kernel
-from pipeline.lengths import Length
-from pipeline.steps._linear import LinearStep, check_sigma
-from pipeline.units import Extent
+from pipeline.kernels.gaussian import filters as kernel
+from pipeline.model.units import Extent
+from pipeline.steps.lengths import Length
+from pipeline.steps.linear import LinearStep, check_sigma
 
 
 class SubtractGaussian(LinearStep):

@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from pipeline.errors import RequestError
-from pipeline.image import ImageSpec
-from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
-from pipeline.lengths import Length
-from pipeline.steps._flat import FlatStep, check_size
-from pipeline.steps._reference import difference, dilated, eroded
-from pipeline.units import Extent
+from pipeline.kernels.morphology import filters as morphology
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import Extent
+from pipeline.steps.flat import FlatStep, check_size
+from pipeline.steps.lengths import Length
+from pipeline.steps.reference import difference, dilated, eroded
 
 
 class SubtractOpening(FlatStep):

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels import morphology
-from pipeline.steps._flat import TophatStep
-from pipeline.steps._reference import difference, dilated, eroded
+from pipeline.kernels.morphology import filters as morphology
+from pipeline.steps.flat import TophatStep
+from pipeline.steps.reference import difference, dilated, eroded
 
 
 class WhiteTophat(TophatStep):

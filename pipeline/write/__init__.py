@@ -2,6 +2,8 @@
 
 The order of a run: `create`, `write_region` for every region, `sync`, journal; `build_level` for
 every coarser level, `sync`, journal; `seal`; `publish`. A finished output is checked by `verify`.
+
+Here belongs what knows the output on disk: layout, metadata, manifest, journal, lock, commit.
 """
 
 from pipeline.write.check import check_layout

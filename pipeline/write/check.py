@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pipeline.errors import RequestError
-from pipeline.paths import check_name
-from pipeline.write import durable
+from pipeline.model.errors import RequestError
+from pipeline.model.paths import check_name
+from pipeline.storage import durable
 from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import group_files, image_attributes

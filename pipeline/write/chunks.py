@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.errors import RequestError
-from pipeline.image import ImageSpec
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
 
 # Below a quarter of a MiB opening a file costs more than reading it; above 4 MiB a viewer
 # waits for pixels it does not show.

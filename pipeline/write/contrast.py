@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.image import Region
+from pipeline.model.image import Region
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import Window, default_window
 from pipeline.write.region import read_region

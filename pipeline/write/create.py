@@ -7,8 +7,8 @@ from typing import Any
 from numcodecs.blosc import Blosc
 from numcodecs.zstd import Zstd
 
-from pipeline.write import durable
-from pipeline.write.codec import BLOSC_LEVEL, ZSTD_LEVEL
+from pipeline.storage import durable
+from pipeline.storage.codec import BLOSC_LEVEL, ZSTD_LEVEL
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import image_attributes
 from pipeline.write.region import read_file

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.axes import check_axes
-from pipeline.errors import RequestError
-from pipeline.image import ImageSpec, Region, region_shape
+from pipeline.model.axes import check_axes
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.write.chunks import choose_chunks, choose_shards
 
 Version = Literal["0.5", "0.4"]

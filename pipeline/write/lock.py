@@ -15,8 +15,8 @@ from typing import Self
 
 import psutil
 
-from pipeline.errors import PipelineError, RequestError
-from pipeline.write import durable
+from pipeline.model.errors import PipelineError, RequestError
+from pipeline.storage import durable
 from pipeline.write.region import read_file
 
 NAME = "lock"

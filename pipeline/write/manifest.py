@@ -15,7 +15,7 @@ from itertools import chain, islice
 
 import google_crc32c
 
-from pipeline.errors import VerificationError
+from pipeline.model.errors import VerificationError
 from pipeline.write.metadata import BGONE
 from pipeline.write.own import lost_metadata, require_output
 from pipeline.write.region import ChunkRecord, matches, read_file

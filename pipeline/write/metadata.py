@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline.axes import kind
-from pipeline.errors import StoppedError
-from pipeline.image import Channel
+from pipeline.model.axes import kind
+from pipeline.model.errors import StoppedError
+from pipeline.model.image import Channel
 from pipeline.write.layout import Layout
 
 # Seen against black and against each other; a channel's own colour comes first.

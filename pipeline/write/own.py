@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline.errors import Problem, RequestError
-from pipeline.write import durable
+from pipeline.model.errors import Problem, RequestError
+from pipeline.storage import durable
 from pipeline.write.metadata import BGONE
 
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")

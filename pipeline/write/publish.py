@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from pipeline.errors import RequestError, StoppedError
-from pipeline.write import durable
-from pipeline.write.codec import crc32c
+from pipeline.model.errors import RequestError, StoppedError
+from pipeline.storage import durable
+from pipeline.storage.codec import crc32c
 from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts

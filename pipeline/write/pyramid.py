@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.image import Region
 from pipeline.kernels.halve import halve
+from pipeline.model.image import Region
 from pipeline.write.layout import Layout
 from pipeline.write.region import ChunkRecord, read_region, write_region
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clock import spending
-from pipeline.image import Region
-from pipeline.write import durable
-from pipeline.write.codec import Codec, DamagedError, crc32c
+from pipeline.model.image import Region
+from pipeline.model.timing import spending
+from pipeline.storage import durable
+from pipeline.storage.codec import Codec, DamagedError, crc32c
 from pipeline.write.layout import Layout, check_block
 
 

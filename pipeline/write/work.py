@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pipeline.errors import RequestError
-from pipeline.write import durable
-from pipeline.write.codec import crc32c
+from pipeline.model.errors import RequestError
+from pipeline.storage import durable
+from pipeline.storage.codec import crc32c
 from pipeline.write.layout import Layout, work_path
 from pipeline.write.lock import refuse_held
 from pipeline.write.own import FINGERPRINT, holds_run

@@ -29,9 +29,10 @@ from unittest.mock import patch
 from runs import make_input
 
 import pipeline
-from pipeline.journal import Journal
-from pipeline.machine import cores
-from pipeline.write import durable, region
+from pipeline.model.machine import cores
+from pipeline.storage import durable
+from pipeline.write import region
+from pipeline.write.journal import Journal
 
 STEPS = {
     "hardly more than a copy": {"subtract_minimum": {"size": 3}},

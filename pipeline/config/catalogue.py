@@ -1,0 +1,148 @@
+"""What `bgone steps` and `bgone schema` print: the operators, and the schema of a config."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from pydantic import BaseModel
+
+import pipeline.steps  # noqa: F401  # fills the registry
+from pipeline.config.chain import meant
+from pipeline.config.sections import SECTIONS
+from pipeline.config.yaml import parse_yaml
+from pipeline.model.errors import RequestError
+from pipeline.model.messages import flow, shown
+from pipeline.steps.step import REGISTRY, Step
+
+
+def list_steps() -> str:
+    """Return a line for each step, with its name and what it does, and where to read more."""
+    width = max(map(len, REGISTRY))
+    lines = [f"{name:<{width}}  {_summary(step)}" for name, step in sorted(REGISTRY.items())]
+    return "\n".join([*lines, "", "bgone steps NAME explains one, with its parameters and an example."])
+
+
+def describe_step(name: str) -> str:
+    """Return all about one step: how a config has it, its parameters, what it gives.
+
+    Raises
+    ------
+    RequestError
+        There is no such step.
+    """
+    if name not in REGISTRY:
+        raise RequestError(f"there is no step {shown(name)}", meant(name))
+    step = REGISTRY[name]
+    examples = [f"  - {name}: {flow(parameters)}" for parameters in step.examples]
+    defaults = flow(_defaults(step))[1:-1]
+    return "\n".join(
+        [name, "", inspect.getdoc(step) or "", "", "In a config", "-----------"]
+        + (["steps:", *examples] if examples else [])
+        + ([f"Left out: {defaults}."] if defaults else [])
+    )
+
+
+def _summary(model: type) -> str:
+    """Return the first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
+
+
+def _defaults(step: type[Step]) -> dict[str, Any]:
+    fields = step.model_fields.items()
+    return {
+        name: field.default for name, field in fields if not field.is_required() and field.default is not None
+    }
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config, as editors with a YAML language server take it."""
+    steps = [_step_schema(step) for _, step in sorted(REGISTRY.items())]
+    properties = {name: _model_schema(model) for name, model in SECTIONS.items()}
+    properties["steps"] = {
+        "type": "array",
+        "minItems": 1,
+        "description": "The steps, one after the other, each with its parameters.",
+        "items": {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "anyOf": steps,
+            "defaultSnippets": [
+                {"label": name, "description": _summary(step), "body": {name: step.examples[0]}}
+                for name, step in sorted(REGISTRY.items())
+                if step.examples
+            ],
+        },
+    }
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "bgone config",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["input", "steps", "output"],
+        "properties": {name: properties[name] for name in ("input", "steps", "output", "compute")},
+    }
+
+
+def _step_schema(step: type[Step]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [step.name],
+        "description": _summary(step),
+        "properties": {
+            step.name: {**_model_schema(step), "examples": [dict(each) for each in step.examples]}
+        },
+    }
+
+
+def _model_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model, with the docstring's words at each parameter."""
+    schema = _plain(model.model_json_schema())
+    words = _parameters(inspect.getdoc(model) or "")
+    for name, entry in schema.get("properties", {}).items():
+        if name in words:
+            entry["description"] = words[name]
+        # At the field they stand as YAML, as messages show them.
+        if "examples" in entry:
+            entry["examples"] = [parse_yaml(str(each)).data for each in entry["examples"]]
+    schema["description"] = _summary(model)
+    return schema
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema without what means nothing to a reader: titles made of names, nulls."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A property may be called title; a title is a text.
+    kept = {
+        key: _plain(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+    }
+    choices = kept.get("anyOf")
+    if choices is not None and {"type": "null"} in choices:
+        others = [choice for choice in choices if choice != {"type": "null"}]
+        del kept["anyOf"]
+        kept = {**others[0], **kept} if len(others) == 1 else {"anyOf": others, **kept}
+    return kept
+
+
+def _parameters(doc: str) -> dict[str, str]:
+    """Return the description of each parameter in a numpydoc text."""
+    _, _, rest = doc.partition("Parameters\n----------\n")
+    words: dict[str, str] = {}
+    names: list[str] = []
+    lines = rest.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if following.startswith("---"):
+            break
+        if line and not line.startswith(" "):
+            names = [name.strip() for name in line.partition(" : ")[0].split(",")]
+        elif line.strip():
+            for name in names:
+                words[name] = f"{words.get(name, '')} {line.strip()}".strip()
+    return words

@@ -1,0 +1,263 @@
+"""What fits an image, channel by channel: the size of its features, and parameters that follow from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.explore.crop import CROP, View, plane
+from pipeline.explore.granulometry import (
+    CLEAR,
+    Features,
+    Size,
+    Spectrum,
+    find_size,
+    mean_spectrum,
+    pattern_spectrum,
+    polarity,
+)
+from pipeline.explore.init import RADIUS
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import short_unit
+from pipeline.read import Source
+
+FRAMES = 3
+"""Frames that are looked at, spread over the time-lapse."""
+
+LEAST = 16
+"""Px a side below which no size can be told."""
+
+SMALL = 64
+"""Px a side below which few sizes can be told."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of a parameter in px, and where to begin."""
+
+    low: float
+    begin: float
+    high: float
+
+    def text(self) -> str:
+        """Return it for a reader."""
+        return f"{self.low:g} to {self.high:g} px, begin with {self.begin:g}"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What fits one channel.
+
+    Parameters
+    ----------
+    channel : int
+        Its index.
+    name : str
+        Its name, or its index as text.
+    features : {"bright", "dark"}
+        What stands out.
+    size : Size
+        Radius of the features, from the mean of the frames.
+    frames : tuple of Size
+        The same in each frame.
+    spectrum : Spectrum
+        Mean of the frames.
+    example : numpy.ndarray
+        The plane of the middle frame.
+    view : View
+        Where that is.
+    other : float
+        How much stands out to the other side of the background, where that is told; 1 is as much.
+    """
+
+    channel: int
+    name: str
+    features: Features
+    size: Size
+    frames: tuple[Size, ...]
+    spectrum: Spectrum
+    example: NDArray
+    view: View
+    other: float = 0.0
+
+    @property
+    def told(self) -> bool:
+        """Whether a size can be told at all."""
+        return self.size.clear
+
+    @property
+    def largest(self) -> float:
+        """The radius of the largest features, in px, as far as the frames agree with it."""
+        return max([self.size.high, *(size.high for size in self.frames if size.clear)])
+
+    @property
+    def smallest(self) -> float:
+        """The radius of the smallest ones."""
+        return max(1.0, min([self.size.low, *(size.low for size in self.frames if size.clear)]))
+
+    @property
+    def step(self) -> str:
+        """The top-hat for such features."""
+        return "white_tophat" if self.features == "bright" else "black_tophat"
+
+    @property
+    def radius(self) -> Range:
+        """Of the top-hat: larger than the largest features, no larger than it need be; else a guess."""
+        top = self._longest() - 1
+        if not self.told:
+            guess = max(1, min(RADIUS, self._longest() // 8))
+            return Range(*(float(max(1, min(value, top))) for value in (guess // 4, guess, 2 * guess)))
+        values = (math.ceil(self.largest * share) for share in (1.05, 1.3, 2.5))
+        return Range(*(float(min(value, top)) for value in values))
+
+    @property
+    def low_sigma(self) -> Range:
+        """Smooths noise and leaves the features: far below the radius of the smallest."""
+        most = max(1.0, self.smallest / 2)
+        return Range(0.5, round(min(most, max(1.0, self.smallest / 4)), 1), round(most, 1))
+
+    @property
+    def high_sigma(self) -> Range:
+        """Takes off the background and leaves the features: several times the radius of the largest."""
+        top = float(self._longest())
+        values = (math.ceil(self.largest * share) for share in (1.5, 2.5, 5))
+        return Range(*(min(float(value), top) for value in values))
+
+    def _longest(self) -> int:
+        return max(self.view.spec.sizes[axis] for axis in "yx")
+
+    def words(self, spec: ImageSpec) -> str:
+        """Return what was found, for a reader."""
+        if not self.told:
+            return f"no size can be told: {self._reason()}"
+        real = in_units(spec, self.smallest, self.largest)
+        return f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius{real}"
+
+    def _reason(self) -> str:
+        shape, largest = self.example.shape, self.spectrum.radii[-1]
+        if np.ptp(self.example) == 0:
+            return f"all pixels are {self.example.flat[0]:g}"
+        if min(shape) < SMALL:
+            return (
+                f"{shape[0]} × {shape[1]} px are too few (only up to {largest:g} px radius can be looked for)"
+            )
+        if self.size.clearness == 0:
+            return f"nothing of up to {largest:g} px radius, a sixth of the plane, stands out"
+        return f"none stands out (the strongest reaches {self.size.clearness:.1f}, and {CLEAR:g} is clear)"
+
+    def doubts(self) -> list[str]:
+        """Return what speaks against it, or beside it."""
+        doubts = []
+        if self.other:
+            other = "dark" if self.features == "bright" else "bright"
+            than = "about as much" if self.other > 0.8 else f"{100 * self.other:.0f} % as much"
+            doubts.append(f"{other} features stand out too, {than}: --features {other} takes those")
+        if not self.told:
+            return doubts
+        for low, high in self.size.others:
+            kept = "to keep those too" if low >= self.largest else "for those alone"
+            doubts.append(
+                f"features of {low:g} to {high:g} px radius stand out too: {kept} take a radius of "
+                f"{math.ceil(1.3 * high)} px"
+            )
+        middles = [math.sqrt(size.low * size.high) for size in self.frames if size.clear]
+        if middles and max(middles) > 1.5 * min(middles):
+            doubts.append("the size changes over the time-lapse")
+        if self.size.low <= 1:
+            doubts.append("the features are hardly larger than a pixel")
+        clipped = saturated(self.example)
+        if clipped >= 0.001:
+            doubts.append(f"{100 * clipped:.2g} % of the pixels are saturated")
+        return doubts
+
+
+def saturated(plane: NDArray) -> float:
+    """Return the share of pixels at the largest value of their type; 0 for floats.
+
+    >>> saturated(np.array([[255, 3], [2, 1]], np.uint8))
+    0.25
+    """
+    if plane.dtype.kind not in "iu":
+        return 0.0
+    return float(np.mean(plane == np.iinfo(plane.dtype).max))
+
+
+def suggest_for(source: Source, features: Features | None = None) -> list[Suggestion]:
+    """Return what fits each channel of an image.
+
+    Parameters
+    ----------
+    source : Source
+        The image; of each channel the middle plane of a few frames is read, at most 1024² of it.
+    features : {"bright", "dark"}, optional
+        What is looked for, where it is not what stands out.
+
+    Raises
+    ------
+    RequestError
+        The image is too small for a size to be told.
+    """
+    spec = source.spec
+    if min(spec.sizes["y"], spec.sizes["x"]) < LEAST:
+        raise RequestError(
+            f"{spec.sizes['y']} × {spec.sizes['x']} px are too few to tell a size",
+            f"give at least {LEAST} × {LEAST}",
+        )
+    return [_channel(source, channel, features) for channel in range(spec.sizes.get("c", 1))]
+
+
+def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestion:
+    spec = source.spec
+    views = [_view(spec, channel, frame) for frame in _frames(spec)]
+    planes = [plane(source.read(view.region)) for view in views]
+    middle = len(planes) // 2
+    chosen = polarity(planes[middle], wanted)
+    features = chosen.features
+    spectra = [pattern_spectrum(_one_side(image, features), features) for image in planes]
+    mean = mean_spectrum(spectra)
+    name = spec.channel_names[channel] if spec.channels else ""
+    return Suggestion(
+        channel,
+        name or str(channel),
+        features,
+        find_size(mean),
+        tuple(find_size(each) for each in spectra),
+        mean,
+        planes[middle],
+        views[middle],
+        chosen.other if chosen.both else 0.0,
+    )
+
+
+def _one_side(image: NDArray, features: Features) -> NDArray:
+    """Return a plane without what stands out to the other side, where that is much."""
+    found = polarity(image, features)
+    return found.flat if found.both else image
+
+
+def _frames(spec: ImageSpec) -> list[int]:
+    count = spec.sizes.get("t", 1)
+    shares = (np.arange(FRAMES) + 0.5) / FRAMES
+    return sorted({int(share * count) for share in shares})
+
+
+def _view(spec: ImageSpec, channel: int, frame: int) -> View:
+    places = {"t": frame, "c": channel, "z": spec.sizes.get("z", 1) // 2}
+    region = []
+    for axis, size in spec.sizes.items():
+        length = min(size, CROP) if axis in "yx" else 1
+        start = (size - length) // 2 if axis in "yx" else places[axis]
+        region.append(slice(start, start + length))
+    return View(tuple(region), spec)
+
+
+def in_units(spec: ImageSpec, low: float, high: float) -> str:
+    """Return a range of px in the data's unit for a reader; nothing where it says none."""
+    pixel, unit = spec.scale.get("x"), spec.units.get("x")
+    if pixel is None or unit is None or not pixel > 0:
+        return ""
+    return f" ({low * pixel:.3g} to {high * pixel:.3g} {short_unit(unit)})"

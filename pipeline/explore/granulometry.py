@@ -1,0 +1,345 @@
+"""How large the features of a plane are: what openings of growing radius take away.
+
+An opening with a disk removes the bright features into which the disk does not fit. What one
+radius more removes is therefore what features of that radius are made of: the pattern spectrum.
+Here it is measured as energy, the mean square of what goes: sharp features weigh more than an
+uneven background, which goes a little everywhere.
+
+References
+----------
+G. Matheron, "Random Sets and Integral Geometry", Wiley, 1975.
+P. Maragos, "Pattern spectrum and multiscale shape representation", IEEE Transactions on Pattern
+Analysis and Machine Intelligence 11, 1989.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.kernels.gaussian.filters import gaussian
+from pipeline.kernels.morphology.filters import dilation, erosion
+from pipeline.kernels.morphology.footprint import Footprint
+
+Features = Literal["bright", "dark"]
+
+Span = tuple[int, int]
+"""First and last index of a peak in a spectrum."""
+
+SOURCE = "pattern spectrum of openings with disks (Matheron 1975; Maragos 1989), as energy"
+
+FINE = 16
+"""Radii up to here are tried one by one, on every pixel; larger ones on the image halved, and again."""
+
+# The largest radius is this share of the shorter side: of larger features the image holds too few.
+_LARGEST = 1 / 6
+_RATIO = 1.12
+
+# Of the peak: what is above belongs to it.
+_BELONGS = 0.25
+
+# Octaves over which the spectrum is averaged: of few large features one size alone would stand far out.
+_AVERAGED = 1 / 3
+
+# Of the strongest: what holds so much of its energy is told beside it.
+_TOLD = 0.1
+
+# A peak with two fifths of all that noise has is clear; slopes alone reach one fifth.
+_OF_NOISE = 10.0
+
+# Of what stands out to one side of the background: where the other side has so much, both are told.
+_BOTH = 0.25
+
+# Tails above or below this many standard deviations, and what is more than noise has of them.
+_TAIL, _MORE_THAN_NOISE = 3.0, 0.1
+
+# How far a peak stands above the middle of the spectrum, and above that of noise, to be clear.
+CLEAR = 4.0
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """How much features of each radius are made of.
+
+    Parameters
+    ----------
+    radii : numpy.ndarray
+        Of the disks, in px, rising: features between one and the next go with the next.
+    energy : numpy.ndarray
+        What goes with each, per octave: its mean square, in squared units of the pixels.
+    noise : numpy.ndarray
+        What would go of noise alone, as strong as the image's.
+    """
+
+    radii: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @property
+    def below(self) -> NDArray[np.float64]:
+        """The radius before each."""
+        return np.concatenate([[0.5], self.radii[:-1]])
+
+
+@dataclass(frozen=True)
+class Size:
+    """The radius of features, as a range.
+
+    Parameters
+    ----------
+    low, high : float
+        In px: nearly all that stands out lies between them.
+    clearness : float
+        How far the peak stands above what lies beside it and above noise: 4 and more is clear.
+    others : tuple of (float, float)
+        Ranges of other sizes that stand out as well.
+    """
+
+    low: float
+    high: float
+    clearness: float
+    others: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        """Whether there is a size at all."""
+        return self.clearness >= CLEAR
+
+
+def choose_radii(side: int) -> list[float]:
+    """Return the radii that a plane of a shorter side is tried with.
+
+    >>> choose_radii(64)
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    """
+    largest = max(3.0, side * _LARGEST)
+    radii = [float(radius) for radius in range(1, FINE + 1) if radius <= largest]
+    while radii[-1] >= FINE and radii[-1] * _RATIO <= largest:
+        # Each on the grid of the halved image that it is tried on.
+        grid = 2 ** _level(radii[-1] * _RATIO)
+        radii.append(float(round(radii[-1] * _RATIO / grid) * grid))
+    return radii
+
+
+def _level(radius: float) -> int:
+    """Return how often the image is halved for a radius."""
+    return max(0, int(np.ceil(np.log2(radius / FINE))))
+
+
+def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
+    """Return how much features of each radius a plane is made of.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        Rows and columns, at least 8 of each.
+    features : {"bright", "dark"}
+        What is looked for.
+
+    Returns
+    -------
+    Spectrum
+        Of radii up to a sixth of the shorter side.
+    """
+    image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+    radii = choose_radii(min(plane.shape))
+    sigma = noise_of(image)
+    unit = np.random.default_rng(0).standard_normal((256, 256), np.float32)
+    within = [radius for radius in radii if radius <= unit.shape[0] / 4]
+    noise = np.zeros(len(radii))
+    noise[: len(within)] = sigma**2 * _energies(unit, within)
+    return Spectrum(np.array(radii), _energies(image if features == "bright" else -image, radii), noise)
+
+
+def _energies(image: NDArray, radii: list[float]) -> NDArray[np.float64]:
+    # Smoothed by 1 px, or noise would go with the smallest disks.
+    level, smooth = 0, gaussian(image, (1.0, 1.0))
+    before, last = smooth, 0.5
+    energies = []
+    for radius in radii:
+        while level < _level(radius):
+            level, smooth = level + 1, _halved(smooth)
+            before = _opening(smooth, last / 2**level)
+        after = _opening(smooth, radius / 2**level)
+        energies.append(float(np.mean(np.square(before - after, dtype=np.float64))) / np.log2(radius / last))
+        before, last = after, radius
+    return np.array(energies)
+
+
+def _opening(image: NDArray, radius: float) -> NDArray:
+    disk = Footprint("disk", (radius, radius))
+    return dilation(erosion(image, disk), disk)
+
+
+def _halved(image: NDArray) -> NDArray:
+    rows, columns = (size // 2 * 2 for size in image.shape)
+    even = image[:rows, :columns]
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / np.float32(4)
+
+
+def noise_of(image: NDArray) -> float:
+    """Return the standard deviation of a plane's noise, out of neighbours' differences."""
+    differences = image[:, 1:].astype(np.float64) - image[:, :-1]
+    return 1.4826 * float(np.median(np.abs(differences))) / 2**0.5
+
+
+@dataclass(frozen=True)
+class Polarity:
+    """Whether what stands out of a plane is bright or dark.
+
+    Parameters
+    ----------
+    features : {"bright", "dark"}
+        What stands out more.
+    other : float
+        How much of that stands out to the other side; 1 is as much.
+    flat : numpy.ndarray
+        The plane without what stands out to the other side.
+    """
+
+    features: Features
+    other: float
+    flat: NDArray
+
+    @property
+    def both(self) -> bool:
+        """Whether bright and dark features stand out."""
+        return self.other >= _BOTH
+
+
+def polarity(plane: NDArray, wanted: Features | None = None) -> Polarity:
+    """Return whether what stands out of a plane is bright or dark: what is rare is a feature.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        Rows and columns, at least 8 of each.
+    wanted : {"bright", "dark"}, optional
+        What is looked for, whichever stands out more.
+    """
+    image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+    smooth, wide = gaussian(image, (1.0, 1.0)), max(2.0, min(plane.shape) / 20)
+    background = gaussian(smooth, (wide, wide))
+    for _ in range(4):
+        # Without this the background rises below wide features, and sinks beside them.
+        middle, spread = _middle_and_spread(smooth - background)
+        limits = (
+            background + np.float32(middle - _TAIL * spread),
+            background + np.float32(middle + _TAIL * spread),
+        )
+        background = gaussian(np.clip(smooth, *limits), (wide, wide))
+    local = smooth - background
+    # At the border a slope of the background is not followed.
+    border = tuple(slice(int(2 * wide), size - int(2 * wide)) for size in plane.shape)
+    inner = (
+        local[border].astype(np.float64)
+        if min(local[border].shape, default=0) >= 8
+        else local.astype(np.float64)
+    )
+    middle, spread = _middle_and_spread(inner)
+    inner -= middle
+    above, below = (float(np.mean(np.where(side > _TAIL * spread, side, 0) ** 2)) for side in (inner, -inner))
+    least, most = sorted((above, below))
+    found: Features = "bright" if above >= below else "dark"
+    if most <= _MORE_THAN_NOISE * spread**2:
+        found = "bright" if float(np.mean((inner - np.mean(inner)) ** 3)) >= 0 else "dark"
+    features = wanted or found
+    told = least > _MORE_THAN_NOISE * spread**2
+    other = 0.0 if not told else least / most if features == found else most / least
+    limit = background + np.float32(middle)
+    flat = np.maximum(image, limit) if features == "bright" else np.minimum(image, limit)
+    return Polarity(features, other, flat)
+
+
+def _middle_and_spread(values: NDArray) -> tuple[float, float]:
+    middle = float(np.median(values))
+    return middle, 1.4826 * float(np.median(np.abs(values - middle)))
+
+
+def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
+    """Return the mean of the spectra of planes of one shape."""
+    return Spectrum(
+        spectra[0].radii,
+        np.mean([each.energy for each in spectra], axis=0),
+        np.mean([each.noise for each in spectra], axis=0),
+    )
+
+
+def find_size(spectrum: Spectrum) -> Size:
+    """Return the radius of the features that stand out most.
+
+    The peak of most energy that ends inside the spectrum: at its end the energy of an uneven
+    background rises. Where there is none, the size is not clear.
+    """
+    energy = np.maximum(_averaged(spectrum, spectrum.energy - spectrum.noise), 0)
+    peaks = _peaks(energy)
+    if not peaks:
+        return Size(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
+    octaves = np.log2(spectrum.radii / spectrum.below)
+    mass = {span: float(np.sum((energy * octaves)[span[0] : span[1] + 1])) for span in peaks}
+    best = max(peaks, key=lambda span: mass[span])
+    middle = float(np.median(energy))
+
+    def clearness(span: Span, beside: float) -> float:
+        peak = peaks[span]
+        over_noise = spectrum.energy[peak] / max(float(spectrum.noise[peak]), 1e-12)
+        all_noise = max(float(np.sum(spectrum.noise * octaves)), 1e-12)
+        over_rest = energy[peak] / beside if beside > 0 else np.inf
+        return float(min(over_rest, over_noise, _OF_NOISE * mass[span] / all_noise, 1e6))
+
+    others = [
+        span
+        for span in sorted(peaks)
+        if span != best
+        and mass[span] >= _TOLD * mass[best]
+        and clearness(span, _valley(energy, span, best)) >= CLEAR
+    ]
+    return Size(
+        *_radii(spectrum, best), clearness(best, middle), tuple(_radii(spectrum, span) for span in others)
+    )
+
+
+def _peaks(energy: NDArray[np.float64]) -> dict[Span, int]:
+    """Return the peaks that end inside, each by its first and last index."""
+    tops = np.flatnonzero((ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0))
+    found: dict[Span, int] = {}
+    for top in sorted(tops, key=lambda top: -energy[top]):
+        first, last = _span(energy, int(top))
+        # What lies on the slope of a higher peak is no peak of its own.
+        if last < len(energy) - 1 and all(last < low or first > high for low, high in found):
+            found[first, last] = int(top)
+    return found
+
+
+def _valley(energy: NDArray[np.float64], one: Span, other: Span) -> float:
+    """Return the least energy between two peaks."""
+    first, last = min(one[1], other[1]), max(one[0], other[0])
+    return float(np.min(energy[first : last + 1]))
+
+
+def _radii(spectrum: Spectrum, span: Span) -> tuple[float, float]:
+    return float(spectrum.below[span[0]]), float(spectrum.radii[span[1]])
+
+
+def _averaged(spectrum: Spectrum, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return energy per octave, each averaged over a part of an octave around it."""
+    edges = np.log2(np.concatenate([spectrum.below[:1], spectrum.radii]))
+    total = np.concatenate([[0.0], np.cumsum(energy * np.diff(edges))])
+    middle, half = (edges[1:] + edges[:-1]) / 2, np.maximum(np.diff(edges), _AVERAGED) / 2
+    low, high = np.maximum(middle - half, edges[0]), np.minimum(middle + half, edges[-1])
+    return np.asarray((np.interp(high, edges, total) - np.interp(low, edges, total)) / (high - low))
+
+
+def _span(energy: NDArray[np.float64], peak: int) -> Span:
+    """Return the first and the last index of a peak."""
+    belongs = energy >= _BELONGS * energy[peak]
+    first = last = peak
+    while first > 0 and belongs[first - 1]:
+        first -= 1
+    while last < len(energy) - 1 and belongs[last + 1]:
+        last += 1
+    return first, last

@@ -1,0 +1,280 @@
+"""`bgone init`: a commented config for the data there is, which runs as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.model.errors import PipelineError, RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.paths import is_url
+from pipeline.model.units import Quantity
+from pipeline.planning.describe import image_text
+from pipeline.read import Source, open_source
+
+RADIUS = 25
+"""Of the first top-hat, in px, where nobody looked at the pixels."""
+
+
+def starter(path: str, *, axes: str | None = None, series: int | None = None, level: int = 0) -> str:
+    """Return a commented config for an image, without reading a pixel.
+
+    Parameters
+    ----------
+    path : str
+        Any input.
+    axes : str, optional
+        Where the data does not say them.
+    series : int, optional
+        Which image of a file with several.
+    level : int
+        Which level of a pyramid.
+
+    Raises
+    ------
+    RequestError
+        It cannot be opened.
+    """
+    source = open_source(path, axes=axes, series=series, level=level)
+    spec = source.spec
+    radius = max(1, min(RADIUS, max(spec.sizes["y"], spec.sizes["x"]) // 8))
+    steps = [
+        "# Keeps bright features smaller than a disk of this radius, and takes off the rest: a little",
+        f"# larger than the features. A number is px{_example_length(spec)}.",
+        f"# Not looked at yet: `bgone suggest {shown_path(path)}` finds out what fits.",
+        f"- white_tophat: {{radius: {radius}}}",
+        "# For dark features on a bright background:",
+        f"# - black_tophat: {{radius: {radius}}}",
+        "# Instead, or after it: noise taken off too, by a narrow and a wide Gaussian:",
+        f"# - difference_of_gaussians: {{low_sigma: 1, high_sigma: {2 * radius}}}",
+    ]
+    if _named(spec):
+        first = spec.channel_names[0]
+        steps += [
+            "# A step may be for some channels; the others pass untouched:",
+            f"# - gaussian: {{sigma: 1, channels: {flow_names([first])}}}",
+        ]
+    return config_text(source, steps, axes=axes, series=series, level=level)
+
+
+def config_text(
+    source: Source,
+    steps: Sequence[str],
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+    level: int = 0,
+) -> str:
+    """Return a commented config.
+
+    Parameters
+    ----------
+    source : Source
+        The input, opened.
+    steps : sequence of str
+        Lines of the list of steps, comments among them.
+    axes, series, level
+        As the input was opened.
+    """
+    spec = source.spec
+    name = stem(source.path)
+    lines = [
+        f"# {_one_line(os.path.basename(source.path.rstrip('/')))}: {_one_line(image_text(spec))}",
+        "#",
+        "#   bgone plan CONFIG                    shows what would run, without reading a pixel",
+        "#   bgone preview CONFIG -o preview.png  draws before, background and after",
+        "#   bgone run CONFIG                     runs it, or goes on where it stopped",
+        "",
+        "input:",
+        f"  path: {json.dumps(source.path, ensure_ascii=False)}",
+    ]
+    if series is not None:
+        lines.append(f"  series: {series:<25}  # which image of the file")
+    if level:
+        lines.append(f"  level: {level:<26}  # of the pyramid")
+    lines += _data_lines(source, axes, series, level)
+    lines += ["", "steps:", *(f"  {line}" for line in steps), "", *_output_lines(source, name)]
+    return "\n".join([*lines, "", *_compute_lines()]) + "\n"
+
+
+def _data_lines(source: Source, axes: str | None, series: int | None, level: int) -> list[str]:
+    """Return axes, scale and channels, live where they open the very same image, else as comments."""
+    spec = source.spec
+    scale = scale_values(spec)
+    fields: list[tuple[str, str, dict[str, object], str]] = [
+        (
+            "axes",
+            axes or spec.axes,
+            {"axes": axes or spec.axes},
+            "t time, c channel, z depth, y rows, x columns",
+        )
+    ]
+    if scale:
+        words = "{" + ", ".join(f"{axis}: {value}" for axis, value in scale.items()) + "}"
+        parsed = {axis: Quantity.parse(value) for axis, value in scale.items()}
+        fields.append(("scale", words, {"scale": parsed}, "size of a pixel, interval of frames"))
+    if _named(spec):
+        names = list(spec.channel_names)
+        fields.append(
+            ("select", f"{{c: {flow_names(names)}}}", {"select": {"c": names}}, "channels that are taken")
+        )
+    lines = ["  # As the data says; for another input leave these out, or change them."]
+    opened: dict[str, object] = {"series": series, "level": level, "axes": axes}
+    for field, words, given, comment in fields:
+        same = _opens_the_same(source, {**opened, **given})
+        if same:
+            opened |= given
+        text = f"{'' if same else '# '}{field}: {words}"
+        lines.append(f"  {text:<33}  # {comment}")
+    if not scale:
+        examples = {"t": "30 s", "z": "1 um", "y": "0.325 um", "x": "0.325 um"}
+        example = ", ".join(f"{axis}: {value}" for axis, value in examples.items() if axis in spec.axes)
+        lines.append(f"  # scale: {{{example}}}  # the data does not say it; until then lengths are px")
+    if not _named(spec) and "t" in spec.axes:
+        lines.append(
+            f'  # select: {{t: "0:{min(10, spec.sizes["t"])}"}}  # only some frames, while you try things'
+        )
+    if spec.dtype.kind == "f":
+        lines.append("  # nan: propagate  # without this a NaN stops the run")
+    return lines
+
+
+def _opens_the_same(source: Source, options: Mapping[str, object]) -> bool:
+    try:
+        again = open_source(source.path, **options)  # type: ignore[arg-type]  # the fields of a config
+    except PipelineError:
+        return False
+    same = again.spec.with_(scale={}, chunks=()) == source.spec.with_(scale={}, chunks=())
+    scales = {
+        axis: round(value / source.spec.scale.get(axis, 1), 6) for axis, value in again.spec.scale.items()
+    }
+    return same and all(value == 1 for value in scales.values()) and set(scales) == set(source.spec.scale)
+
+
+def scale_values(spec: ImageSpec) -> dict[str, str]:
+    """Return the size of a pixel as a config has it, along the axes where value and unit are known."""
+    return {
+        axis: str(Quantity(float(f"{spec.scale[axis]:.7g}"), spec.units[axis]).plain())
+        for axis in spec.axes
+        if axis in spec.scale and axis in spec.units and spec.scale[axis] > 0
+    }
+
+
+def _output_lines(source: Source, name: str) -> list[str]:
+    dtype = source.spec.dtype
+    lines = [
+        "output:",
+        "  # Relative to the folder of this file. It appears when it is whole.",
+        f"  path: {json.dumps(f'{name}.bgone.ome.zarr', ensure_ascii=False)}",
+    ]
+    if dtype.kind in "iu":
+        lines += [
+            "  # A top-hat keeps the type; Gaussians give float32 with values below 0. To store those as",
+            f"  # {dtype} too, add an offset and say what happens to what still does not fit:",
+            f"  # dtype: {dtype}",
+            "  # offset: 100",
+            "  # overflow: clip                   # or error",
+        ]
+    return [
+        *lines,
+        "  # compressor: blosc-zstd             # smaller and slower than blosc-lz4",
+        "  # chunks: {y: 1024, x: 1024}",
+    ]
+
+
+def _compute_lines() -> list[str]:
+    return [
+        "# compute:",
+        "#   memory: 8 GiB                      # for the whole run; 60 % of what is free without it",
+        "#   workers: 4                         # one for each core without it",
+    ]
+
+
+def _named(spec: ImageSpec) -> bool:
+    """Return whether every channel has a name of its own."""
+    names = spec.channel_names
+    return bool(names) and all(names) and len(set(names)) == len(names)
+
+
+def flow_names(names: Sequence[str | int]) -> str:
+    """Return channels as a config has them; a name that looks like anything else is quoted.
+
+    >>> flow_names(["GFP", "488", 2])
+    '[GFP, "488", 2]'
+    """
+    words = []
+    for name in names:
+        plain = isinstance(name, int) or (
+            name.isascii() and name.isalnum() and name[0].isalpha() and name.lower() not in _WORDS
+        )
+        words.append(str(name) if plain else json.dumps(name, ensure_ascii=False))
+    return f"[{', '.join(words)}]"
+
+
+# What YAML takes for something else than a text.
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
+
+
+def _example_length(spec: ImageSpec) -> str:
+    scale = scale_values(spec)
+    return "; with a unit it is physical, such as 8 um" if {"y", "x"} <= set(scale) else ""
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def stem(path: str) -> str:
+    """Return the name of an input without what says its format.
+
+    >>> stem("/data/embryo.ome.tif"), stem("s3://bucket/a.zarr/"), stem("frames/*_GFP.tif")
+    ('embryo', 'a', 'GFP')
+    """
+    name = path.rstrip("/").replace("\\", "/").rpartition("/")[2]
+    for _ in range(2):
+        for suffix in (
+            ".tif",
+            ".tiff",
+            ".zarr",
+            ".ome",
+            ".btf",
+            ".tf8",
+            ".tf2",
+            ".zip",
+            ".xml",
+            ".companion",
+        ):
+            if name.lower().endswith(suffix):
+                name = name[: -len(suffix)]
+    clean = "".join(letter if letter.isalnum() or letter in "-_. +()=," else "_" for letter in name)
+    return clean.strip("_ .") or "image"
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it is typed in a shell."""
+    import shlex
+
+    return shlex.quote(_one_line(path))
+
+
+def write_new(path: str, text: str, overwrite: bool) -> None:
+    """Write a text file that is not there yet.
+
+    Raises
+    ------
+    RequestError
+        It is there, or cannot be written.
+    """
+    if is_url(path):
+        raise RequestError(f"{path!r} is no file here", "name a file", "-o")
+    if os.path.lexists(path) and not overwrite:
+        raise RequestError(f"{path!r} exists", "name another, or add --overwrite", "-o")
+    part = f"{path}.part{os.getpid()}"
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(part).write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise RequestError(f"{path!r} cannot be written: {error.strerror}", "name another", "-o") from None

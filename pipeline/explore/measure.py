@@ -1,0 +1,167 @@
+"""Figures that tell how well a background was taken off a plane, with no truth but the plane itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.kernels.gaussian.filters import difference_of_gaussians
+
+TILES = 8
+"""Tiles a side in which the level of the background is taken."""
+
+# A normal distribution's standard deviation is its median absolute deviation times this.
+_SIGMA = 1.4826
+_FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where the brightest features of a plane are, and where its background is.
+
+    Found once, in the plane before any step, so that every setting is measured in the same pixels.
+
+    Parameters
+    ----------
+    bright : numpy.ndarray of bool
+        The brightest features: what stands out of its neighbourhood most.
+    background : numpy.ndarray of bool
+        What does not stand out, and does not touch what does.
+    around : numpy.ndarray of bool
+        The background near the brightest features.
+    sign : int
+        −1 where the features are dark.
+    """
+
+    bright: NDArray[np.bool_]
+    background: NDArray[np.bool_]
+    around: NDArray[np.bool_]
+    sign: int = 1
+
+
+def find_regions(image: NDArray, dark: bool = False) -> Regions:
+    """Return where features and background of a plane are.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Rows and columns, before any step.
+    dark : bool
+        Whether the features are darker than the background.
+
+    Notes
+    -----
+    The plane smoothed by 1 px minus the plane smoothed by 1/20 of its shorter side shows what
+    stands out. Three robust standard deviations of it are a feature, five a bright one, of which
+    the 2 % brightest of all pixels at most are taken.
+    """
+    sign = -1 if dark else 1
+    wide = max(2.0, min(image.shape) / 20)
+    clean = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
+    local = sign * difference_of_gaussians(clean, (1.0, 1.0), (wide, wide))
+    middle = float(np.median(local))
+    sigma = _SIGMA * float(np.median(np.abs(local - middle)))
+    top, most = (float(value) for value in np.percentile(local, (98, 99.9)))
+    bright = local >= max(top, min(middle + 5 * sigma, most))
+    background = ~ndimage.binary_dilation(local > middle + 3 * sigma, iterations=2)
+    if np.count_nonzero(background) < 0.02 * background.size:
+        # Features everywhere: the lower half is all the background there is.
+        background = local < middle
+    near = ndimage.distance_transform_edt(~bright) <= wide
+    around = background & near
+    if np.count_nonzero(around) < _FEWEST:
+        around = background
+    return Regions(bright, background, around, sign)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a plane is like.
+
+    Parameters
+    ----------
+    spread : float
+        How uneven the background is: the standard deviation of its level in 8 × 8 tiles, in the
+        units of the pixels.
+    signal : float
+        How far the brightest features stand above the background around them, on average.
+    noise : float
+        Standard deviation of the noise, out of the differences of neighbours in the background.
+    contrast : float
+        The signal over the standard deviation of all background pixels.
+    negative : float
+        Share of the pixels below 0.
+    """
+
+    spread: float
+    signal: float
+    noise: float
+    contrast: float
+    negative: float
+
+
+def measure(pixels: NDArray, regions: Regions, before: bool = False) -> Measures:
+    """Return what a plane is like.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Rows and columns.
+    regions : Regions
+        Of the plane before any step.
+    before : bool
+        Whether it is that plane itself, whose features may be dark.
+    """
+    image = np.asarray(pixels, np.float64) * (regions.sign if before else 1)
+    background = _numbers(image[regions.background])
+    signal = _level(_numbers(image[regions.bright])) - _level(_numbers(image[regions.around]))
+    deviation = _deviation(background)
+    return Measures(
+        spread=_spread(image, regions.background),
+        signal=signal,
+        noise=_noise(image, regions.background),
+        contrast=signal / deviation if deviation > 0 else float("nan"),
+        negative=float(np.mean(pixels < 0)),
+    )
+
+
+def _numbers(values: NDArray) -> NDArray:
+    return values[np.isfinite(values)]
+
+
+# Medians of a few counts of 8 bits would move in steps: means and deviations without the tails do not.
+
+
+def _level(values: NDArray) -> float:
+    if not values.size:
+        return float("nan")
+    return float(np.mean(np.clip(values, *np.percentile(values, (5, 95)))))
+
+
+def _deviation(values: NDArray) -> float:
+    if not values.size:
+        return float("nan")
+    return float(np.std(np.clip(values, *np.percentile(values, (1, 99)))))
+
+
+def _spread(image: NDArray, background: NDArray[np.bool_]) -> float:
+    levels = []
+    for rows in np.array_split(np.arange(image.shape[0]), TILES):
+        for columns in np.array_split(np.arange(image.shape[1]), TILES):
+            if not rows.size or not columns.size:
+                continue
+            tile = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+            values = _numbers(image[tile][background[tile]])
+            if values.size >= _FEWEST:
+                levels.append(_level(values))
+    return float(np.std(levels)) if len(levels) > 1 else float("nan")
+
+
+def _noise(image: NDArray, background: NDArray[np.bool_]) -> float:
+    both = background[:, 1:] & background[:, :-1]
+    differences = _numbers((image[:, 1:] - image[:, :-1])[both])
+    # A difference of two has twice the variance of one.
+    return _deviation(differences) / 2**0.5

@@ -1,0 +1,1 @@
+"""Gaussians of any width, along any axes."""

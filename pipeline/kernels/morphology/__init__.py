@@ -1,0 +1,1 @@
+"""Erosions, dilations, openings and top-hats with any symmetric footprint."""

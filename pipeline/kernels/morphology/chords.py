@@ -1,0 +1,135 @@
+"""Cut a flat footprint into horizontal chords, and lay out what a kernel needs to fold them.
+
+A footprint is the union of chords: for each offset on the axes before the last, a run of pixels centred on
+it. The minimum over a chord of 2w + 1 pixels is that of two overlapping runs of 2ᵏ, and the runs double:
+
+    run₁[x] = min(run₀[x], run₀[x+1])     run₂[x] = min(run₁[x], run₁[x+2])     …
+    chord[x] = min(runₖ[x−w], runₖ[x+w+1−2ᵏ])
+
+`ROWS` input rows are taken at a time. A row of results `a` then gets, from one block of input rows, one
+chord of each of them, all with one load and one store. Which chord that is depends only on how far `a` lies
+from the block, so it stands in a table.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kernels.morphology.footprint import Footprint
+
+ROWS = 8
+
+
+class Plan(NamedTuple):
+    """A footprint as a kernel reads it. Offsets count elements in the scratch array.
+
+    The array begins with a row that is never the smallest; the levels of runs follow, then the chords.
+
+    Attributes
+    ----------
+    reach_y, reach_x : int
+        How far it extends along the last two axes.
+    single : int
+        1 where the first chord is a single pixel, else 0.
+    levels, pitch : int
+        Where the levels of runs begin, and elements from one to the next; the level of single pixels is
+        the input row itself.
+    chords : int
+        Where the chords begin: all of the first input row, then all of the second, …
+    blocks : array of int
+        Blocks to compute of each level.
+    left, right : array of int
+        For each chord where its two runs begin.
+    leads : array of int, shape (n, lead axes)
+        Offsets on the axes before the last two.
+    reach : array of int, shape (n,)
+        For each of those, how far the footprint extends along the last axis but one.
+    start : array of int, shape (n,)
+        For each of those, its first row in `table`.
+    table : array of int, shape (rows, ROWS)
+        For each result row where the chord of each input row stands.
+    strip, strip_blocks : int
+        Columns worked on at once, and blocks that hold them.
+    """
+
+    reach_y: int
+    reach_x: int
+    single: int
+    levels: int
+    pitch: int
+    chords: int
+    blocks: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    leads: NDArray[np.int64]
+    reach: NDArray[np.int64]
+    start: NDArray[np.int64]
+    table: NDArray[np.int64]
+    strip: int
+    strip_blocks: int
+
+    @property
+    def end(self) -> int:
+        """Where the chords end."""
+        return self.chords + ROWS * len(self.left) * self.strip
+
+
+@functools.lru_cache(maxsize=64)
+def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: int, levels: int) -> Plan:
+    """Return the plan of a footprint of two axes or more.
+
+    Parameters
+    ----------
+    footprint : Footprint
+        Its last axis is that of the chords, the one before that of the rows.
+    reach : tuple of int
+        How much of it to use along each axis: no more than the image is long.
+    strip, lanes : int
+        Columns to work on at once, a multiple of `lanes`, and elements in a block.
+    levels : int
+        Where the levels begin, no less than any `strip`.
+    """
+    half = footprint.half_widths(reach)
+    reach_y, reach_x = reach[-2:]
+    widths = np.unique(half[half >= 0])
+    level = np.floor(np.log2(2 * widths + 1)).astype(np.int64)
+    run = np.left_shift(1, np.arange(level.max() + 1))
+    blocks = -(-(strip + 2 * reach_x + 1 - run) // lanes)
+    pitch = int(blocks[0] + 1) * lanes
+    base = levels + (level - 1) * pitch + reach_x
+    chords = levels + pitch * (len(blocks) - 1)
+    rows = half.reshape(-1, half.shape[-1])
+    present = np.flatnonzero((rows >= 0).any(axis=1))
+    leads = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1) - np.array(reach[:-2], int)
+    tables = [_table(rows[index], widths, strip, chords) for index in present]
+    return Plan(
+        reach_y=reach_y,
+        reach_x=reach_x,
+        single=int(widths[0] == 0),
+        levels=levels,
+        pitch=pitch,
+        chords=chords,
+        blocks=blocks[1:],
+        left=base - widths,
+        right=base + widths + 1 - run[level],
+        leads=np.ascontiguousarray(leads, dtype=np.int64),
+        reach=np.array([(len(table) - ROWS) // 2 for table in tables], dtype=np.int64),
+        start=np.cumsum([0, *map(len, tables)], dtype=np.int64)[:-1],
+        table=np.concatenate(tables),
+        strip=strip,
+        strip_blocks=strip // lanes,
+    )
+
+
+def _table(half: NDArray[np.int64], widths: NDArray[np.int64], strip: int, chords: int) -> NDArray[np.int64]:
+    """Return where the chords of ROWS input rows stand, for each result row they touch."""
+    half = half[half >= 0]
+    reach = len(half) // 2
+    result = np.arange(2 * reach + ROWS)[:, None]
+    row = np.arange(ROWS)
+    offset = row - result + 2 * reach
+    inside = (offset >= 0) & (offset <= 2 * reach)
+    chord = np.searchsorted(widths, half[np.where(inside, offset, 0)])
+    return np.where(inside, chords + (row * len(widths) + chord) * strip, 0)

@@ -1,0 +1,148 @@
+"""Arrange a sweep: which axes are rows and columns, how wide a tile is, where the scratch is."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kernels.dtypes import largest
+from pipeline.kernels.morphology.chords import ROWS, Plan, make_plan
+from pipeline.kernels.morphology.footprint import Footprint
+from pipeline.kernels.morphology.sweep import Job, Raster, Ring, sweep
+from pipeline.kernels.morphology.vectors import lanes, scratch
+
+# The rings of a tile stay in a cache of several MB; a tile is not so narrow that its halo outweighs it.
+RING_BYTES = 1 << 22
+# A strip is long enough that starting on it costs little, but the chords of a block stay in cache too.
+STRIP_BYTES = 2048
+CHORD_BYTES = 1 << 19
+
+
+class Arrangement(NamedTuple):
+    """A filter on an image of lead axes × rows × columns, all but the addresses of the pixels."""
+
+    order: tuple[int, ...]  # of the array's axes: those it is flat along, leads, rows, columns
+    batch: int  # how many axes it is flat along
+    columns: int  # of a tile's output
+    plans: tuple[Plan, ...]
+    rings: tuple[Ring, ...]
+    margin: int
+    stage: int
+    stage_pitch: int
+    size: int  # of the scratch
+
+
+def _up(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+def _order(ndim: int, footprints: tuple[Footprint, ...]) -> tuple[tuple[int, ...], int]:
+    """Return the axes in the order flat, lead, row, column, and how many are flat."""
+    active = [axis for axis in range(ndim - 1) if any(f.reach[axis] for f in footprints)]
+    flat = [axis for axis in range(ndim - 1) if axis not in active]
+    row = active.pop() if active else flat.pop()
+    return (*flat, *active, row, ndim - 1), len(flat)
+
+
+def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint, ...]) -> Arrangement:
+    """Return how to filter an array of two axes or more with one footprint, or two in turn."""
+    order, batch = _order(len(shape), footprints)
+    inner = tuple(shape[axis] for axis in order[batch:])
+    leads = math.prod(inner[:-2])
+    lane = lanes(dtype)
+    reaches = [tuple(min(f.reach[axis], shape[axis] - 1) for axis in order[batch:]) for f in footprints]
+    depths = [2 * reach[-2] + ROWS for reach in reaches]
+    widest = max(reach[-1] for reach in reaches)
+    halo = reaches[1][-1] if len(reaches) == 2 else 0
+
+    affordable = RING_BYTES // (leads * sum(depths) * dtype.itemsize)
+    tiles = math.ceil(inner[-1] / max(affordable, 4 * widest, 2 * lane))
+    columns = math.ceil(inner[-1] / tiles)
+    counts = [min(inner[-1], columns + 2 * halo), columns][-len(reaches) :]
+    strips = [_strip(count, reach[-1], dtype) for count, reach in zip(counts, reaches, strict=True)]
+    plans = tuple(
+        make_plan(_permuted(footprint, order[batch:]), reach, strip, lane, max(strips))
+        for footprint, reach, strip in zip(footprints, reaches, strips, strict=True)
+    )
+    margin = _up(widest, lane)
+    # An odd number of blocks: rows a power of two apart would share the same few lines of the cache.
+    pitches = [
+        (_up(margin + _up(count, strip) + widest + 2 * lane, lane) // lane | 1) * lane
+        for count, strip in zip(counts, strips, strict=True)
+    ]
+    stage = _up(max(plan.end for plan in plans), lane)
+    at = stage + ROWS * pitches[0]
+    rings = []
+    for depth, pitch in zip(depths, pitches, strict=True):
+        rings.append(Ring(at, pitch, depth))
+        at += leads * depth * pitch
+    size = at + 2 * max(strips) + widest + 4 * lane
+    return Arrangement(order, batch, columns, plans, tuple(rings), margin, stage, pitches[0], size)
+
+
+def _strip(count: int, reach: int, dtype: np.dtype) -> int:
+    """Return a number of columns that cuts `count` evenly, in whole blocks."""
+    most = min(STRIP_BYTES, CHORD_BYTES // (ROWS * (reach + 1)))
+    parts = math.ceil(count * dtype.itemsize / most)
+    return _up(math.ceil(count / parts), lanes(dtype))
+
+
+def _permuted(footprint: Footprint, order: tuple[int, ...]) -> Footprint:
+    return Footprint(footprint.shape, tuple(footprint.radii[axis] for axis in order))
+
+
+def _rasters(array: NDArray, batch: int) -> Iterator[Raster]:
+    strides = np.array(array.strides[batch:-2], dtype=np.int64)
+    for index in np.ndindex(array.shape[:batch]):
+        yield Raster(array[index].ctypes.data, strides, *array.strides[-2:])
+
+
+def filter_flat(
+    image: NDArray, out: NDArray, footprints: tuple[Footprint, ...], *, flip: bool = False, minus: int = 0
+) -> None:
+    """Erode an image, or open it where two footprints are given, in one sweep.
+
+    Parameters
+    ----------
+    image : ndarray
+        Two axes or more, none empty; any strides.
+    out : ndarray
+        Same shape and dtype, does not overlap the image; any strides.
+    footprints : tuple of Footprint
+        One for each pass.
+    flip : bool
+        Dilate, or close.
+    minus : int
+        0 gives the result, 1 the image minus it, 2 it minus the image, both modulo the integer's width.
+    """
+    plan = arrange(image.shape, image.dtype, footprints)
+    inner = tuple(image.shape[axis] for axis in plan.order[plan.batch :])
+    lead_shape = np.array(inner[:-2], dtype=np.int64)
+    passes = len(footprints)
+    halo = plan.plans[-1].reach_x if passes == 2 else 0
+    array = scratch(plan.size, image.dtype)
+    biggest = largest(image.dtype)
+    views = (_rasters(a.transpose(plan.order), plan.batch) for a in (image, out))
+    for source, target in zip(*views, strict=True):
+        for first in range(0, inner[-1], plan.columns):
+            last = min(inner[-1], first + plan.columns)
+            job = Job(
+                shape=lead_shape,
+                leads=math.prod(inner[:-2]),
+                height=inner[-2],
+                width=inner[-1],
+                first=first,
+                last=last,
+                left=max(0, first - halo),
+                right=min(inner[-1], last + halo),
+                passes=passes,
+                flip=flip,
+                minus=minus,
+                margin=plan.margin,
+                stage=plan.stage,
+                stage_pitch=plan.stage_pitch,
+            )
+            ends = (plan.plans[0], plan.plans[-1], plan.rings[0], plan.rings[-1])
+            sweep(array, source, target, *ends, job, biggest)

@@ -1,0 +1,273 @@
+"""A plan in words and as JSON: what would run, for the person who decides."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from pipeline.model.image import ImageSpec
+from pipeline.model.text import number_of, shape_text, size_text
+from pipeline.model.units import short_unit
+from pipeline.planning.plan import Plan
+from pipeline.read import Missing
+from pipeline.steps.step import Step
+
+
+def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
+    """Return a plan as plain data, the same keys always.
+
+    Parameters
+    ----------
+    plan : Plan
+        What would run.
+    source : str
+        Absolute path or URL of the input.
+    """
+    return {
+        "input": source,
+        "output": plan.layout.path,
+        "work": plan.layout.work,
+        "background": None if plan.layout.background is None else plan.layout.background.path,
+        "axes": plan.image.axes,
+        "input_shape": list(plan.image.shape),
+        "input_dtype": plan.image.dtype.name,
+        "output_shape": list(plan.output.shape),
+        "output_dtype": plan.output.dtype.name,
+        "output_axes": plan.layout.spec.axes,
+        "output_chunks": dict(zip(plan.layout.spec.axes, plan.layout.chunks, strict=True)),
+        "levels": [list(level.shape) for level in plan.layout.levels],
+        "steps": [step_dict(step) for step in plan.steps],
+        "halo": dict(plan.halo),
+        "block": dict(plan.tiling.block),
+        "window": dict(plan.tiling.window),
+        "windows": plan.tiling.windows,
+        "tasks": plan.tiling.blocks,
+        "halo_overhead": plan.tiling.overhead,
+        "chunk_reads": chunk_reads(plan),
+        "cluster": plan.resources.cluster,
+        "workers": plan.resources.workers,
+        "memory_predicted_bytes": plan.memory.predicted,
+        "memory_budget_bytes": plan.resources.memory,
+        "output_bytes_uncompressed": plan.output.nbytes,
+        "bytes_out_over_bytes_in": plan.output.nbytes / plan.image.nbytes if plan.image.nbytes else 1.0,
+        "disk_needed_bytes": disk_needed(plan),
+        "overflow": plan.overflow,
+    }
+
+
+def step_dict(step: Step) -> dict[str, Any]:
+    """Return a resolved step as plain data: its lengths in px axis by axis, and its halo."""
+    lengths = {
+        name: dict(zip(step.along, step.pixels(name, step.along), strict=True)) for name in step.lengths
+    }
+    return {"name": step.name, "along": step.along, "lengths_px": lengths, "halo": step.halo()}
+
+
+def disk_needed(plan: Plan) -> int:
+    """Return the bytes of all levels of all outputs where nothing could be compressed."""
+    pixels = sum(math.prod(level.shape) for level in plan.layout.levels)
+    return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
+
+
+def plan_text(
+    plan: Plan,
+    source: str,
+    left_out: tuple[str, ...] = (),
+    missing: Missing | None = None,
+    notes: tuple[str, ...] = (),
+) -> str:
+    """Return a plan for a reader at a terminal.
+
+    Parameters
+    ----------
+    plan : Plan
+        What would run.
+    source : str
+        Absolute path or URL of the input.
+    left_out : tuple of str
+        What the input holds and the output will not.
+    missing : Missing, optional
+        What of the input no file holds.
+    notes : tuple of str
+        What was assumed of the input.
+    """
+    tiling, second = plan.tiling, plan.layout.background
+    rows = [
+        ("input", source),
+        ("", image_text(plan.image)),
+        *([("", str(missing))] if missing else []),
+        *(("note", text) for text in notes),
+        ("output", plan.layout.path),
+        ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
+        ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
+        *([("background", f"{second.path}, {second.spec.dtype}")] if second else []),
+        ("unfinished in", f"{plan.layout.work}…"),
+    ]
+    for number, step in enumerate(plan.steps):
+        rows.append((f"step {number}", f"{step.name}, {lengths_text(step)}, halo {shape_text(step.halo())}"))
+    rows += [
+        ("halo, summed", shape_text(plan.halo)),
+        ("block", f"{shape_text(tiling.block)} px: {block_reason(plan)}"),
+        ("window", f"{shape_text(tiling.window)} px: {window_reason(plan)}"),
+        ("", f"{number_of(tiling.windows, 'window')}, {number_of(tiling.blocks, 'block')} in all"),
+        ("chunks read", reads_text(plan)),
+        ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
+        ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),
+        ("memory", memory_text(plan)),
+        ("size", f"{size_text(plan.image.nbytes)} in, {size_text(plan.output.nbytes)} out, uncompressed"),
+        ("disk needed", f"{size_text(disk_needed(plan))} at the most, pyramid included"),
+        ("values", values_text(plan)),
+    ]
+    rows += [("not carried over", text) for text in left_out]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:<{width}}  {text}".rstrip() for label, text in rows)
+
+
+def lengths_text(step: Step) -> str:
+    """Return a resolved step's lengths for a reader: radius 25 px, or y 25 x 12.5 px."""
+    parts = []
+    for name in step.lengths:
+        px = dict(zip(step.along, step.pixels(name, step.along), strict=True))
+        same = len(set(px.values())) == 1
+        text = (
+            f"{next(iter(px.values())):g}"
+            if same
+            else " ".join(f"{axis} {value:g}" for axis, value in px.items())
+        )
+        parts.append(f"{name} {text} px")
+    on = "" if step.channels is None else f", channels {', '.join(map(str, step.channels))}"
+    return f"{', '.join(parts)} along {step.along}{on}"
+
+
+def block_reason(plan: Plan) -> str:
+    """Say why the blocks are what they are."""
+    block, sizes = plan.tiling.block, plan.image.sizes
+    cut = [axis for axis, px in plan.halo.items() if px and block[axis] < sizes[axis]]
+    if not cut:
+        return "whole along every axis with a halo, so no pixel is filtered twice"
+    whole = {axis: sizes[axis] if axis in cut else px for axis, px in block.items()}
+    needed = plan.work.memory(whole, plan.resources).predicted
+    if needed > plan.resources.memory:
+        why = f"whole would take {size_text(needed)} of memory"
+    elif math.prod(-(-size // whole[axis]) for axis, size in sizes.items()) < plan.resources.workers:
+        why = f"so that each of {plan.resources.workers} workers has some"
+    else:
+        why = "as told"
+    return f"cut along {', '.join(cut)}: {why}"
+
+
+def window_reason(plan: Plan) -> str:
+    """Say what a window is: what is lost at the most, and what bounds it."""
+    tiling = plan.tiling
+    if tiling.windows == 1:
+        return "all of it"
+    nbytes = math.prod(tiling.window.values()) * plan.image.dtype.itemsize
+    return f"{size_text(nbytes)} of input, which a kill may cost at the most"
+
+
+def chunk_reads(plan: Plan) -> float:
+    """Return how often each stored chunk of the input is read, on average."""
+    return plan.tiling.chunk_reads(dict(zip(plan.image.axes, plan.image.chunks, strict=True)))
+
+
+def reads_text(plan: Plan) -> str:
+    """Say how often each stored chunk is read, and why more than once."""
+    often = chunk_reads(plan)
+    stored = by_axis(plan.image.axes, plan.image.chunks)
+    if often < 1.005:
+        return f"each once ({stored} px as stored)"
+    return f"each {often:.2f} times: chunks of {stored} px lie across blocks, or in the halo of two windows"
+
+
+def memory_text(plan: Plan) -> str:
+    """Say what memory is predicted, and what it is made of."""
+    memory = plan.memory
+    of = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
+    shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
+    if memory.levels > memory.tasks * memory.task + memory.shared:
+        return f"{of}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
+    parts = (
+        f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
+    )
+    return f"{of}: {parts}"
+
+
+def values_text(plan: Plan) -> str:
+    """Say what happens on the way to the output's dtype."""
+    offset = f", {plan.offset:g} added first" if plan.offset else ""
+    cast = (
+        "as the chain gives them"
+        if plan.chain_dtype == plan.output.dtype
+        else f"{plan.chain_dtype} cast to {plan.output.dtype}"
+    )
+    out = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
+    return f"{cast}{offset}; {out.get(plan.overflow, 'a value out of range stops the run')}"
+
+
+def by_axis(axes: str, shape: tuple[int, ...]) -> str:
+    """Return the lengths of a shape for a reader, each with its axis."""
+    return shape_text(dict(zip(axes, shape, strict=True)))
+
+
+def scale_text(spec: ImageSpec) -> str:
+    """Return the pixel's size along each axis for a reader."""
+    return ", ".join(
+        f"{axis} {value:.6g} {short_unit(spec.units.get(axis, ''))}".strip()
+        for axis, value in spec.scale.items()
+    )
+
+
+def channels_text(spec: ImageSpec) -> str:
+    """Return the channels' names for a reader, their numbers where they have none."""
+    return ", ".join(channel.name or str(index) for index, channel in enumerate(spec.channels))
+
+
+def image_text(spec: ImageSpec) -> str:
+    """Return an image for a reader: its shape, dtype, scale and channels."""
+    parts = [shape_text(spec.sizes), str(spec.dtype), f"a pixel is {scale_text(spec)}" if spec.scale else ""]
+    if any(spec.channel_names):
+        parts.append(f"channels {channels_text(spec)}")
+    return ", ".join(part for part in parts if part)
+
+
+def info_text(
+    path: str,
+    spec: ImageSpec,
+    left_out: tuple[str, ...] = (),
+    missing: str = "",
+    notes: tuple[str, ...] = (),
+) -> str:
+    """Return what `bgone info` prints of an input."""
+    rows = [
+        ("path", path),
+        ("name", spec.name),
+        ("axes", spec.axes),
+        ("shape", shape_text(spec.sizes)),
+        ("dtype", spec.dtype.name),
+        ("stored in", f"{by_axis(spec.axes, spec.chunks)} px"),
+        ("size", size_text(spec.nbytes)),
+        ("scale", scale_text(spec) or "not said"),
+        ("channels", channels_text(spec) or "not named"),
+        ("note", missing),
+        *(("note", text) for text in notes),
+        *(("not carried over", text) for text in left_out),
+    ]  # fmt: skip
+    return "\n".join(f"{label:<10}  {text}" for label, text in rows if text)
+
+
+def info_dict(path: str, spec: ImageSpec) -> dict[str, Any]:
+    """Return what `bgone info --json` prints of an input."""
+    return {
+        "path": os.path.abspath(path) if "://" not in path else path,
+        "name": spec.name,
+        "axes": spec.axes,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype.name,
+        "chunks": list(spec.chunks),
+        "scale": dict(spec.scale),
+        "units": dict(spec.units),
+        "translation": dict(spec.translation),
+        "channels": [{"name": channel.name, "color": channel.color} for channel in spec.channels],
+        "bytes": spec.nbytes,
+    }

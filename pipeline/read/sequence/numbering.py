@@ -1,0 +1,359 @@
+"""Whether a series of files is one series, and whole; in which order, and along which axis."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.model.errors import RequestError
+from pipeline.read.files import FIELD, listed
+from pipeline.read.sequence.names import Name, Number, meaning, parse_name, place_letters, with_moments
+from pipeline.read.sequence.order import Numbering, duration_text
+
+# Numbers further apart than this, on average, are times of day or the like: they count nothing.
+_SPARSE = 3
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """What a name counts: columns of numbers that change together.
+
+    Parameters
+    ----------
+    columns : tuple of int
+        Which numbers of the name.
+    count : int
+        How many values there are.
+    meanings : frozenset of str
+        What the words before them say: t, z, c, place; times of day and numbers far apart left out.
+    word : str
+        The first of those words, or the word before the first number.
+    timed : bool
+        Whether it is a duration.
+    """
+
+    columns: tuple[int, ...]
+    count: int
+    meanings: frozenset[str]
+    word: str
+    timed: bool
+
+    def __str__(self) -> str:
+        return f"{'a time' if self.timed else self.word or 'a number'} ({self.count})"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The numbers of names of one kind."""
+
+    folder: str
+    paths: tuple[str, ...]
+    names: tuple[Name, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def values(self, column: int) -> list[int]:
+        return [name.numbers[column].value for name in self.names]
+
+    def relative(self, index: int) -> str:
+        return os.path.relpath(self.paths[index], self.folder)
+
+    def span(self, column: int) -> tuple[int, int]:
+        """Return the step between the values of a column, and how many there are from end to end."""
+        values = sorted(set(self.values(column)))
+        step = math.gcd(*(after - before for before, after in pairwise(values)))
+        return step, (values[-1] - values[0]) // (step or 1) + 1
+
+    @cached_property
+    def things(self) -> list[_Thing]:
+        """What changes from name to name."""
+        kind = self.names[0].kind
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for column in range(len(self.names[0].numbers)):
+            firsts: dict[int, int] = {}
+            pattern = tuple(firsts.setdefault(value, len(firsts)) for value in self.values(column))
+            if len(firsts) > 1:
+                groups.setdefault(pattern, []).append(column)
+        return [self._thing(pattern, columns, kind) for pattern, columns in groups.items()]
+
+    def _thing(self, pattern: tuple[int, ...], columns: list[int], kind: str) -> _Thing:
+        said: dict[str, str] = {}
+        for column in columns:
+            number = self.names[0].numbers[column]
+            means = meaning(number.word, kind)
+            counts = number.kind == "count" and self.span(column)[1] <= _SPARSE * len(set(pattern))
+            # Wavelengths are far apart, and places are places.
+            if means and (counts or means in ("place", "c")):
+                said.setdefault(means, number.word)
+        word = next(iter(said.values()), "") or self.names[0].numbers[columns[0]].word
+        timed = any(self.names[0].numbers[column].kind == "duration" for column in columns)
+        return _Thing(tuple(columns), len(set(pattern)), frozenset(said), word, timed)
+
+
+def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
+    """Return what a series of files counts, and refuse files that are not one whole series.
+
+    Names without numbers, and names with numbers that do not count (dates, times), are taken
+    in their natural order.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        In natural order.
+    axes : str, optional
+        What the user says they are: then a series of places may be an axis.
+
+    Raises
+    ------
+    RequestError
+        A frame is missing, files of several series are mixed, or the names count two things, or
+        places.
+
+    Examples
+    --------
+    >>> read_numbering(["t_08.tif", "t_09.tif", "t_10.tif"]).axis
+    't'
+    >>> read_numbering(["z_08.tif", "z_10.tif", "z_11.tif"])
+    Traceback (most recent call last):
+        ...
+    pipeline.model.errors.RequestError: input.path: 1 file is missing: z_09.tif; bring it back, or renumber
+    """
+    folder = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
+    relative = [os.path.relpath(path, folder) for path in paths]
+    parsed = [parse_name(name) for name in relative]
+    if len(paths) == 1:
+        return Numbering(tuple(paths))
+    if not any(name.numbers for name in parsed):
+        places = place_letters(relative)
+        if places and axes is None:
+            raise _refuse_places(paths, f"{relative[0]} to {relative[-1]}")
+        order = "in the order of their names, which have no numbers"
+        return Numbering(tuple(paths), ordered_by=order, places=places)
+    _check_one_series(folder, relative, parsed)
+    table = _Table(folder, tuple(paths), tuple(with_moments(parsed)))
+    if len({tuple(number.value for number in name.numbers) for name in table.names}) < len(paths):
+        raise _doubled(table)
+    _check_one_count(table)
+    return _ordered(table, axes)
+
+
+def _check_one_series(folder: str, relative: Sequence[str], parsed: Sequence[Name]) -> None:
+    kinds = Counter(name.kind for name in parsed)
+    if len(kinds) == 1:
+        return
+    shown = listed(f"{kind} ({count} file{'s' if count > 1 else ''})" for kind, count in kinds.most_common())
+    most = kinds.most_common(1)[0][0]
+    members = [index for index, name in enumerate(parsed) if name.kind == most]
+    free = range(len(parsed[members[0]].numbers))
+    hint = _glob_hint(folder, relative, parsed, members, free)
+    raise RequestError(f"the files are of several series: {shown}", hint, FIELD)
+
+
+def _glob_hint(
+    folder: str, relative: Sequence[str], parsed: Sequence[Name], members: Sequence[int], free: Iterable[int]
+) -> str:
+    """Say which glob gives some of the files: tried out here, so that it does."""
+    wanted = {relative[index] for index in members}
+    for pattern in _patterns(parsed[members[0]], set(free)):
+        if {name for name in relative if _matches(name, pattern)} == wanted:
+            path = os.path.join(glob.escape(folder), pattern)
+            return f"give a glob of one series, such as {path!r}"
+    return "move the files of one series into a folder of their own, and give that"
+
+
+def _patterns(name: Name, free: set[int]) -> list[str]:
+    """Return globs for names like one, from the plain to the exact."""
+    texts = [glob.escape(text) for text in name.texts]
+    stem, dot, suffix = texts[-1].rpartition(".")
+    any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in suffix)
+    found = []
+    for last in (texts[-1], stem + dot + any_case):
+        for wild in ("*", ""):
+            parts = [
+                (wild or "[0-9]" * len(number.text)) if column in free else number.text
+                for column, number in enumerate(name.numbers)
+            ]
+            found.append("".join(a + b for a, b in zip([*texts[:-1], last], [*parts, ""], strict=True)))
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, wanted = name.split(os.sep), pattern.split(os.sep)
+    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+
+
+def _doubled(table: _Table) -> RequestError:
+    seen: dict[tuple[int, ...], str] = {}
+    for index, name in enumerate(table.names):
+        key = tuple(number.value for number in name.numbers)
+        if key in seen:
+            both = f"{seen[key]!r} and {table.relative(index)!r}"
+            return RequestError(f"{both} have the same number", "take one away", FIELD)
+        seen[key] = table.relative(index)
+    raise AssertionError("no two names have the same numbers")
+
+
+def _check_one_count(table: _Table) -> None:
+    """Refuse names that count, say, frames and channels: read as one series they would be mixed up."""
+    things = table.things
+    counting = [thing for thing in things if thing.meanings]
+    meanings = frozenset().union(*(thing.meanings for thing in things))
+    full = [thing for thing in things if thing.count == len(table)]
+    by_word = (
+        len(meanings) > 1
+        or ("place" in meanings and len(things) > 1)
+        or (len(things) > 1 and any(thing not in full for thing in counting))
+    )
+    by_number = not full and len(things) > 1 and math.prod(thing.count for thing in things) < 2 * len(table)
+    # A running number, or a time, beside two that make a grid of all files does not make them one series.
+    beside = [thing for thing in things if thing not in full]
+    by_grid = len(beside) > 1 and math.prod(thing.count for thing in beside) == len(table)
+    if by_word or by_number or by_grid:
+        raise _refuse_two(table)
+
+
+def _refuse_two(table: _Table) -> RequestError:
+    keep = min(table.things, key=_rank)
+    fixed = [column for thing in table.things if thing is not keep for column in thing.columns]
+    first = table.names[0].numbers
+    members = [
+        index
+        for index, name in enumerate(table.names)
+        if all(name.numbers[column].value == first[column].value for column in fixed)
+    ]
+    relative = [table.relative(index) for index in range(len(table))]
+    said = _words(table)
+    hint = _glob_hint(table.folder, relative, table.names, members, keep.columns)
+    if len(members) in (1, len(table)):
+        hint = f"rename them so that one number counts them, or give one of them, such as {table.paths[0]!r}"
+    return RequestError(
+        f"the names of the {len(table)} files count {len(said)} things, {' and '.join(said)}, such as "
+        f"{relative[0]!r}",
+        hint,
+        FIELD,
+    )
+
+
+def _words(table: _Table) -> list[str]:
+    """Return what is counted, in words: also where two words stand before numbers that change together."""
+    said = [str(thing) for thing in table.things]
+    if len(said) > 1:
+        return said
+    (thing,) = table.things
+    words = (table.names[0].numbers[column].word for column in thing.columns)
+    return [f"{word} ({thing.count})" for word in dict.fromkeys(words)]
+
+
+def _rank(thing: _Thing) -> tuple[bool, bool, bool, int]:
+    """Return what sorts things by how likely they are the frames of a series."""
+    frames = thing.timed or "t" in thing.meanings
+    return "place" in thing.meanings, bool(thing.meanings) and not frames, not frames, -thing.count
+
+
+def _ordered(table: _Table, axes: str | None) -> Numbering:
+    things = table.things
+    full = next((thing for thing in things if thing.count == len(table)), None)
+    if full is None:
+        return Numbering(table.paths, ordered_by="in the order of the times or numbers in their names")
+    if "place" in full.meanings and axes is None:
+        values = [table.names[index].numbers[full.columns[0]].text for index in (0, -1)]
+        raise _refuse_places(table.paths, f"{full.word} {values[0]} to {values[1]}")
+    column = _whole_column(table, full)
+    if column is None:
+        return Numbering(table.paths, ordered_by="in the order of the times or numbers in their names")
+    order = np.argsort(np.array(table.values(column), dtype=object), kind="stable")
+    files = tuple(table.paths[index] for index in order)
+    number = table.names[0].numbers[column]
+    said = next((means for means in full.meanings if means in "tzc"), "")
+    interval, uneven = (0.0, "")
+    if number.kind == "duration" and len(things) == 1:
+        interval, uneven = _interval([table.names[index].numbers[column] for index in order])
+    by = "number" if number.kind == "count" else "time"
+    return Numbering(
+        files,
+        said or "t",
+        full.word if full.meanings else "",
+        f"in the order of the {by}s in their names",
+        interval,
+        uneven,
+        "place" in full.meanings,
+    )
+
+
+def _whole_column(table: _Table, thing: _Thing) -> int | None:
+    """Return the number that counts the files from end to end, or a time.
+
+    Raises
+    ------
+    RequestError
+        The count has gaps.
+    """
+    spans = {column: table.span(column) for column in reversed(thing.columns)}
+    numbers = table.names[0].numbers
+    kind = table.names[0].kind
+    if "c" in thing.meanings:  # some channels of many, or wavelengths
+        return next(column for column in spans if meaning(numbers[column].word, kind) == "c")
+    said = [
+        column for column in spans if meaning(numbers[column].word, kind) or numbers[column].kind != "count"
+    ]
+    columns = [*said, *(column for column in spans if column not in said)]
+    for column in columns:
+        if numbers[column].kind == "duration" or spans[column][1] == len(table):
+            return column
+    for column in columns:
+        step, count = spans[column]
+        if numbers[column].kind == "count" and count <= _SPARSE * len(table):
+            raise _missing(table, column, step)
+    return next((column for column in columns if numbers[column].kind == "moment"), None)
+
+
+def _missing(table: _Table, column: int, step: int) -> RequestError:
+    numbers = [name.numbers[column] for name in table.names]
+    values = sorted(number.value for number in numbers)
+    lost = sorted(set(range(values[0], values[-1] + 1, step)) - set(values))
+    texts = [number.text for number in numbers]
+    padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" != text for text in texts)
+    width = max(map(len, texts)) if padded else 0
+    template = table.names[0]
+    # Other numbers that change along make the names of the missing ones anybody's guess.
+    exact = len(table.things) == 1 and len(table.things[0].columns) == 1
+
+    def shown(value: int) -> str:
+        if not exact:
+            return f"number {value}"
+        parts = [number.text for number in template.numbers]
+        parts[column] = f"{value:0{width}d}"
+        return "".join(text + part for text, part in zip(template.texts, [*parts, ""], strict=True))
+
+    what = "1 file is missing" if len(lost) == 1 else f"{len(lost)} files are missing"
+    mend = "bring it back, or renumber" if len(lost) == 1 else "bring them back, or renumber"
+    return RequestError(f"{what}: {listed(map(shown, lost))}", mend, FIELD)
+
+
+def _refuse_places(paths: Sequence[str], which: str) -> RequestError:
+    return RequestError(
+        f"the {len(paths)} files are of several places ({which}), which are no axis",
+        f"give one of them, such as {paths[0]!r}, or say input.axes: tyx to take them as frames",
+        FIELD,
+    )
+
+
+def _interval(numbers: Sequence[Number]) -> tuple[float, str]:
+    """Return the seconds between durations in order, or, where they are not even, the first odd one."""
+    steps = [after.value - before.value for before, after in pairwise(numbers)]
+    if len(set(steps)) == 1:
+        return steps[0] / 1000, ""
+    most = Counter(steps).most_common(1)[0][0]
+    at = next(index for index, step in enumerate(steps) if step != most)
+    odd = f"{numbers[at].text} to {numbers[at + 1].text}"
+    return 0.0, f"mostly {duration_text(most / 1000)}, but {odd}"

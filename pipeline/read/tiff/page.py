@@ -1,0 +1,148 @@
+"""Read part of a TIFF page: only the rows, strips or tiles that are needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pipeline.read.tiff.decode import decode, segment_shape
+from pipeline.read.tiff.handles import OpenFile
+
+# None, LZW, deflate in its two numbers, PackBits, LZMA, Zstandard.
+_BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
+# One read of neighbouring strips, or rows, costs less than one each; beyond this nothing is gained.
+SPAN = 4 << 20
+# What decoders take whose pixels are not bytes one after the other, such as JPEG 2000's.
+_PICTURES = 4
+# Below this share of a row, its parts are read one by one.
+_NARROW = 0.25
+
+
+PageKind = tuple[tuple[int, ...], np.dtype, int]
+"""Rows and columns, dtype, and samples of a pixel."""
+
+
+def page_kind(page: tifffile.TiffPage) -> PageKind:
+    """Return what must be the same for all pages of a stack."""
+    dtype = np.dtype("V") if page.dtype is None else page.dtype.newbyteorder("=")
+    return (page.imagelength, page.imagewidth), dtype, page.samplesperpixel * page.imagedepth
+
+
+def kind_text(kind: PageKind) -> str:
+    """Return a kind of page in words.
+
+    >>> kind_text(((64, 32), np.dtype("uint16"), 1))
+    '64 × 32 uint16'
+    """
+    (rows, columns), dtype, samples = kind
+    return f"{rows} × {columns} {dtype}" + (f" with {samples} samples a pixel" if samples > 1 else "")
+
+
+def read_rows(
+    file: OpenFile, offset: int, width: int, dtype: np.dtype, ys: slice, xs: slice, target: NDArray
+) -> None:
+    """Read part of a plane that is stored raw, row after row.
+
+    Parameters
+    ----------
+    file : OpenFile
+        Where.
+    offset : int
+        Of the plane's first pixel.
+    width : int
+        Pixels in a row.
+    dtype : numpy.dtype
+        As stored, byte order included.
+    ys, xs : slice
+        What is wanted.
+    target : numpy.ndarray
+        2-D, C-contiguous, native byte order: where it goes.
+    """
+    height, wanted = target.shape
+    row = width * dtype.itemsize
+    if wanted == width:
+        file.read_into(target, offset + ys.start * row)
+    elif wanted >= _NARROW * width:
+        some = np.empty((min(height, max(1, SPAN // row)), width), target.dtype)
+        for top in range(0, height, len(some)):
+            block = some[: height - top]
+            file.read_into(block, offset + (ys.start + top) * row)
+            target[top : top + len(block)] = block[:, xs]
+    else:
+        first = offset + ys.start * row + xs.start * dtype.itemsize
+        for index in range(height):
+            file.read_into(target[index], first + index * row)
+    if not dtype.isnative:
+        target.byteswap(inplace=True)
+
+
+def read_page(file: OpenFile, page: tifffile.TiffPage, ys: slice, xs: slice, target: NDArray) -> None:
+    """Read part of a page into `target`, decoding only the strips or tiles that it needs."""
+    if page.is_final:
+        dtype = np.dtype(page.parent.byteorder + page.dtype.char)
+        read_rows(file, page.dataoffsets[0], page.imagewidth, dtype, ys, xs, target)
+        return
+    for index, data in _segments(file, page, _wanted(page, ys, xs)):
+        segment, top, left, (rows, columns) = decode(page, data, index)
+        bottom, right = min(top + rows, page.imagelength), min(left + columns, page.imagewidth)
+        y0, y1 = max(top, ys.start), min(bottom, ys.stop)
+        x0, x1 = max(left, xs.start), min(right, xs.stop)
+        part = target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start]
+        part[...] = page.nodata if segment is None else segment[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def segment_bytes(page: tifffile.TiffPage) -> int:
+    """Return the most bytes that decoding one strip or tile takes, as stored and decoded; 0 for raw rows."""
+    if page.is_final:
+        return 0
+    segment = math.prod(page.chunks) * page.dtype.itemsize
+    foreign = not np.dtype(page.parent.byteorder + page.dtype.char).isnative
+    # Differences of floats are undone in a copy, and bytes of the other order turned in one.
+    decoded = 1 + (foreign or (page.predictor != 1 and page.dtype.kind == "f"))
+    plain = page.compression in _BYTEWISE
+    return (1 + decoded + (0 if plain else _PICTURES)) * segment
+
+
+def _wanted(page: tifffile.TiffPage, ys: slice, xs: slice) -> list[int]:
+    """Return the strips or tiles that a part of the page needs."""
+    height, width = segment_shape(page)
+    across = -(-page.imagewidth // width)
+    return [
+        row * across + column
+        for row in range(ys.start // height, -(-ys.stop // height))
+        for column in range(xs.start // width, -(-xs.stop // width))
+    ]
+
+
+def _segments(
+    file: OpenFile, page: tifffile.TiffPage, wanted: list[int]
+) -> Iterator[tuple[int, bytes | None]]:
+    """Read strips or tiles; those that lie next to each other in the file in one go."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    group: list[int] = []
+    for index in wanted:
+        if not counts[index] or not offsets[index]:
+            yield index, None
+            continue
+        start = offsets[group[0]] if group else 0
+        follows = group and offsets[index] == offsets[group[-1]] + counts[group[-1]]
+        if group and not (follows and offsets[index] + counts[index] - start <= SPAN):
+            yield from _read_group(file, group, offsets, counts)
+            group = []
+        group.append(index)
+    if group:
+        yield from _read_group(file, group, offsets, counts)
+
+
+def _read_group(
+    file: OpenFile, group: list[int], offsets: tuple[int, ...], counts: tuple[int, ...]
+) -> Iterator[tuple[int, bytes]]:
+    start = offsets[group[0]]
+    data = file.read(start, offsets[group[-1]] + counts[group[-1]] - start)
+    for index in group:
+        begin = offsets[index] - start
+        yield index, data[begin : begin + counts[index]]

@@ -1,0 +1,202 @@
+"""What a Zarr is: an array, an image, several images, a plate, or something else."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import zarr
+
+from pipeline.model.errors import RequestError
+from pipeline.read.files import FIELD, listed, natural_key
+from pipeline.read.opened import UNKNOWN, Opened
+from pipeline.read.zarr.multiscale import ome_attributes, open_array, open_multiscale
+from pipeline.read.zarr.ngff import MetadataError, dataset_paths
+from pipeline.read.zarr.nodes import array_list, children, describe_arrays, is_zarr, joined, open_node
+
+_WELLS_SHOWN = 12
+
+
+def open_zarr(root: str, series: int | None, level: int) -> Opened:
+    """Open a Zarr array, or one image of an OME-Zarr.
+
+    Raises
+    ------
+    RequestError
+        It is a plate, several images, a group without an image, or its metadata is not valid.
+    """
+    node = open_node(root)
+    if isinstance(node, zarr.Array):
+        _refuse_level(root, series, level)
+        opened = open_array(node, root)
+        return opened if UNKNOWN not in opened.axes else _as_level(opened, root)
+    attributes = ome_attributes(node)
+    if "plate" in attributes:
+        raise _refuse_plate(root, attributes["plate"])
+    if "well" in attributes:
+        raise _refuse_well(root, node)
+    if "multiscales" in attributes:
+        return open_multiscale(root, "", node, series, level)
+    if "bioformats2raw.layout" in attributes or _listed_series(root):
+        return _collection(root, node, series, level)
+    raise _refuse_group(root, node)
+
+
+def _refuse_level(root: str, series: int | None, level: int) -> None:
+    if level:
+        raise RequestError(
+            f"{root!r} is a single array and has no level {level}", "leave it out", "input.level"
+        )
+    if series:
+        raise RequestError(
+            f"{root!r} is a single array and has no series {series}", "leave it out", "input.series"
+        )
+
+
+def _as_level(opened: Opened, root: str) -> Opened:
+    """Return an array that does not name its axes as what it is of the image that it lies in, if it is."""
+    parent, _, name = root.rpartition("/")
+    if "://" in root or not is_zarr(parent):
+        return opened
+    with contextlib.suppress(RequestError, MetadataError):
+        group = open_node(parent)
+        entries = ome_attributes(group).get("multiscales") if isinstance(group, zarr.Group) else None
+        for series, entry in enumerate(entries if isinstance(entries, list) else []):
+            paths = dataset_paths(entry, parent) if isinstance(entry, Mapping) else []
+            if name in paths and isinstance(group, zarr.Group):
+                level = paths.index(name)
+                image = open_multiscale(parent, "", group, series, level)
+                said = f"axes and scale are those of {parent!r}, of which this is level {level}"
+                return replace(
+                    opened, axes=image.axes, scale=image.scale, units=image.units,
+                    translation=image.translation, channels=image.channels, notes=(said, *image.notes),
+                )  # fmt: skip
+    return opened
+
+
+def _collection(root: str, group: zarr.Group, series: int | None, level: int) -> Opened:
+    paths = _listed_series(root) or _image_paths(root, group, depth=0)
+    if not paths:
+        raise _refuse_group(root, group)
+    if series is None and len(paths) > 1:
+        raise RequestError(
+            f"{root!r} holds several images (a multi-position store): {listed(paths)}",
+            f"give one of them, such as {joined(root, paths[0])}, or its number in input.series",
+            FIELD,
+        )
+    index = series or 0
+    if not 0 <= index < len(paths):
+        raise RequestError(f"{root!r} has no series {index}", f"it has 0 to {len(paths) - 1}", "input.series")
+    image = open_node(root, paths[index])
+    if not isinstance(image, zarr.Group):
+        raise RequestError(f"{root!r} lists an image {paths[index]!r}, which is none", "give another", FIELD)
+    if "multiscales" not in ome_attributes(image):
+        raise _refuse_group(joined(root, paths[index]), image)
+    return open_multiscale(root, paths[index], image, None, level)
+
+
+def _listed_series(root: str) -> list[str]:
+    """Return the images that a collection lists in its group OME, or none."""
+    try:
+        listing = open_node(root, "OME")
+    except RequestError:
+        return []
+    series = ome_attributes(listing).get("series") if isinstance(listing, zarr.Group) else None
+    return _texts(series)
+
+
+def _texts(value: object) -> list[str]:
+    """Return the paths in a list of whatever; numbers are paths to some writers."""
+    entries = value if isinstance(value, list) else []
+    texts = [str(entry).strip("/") for entry in entries if isinstance(entry, str | int)]
+    return [text for text in texts if text]
+
+
+def _image_paths(root: str, group: zarr.Group, depth: int = 3) -> list[str]:
+    """Return the images below a group, in natural order."""
+    found: list[str] = []
+    for name, member in children(root, group):
+        if not isinstance(member, zarr.Group):
+            continue
+        if "multiscales" in ome_attributes(member):
+            found.append(name)
+        elif depth:
+            found += [f"{name}/{path}" for path in _image_paths(root, member, depth - 1)]
+    return sorted(found, key=natural_key)
+
+
+def _refuse_plate(root: str, plate: object) -> RequestError:
+    wells = plate.get("wells") if isinstance(plate, Mapping) else None
+    named = (
+        [each.get("path") for each in wells if isinstance(each, Mapping)] if isinstance(wells, list) else []
+    )
+    paths: list[str] = []
+    for well in _texts(named)[:_WELLS_SHOWN]:
+        # One that cannot be read is no reason not to list the others.
+        with contextlib.suppress(RequestError):
+            node = open_node(root, well)
+            paths += [f"{well}/{image}" for image in _fields(root, node)]
+    return _refuse_images(root, f"a plate of {len(named)} wells", paths)
+
+
+def _refuse_well(root: str, group: zarr.Group) -> RequestError:
+    return _refuse_images(root, "a well of a plate", _fields(root, group))
+
+
+def _fields(root: str, well: Any) -> list[str]:
+    """Return the images of a well: those it lists, else those that are there."""
+    if not isinstance(well, zarr.Group):
+        return []
+    said = ome_attributes(well).get("well")
+    images = said.get("images") if isinstance(said, Mapping) else None
+    entries = images if isinstance(images, list) else []
+    paths = _texts([each.get("path") for each in entries if isinstance(each, Mapping)])
+    return paths or _image_paths(root, well, depth=0)
+
+
+def _refuse_images(root: str, what: str, paths: list[str]) -> RequestError:
+    if not paths:
+        return RequestError(f"{root!r} is {what} in which no image is found", "give another", FIELD)
+    return RequestError(
+        f"{root!r} is {what}: {listed(paths)}", f"give one image of it, such as {_there(root, paths)}", FIELD
+    )
+
+
+def _there(root: str, paths: list[str]) -> str:
+    """Return where the first image is that can be opened, so that nobody is sent to one that is missing."""
+    for path in paths[:_WELLS_SHOWN]:
+        with contextlib.suppress(RequestError):
+            open_node(root, path)
+            return joined(root, path)
+    return joined(root, paths[0])
+
+
+def _refuse_group(root: str, group: zarr.Group) -> RequestError:
+    """Return the refusal of a group that is no image; `root` is its own folder."""
+    inside = open_node(root)
+    group = inside if isinstance(inside, zarr.Group) else group
+    images = _image_paths(root, group)
+    if images:
+        what = "an image" if len(images) == 1 else "several images"
+        return RequestError(
+            f"{root!r} is a Zarr group that holds {what}: {listed(images)}",
+            f"give one, such as {_there(root, images)}",
+            FIELD,
+        )
+    arrays = array_list(root, group)
+    if arrays:
+        return RequestError(
+            f"{root!r} is a Zarr group and no OME-Zarr image; "
+            f"the arrays inside are {describe_arrays(root, group)}",
+            f"give one of them, such as {joined(root, arrays[0][0])}, with input.axes",
+            FIELD,
+        )
+    if "://" in root:
+        return RequestError(
+            f"{root!r} is a Zarr group and no OME-Zarr image, and what is in it is not told",
+            "give the address of an image or array in it",
+            FIELD,
+        )
+    return RequestError(f"{root!r} is a Zarr group without an array", "give another", FIELD)

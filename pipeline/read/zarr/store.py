@@ -1,0 +1,196 @@
+"""Zarr arrays: opened once in each process, read region by region."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pipeline.model.errors import DataError, StoppedError
+from pipeline.model.image import Region, region_shape
+from pipeline.model.text import first_line
+from pipeline.read.content import content_of, listing_of
+from pipeline.read.files import ZARR_FILES, stamp, unreadable
+from pipeline.read.missing import Missing, missing_chunks
+from pipeline.read.remote import objects_of
+from pipeline.read.source import Pick, Store
+from pipeline.read.zarr.nodes import check_array, files_below, joined, open_node, quietly, storage
+from pipeline.read.zarr.plain import PlainArray
+from pipeline.storage.bounded import bounded
+from pipeline.storage.chunk_files import ChunkFiles, chunk_files
+
+_opening = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ZarrStore(Store):
+    """A Zarr array, v2 or v3, whole or sharded.
+
+    Parameters
+    ----------
+    root : str
+        Folder or URL that was opened.
+    path : str
+        Of the array within it; empty for the root itself.
+    shape, dtype, chunks, shards
+        Of the array; `chunks` are the inner ones where it is sharded.
+    """
+
+    root: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, array: zarr.Array, root: str, path: str) -> ZarrStore:
+        """Describe an open array."""
+        return cls(root, path, array.shape, array.dtype.newbyteorder("="), array.chunks, array.shards)
+
+    @property
+    def where(self) -> str:
+        """Folder or URL of the array."""
+        return joined(self.root, self.path)
+
+    def beside(self, spans: tuple[int, ...]) -> int:
+        """Return the most bytes that reading a region holds beside its pixels."""
+        return self._opened()[1].beside(spans)
+
+    def read(self, region: Region) -> NDArray:
+        """Return the pixels of a region."""
+        try:
+            array, reader = self._opened()
+            block = reader.read(region)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoppedError(
+                f"{self.where!r} cannot be read: {reason}", "make it reachable and run the same command again"
+            ) from error
+        except (DataError, MemoryError):
+            raise
+        # Codecs raise whatever their libraries do; each of them means that a chunk is damaged.
+        except Exception as error:
+            reason = (
+                first_line(error) if isinstance(reader, ChunkFiles) else _first_damaged(array, region, error)
+            )
+            raise DataError(
+                f"{self.where!r} cannot be decoded at {_place(region)}: {reason}", "copy or export it again"
+            ) from error
+        if block.shape != region_shape(region) or array.shape != self.shape:
+            raise DataError(f"{self.where!r} has changed since it was opened", "run the command again")
+        return _native(block).astype(self.dtype, copy=False)
+
+    def _opened(self) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
+        stamped = _array_stamp(self.where)
+        try:
+            with _opening:
+                return _array(self.root, self.path, stamped)
+        except OSError:
+            raise
+        # It was opened before, so its metadata is another now, and zarr raises whatever it does at that.
+        except Exception as error:
+            raise DataError(
+                f"{self.where!r} has changed since it was opened: {first_line(error)}",
+                "run the command again",
+            ) from error
+
+    def files(self) -> tuple[str, ...]:
+        """Return the folder."""
+        return (self.root,)
+
+    def identity(self) -> dict[str, Any]:
+        """Return digests of the metadata, and of the chunks: names with sizes, times, what they hold."""
+        what: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
+        if "://" in self.root:
+            return {**what, **objects_of(self.where)}
+        found = listing_of(_stamped_files(self.where))
+        some = [(f"{self.where}/{name}", size) for name, size in found.some]
+        return {
+            **what,
+            "files": found.files,
+            "bytes": found.nbytes,
+            "sizes": found.sizes,
+            "times": found.times,
+            **content_of(some, complete=found.complete),
+        }
+
+    def missing(self, kept: Sequence[Pick]) -> Missing | None:
+        """Return how many chunks of some indices no file holds."""
+        array = open_node(self.root, self.path)
+        try:
+            return missing_chunks(array, self.where, kept) if isinstance(array, zarr.Array) else None
+        except OSError as error:
+            raise unreadable(error.filename or self.where, error) from None
+
+    def _metadata_digest(self) -> str:
+        array = open_node(self.root, self.path)
+        return hashlib.sha256(
+            json.dumps(array.metadata.to_dict(), sort_keys=True, default=str).encode()
+        ).hexdigest()
+
+
+def _array_stamp(where: str) -> tuple[int, int]:
+    if "://" in where:
+        return (0, 0)
+    for name in ZARR_FILES[:2]:
+        try:
+            return stamp(os.path.join(where, name))
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(2, "its metadata is gone", where)
+
+
+@lru_cache(maxsize=32)
+def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
+    """Return an open array, and what reads it; one written anew is opened anew, by `changed`."""
+    remote = "://" in root
+    with quietly():
+        array = zarr.open_array(store=storage(root), path=path, mode="r")
+        check_array(array)
+        files = None if remote else chunk_files(array, joined(root, path))
+        if files is not None:
+            return array, files
+        safe = bounded(array)
+        return safe, PlainArray(safe, remote)
+
+
+def _native(block: NDArray) -> NDArray:
+    """Return pixels in native byte order, turned in place where they are the reader's own."""
+    if block.dtype.isnative or not block.flags.writeable:
+        return block
+    return block.byteswap(inplace=True).view(block.dtype.newbyteorder("="))
+
+
+def _stamped_files(folder: str) -> Iterator[tuple[str, int, int]]:
+    for path, entry in files_below(folder):
+        status = entry.stat()
+        yield path, status.st_size, status.st_mtime_ns
+
+
+def _first_damaged(array: zarr.Array, region: Region, damage: Exception) -> str:
+    """Return the first chunk of a region that cannot be read, and why; zarr-python names none."""
+    lengths = array.chunks
+    touched = (range(part.start // px, -(-part.stop // px)) for part, px in zip(region, lengths, strict=True))
+    for index in product(*touched):
+        chunk = tuple(slice(at * px, (at + 1) * px) for at, px in zip(index, lengths, strict=True))
+        try:
+            array[chunk]
+        # Whatever it raised for the whole region.
+        except Exception as error:
+            return f"chunk {', '.join(map(str, index))}: {first_line(error)}"
+    return first_line(damage)
+
+
+def _place(region: Region) -> str:
+    return f"[{', '.join(f'{part.start}:{part.stop}' for part in region)}]"

@@ -1,0 +1,211 @@
+"""Figures of each plane of a run: put together from its windows, kept as a table, read again from it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import ratio
+from pipeline.steps.background import chain_background
+from pipeline.steps.step import Step
+
+Grid = NDArray[Any]
+"""One number for each plane; NaN where it is not known."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Figures of every plane, sampled on some of its rows; all arrays are of `shape`.
+
+    Parameters
+    ----------
+    axes : str
+        The image's axes before y and x, in its order; may be empty.
+    pixels : ndarray
+        How many were sampled.
+    mean_input, mean_background : ndarray
+        The background is NaN for a channel whose steps change more than a background.
+    mean_result, std_result, min_result, max_result : ndarray
+        Of what the chain gives, before the offset is added and the dtype cast.
+    clipped : ndarray
+        Pixels, all of them counted, that the output's dtype could not hold.
+    """
+
+    axes: str
+    pixels: Grid
+    mean_input: Grid
+    mean_background: Grid
+    mean_result: Grid
+    std_result: Grid
+    min_result: Grid
+    max_result: Grid
+    clipped: Grid
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Planes along each of `axes`."""
+        return self.pixels.shape
+
+    @property
+    def along(self) -> str:
+        """The axis over which they are shown as a curve: t, or z of a single stack, or none."""
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        return next((axis for axis in "tz" if sizes.get(axis, 1) > 1), "")
+
+    def curve(self, name: str, channel: int) -> Grid:
+        """Return a mean of one channel along `along`, over what other planes there are.
+
+        Parameters
+        ----------
+        name : str
+            One of the fields that are means.
+        channel : int
+            Its index; 0 where there is no axis c.
+        """
+        values, weights = self._lines(name, channel), self._lines("pixels", channel)
+        known = np.isfinite(values) & (weights > 0)
+        total = np.where(known, weights, 0).sum(axis=1)
+        sums = np.where(known, values * weights, 0).sum(axis=1)
+        return np.divide(sums, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+    def counts(self, channel: int) -> Grid:
+        """Return the clipped pixels of one channel along `along`, over what other planes there are."""
+        return self._lines("clipped", channel).sum(axis=1)
+
+    def _lines(self, name: str, channel: int) -> Grid:
+        values: Grid = getattr(self, name)
+        if "c" in self.axes:
+            values = values.take(channel, self.axes.index("c"))
+        rest = self.axes.replace("c", "")
+        if self.along:
+            values = np.moveaxis(values, rest.index(self.along), 0)
+            return values.reshape(values.shape[0], -1)
+        return values.reshape(1, -1)
+
+
+_FIGURES = tuple(field.name for field in fields(Frames) if field.name != "axes")
+
+
+def gather(
+    facts: Iterable[tuple[str, Mapping[str, Any]]], spec: ImageSpec, steps: Sequence[Step]
+) -> Frames | None:
+    """Put the figures together that a run's windows have kept.
+
+    Parameters
+    ----------
+    facts : iterable of (str, mapping)
+        What `Journal.facts` yields. Each may have `planes`, a list of rows: the plane's index,
+        pixels sampled, sum of the input (or None), sum and sum of squares of the result, its
+        least and greatest value, and pixels clipped (or None). Rows of one plane add up.
+    spec : ImageSpec
+        The image that was filtered; its last two axes are y and x.
+    steps : sequence of Step
+        Resolved; they say what the background is.
+
+    Returns
+    -------
+    Frames or None
+        None where no window has kept any.
+    """
+    shape = spec.shape[:-2]
+    sums = {name: np.zeros(shape) for name in ("pixels", "before", "after", "squares", "clipped")}
+    least, most = np.full(shape, np.inf), np.full(shape, -np.inf)
+    for _, kept in facts:
+        for index, *figures, low, high, clipped in kept.get("planes") or ():
+            at = tuple(index)
+            row = (*figures, clipped)
+            for total, figure in zip(sums.values(), row, strict=True):
+                total[at] += np.nan if figure is None else float(figure)
+            least[at], most[at] = min(least[at], float(low)), max(most[at], float(high))
+    pixels = sums.pop("pixels")
+    if not pixels.any():
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before, after, squares = (sums[name] / pixels for name in ("before", "after", "squares"))
+    there = pixels > 0
+    return Frames(
+        axes=spec.axes[:-2],
+        pixels=pixels,
+        mean_input=before,
+        mean_background=_background(before, after, spec, steps),
+        mean_result=after,
+        std_result=np.sqrt(np.maximum(squares - after**2, 0)),
+        min_result=np.where(there, least, np.nan),
+        max_result=np.where(there, most, np.nan),
+        clipped=np.where(there, sums["clipped"], np.nan),
+    )
+
+
+def _background(before: Grid, after: Grid, spec: ImageSpec, steps: Sequence[Step]) -> Grid:
+    signs = {"input minus result": -1.0, "input plus result": 1.0, None: np.nan}
+    each = [signs[chain_background(steps, channel)] for channel in range(spec.sizes.get("c", 1))]
+    axes = spec.axes[:-2]
+    along_c = [len(each) if axis == "c" else 1 for axis in axes]
+    return before + np.array(each).reshape(along_c) * after
+
+
+def seconds_of(spec: ImageSpec) -> Grid | None:
+    """Return the time of each frame in seconds, or None where the image does not say it."""
+    if "t" not in spec.axes or "t" not in spec.scale or "t" not in spec.units:
+        return None
+    try:
+        second = ratio(spec.units["t"], "second")
+    except RequestError:
+        return None
+    start = spec.translation.get("t", 0.0)
+    frames = np.arange(spec.sizes["t"])
+    return (start + frames * spec.scale["t"]) * second
+
+
+def to_csv(frames: Frames, spec: ImageSpec) -> bytes:
+    """Return the table: a row for each plane, in the order of the image."""
+    seconds = seconds_of(spec)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    timed = ["time_s"] if seconds is not None else []
+    writer.writerow([*frames.axes, *timed, *_FIGURES])
+    columns = [getattr(frames, name).reshape(-1) for name in _FIGURES]
+    for number, index in enumerate(np.ndindex(frames.shape)):
+        time = [f"{seconds[index[frames.axes.index('t')]]:.9g}"] if seconds is not None else []
+        writer.writerow([*index, *time, *(_cell(column[number]) for column in columns)])
+    return text.getvalue().encode()
+
+
+def _cell(value: float) -> str:
+    return f"{value:.9g}" if np.isfinite(value) else ""
+
+
+def from_csv(data: bytes) -> Frames:
+    """Read what `to_csv` wrote.
+
+    Raises
+    ------
+    ValueError
+        It did not write this.
+    """
+    rows = csv.reader(io.StringIO(data.decode()))
+    header = next(rows, [])
+    axes = "".join(name for name in header if name in ("t", "c", "z"))
+    if not header or not set(_FIGURES) <= set(header):
+        raise ValueError("not a table of frames")
+    table = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows])
+    if table.size == 0:
+        raise ValueError("a table without a frame")
+    columns = dict(zip(header, table.T, strict=True))
+    index = tuple(columns[axis].astype(int) for axis in axes)
+    shape = tuple(int(along.max()) + 1 for along in index)
+
+    def grid(name: str) -> Grid:
+        values = np.full(shape, np.nan)
+        values[index] = columns[name] if axes else columns[name][0]
+        return values
+
+    return Frames(axes, *(grid(name) for name in _FIGURES))

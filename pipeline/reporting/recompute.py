@@ -1,0 +1,280 @@
+"""Random blocks of a finished output computed again from its input, through scikit-image and scipy.
+
+No kernel, no block, no halo of the run has a part in it: each block is read with a border wider than
+the steps look, filtered by the steps' own oracles (`Step.reference`), cast by NumPy, and compared with
+what is stored.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.load import RunConfig, load_config
+from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
+from pipeline.model.image import ImageSpec, Region, origin_of, region_shape
+from pipeline.model.machine import cores
+from pipeline.planning.plan import resolve_steps
+from pipeline.read import Source, open_source
+from pipeline.reporting.oracle import Compared, cast, compared_with, reference_chain, taken_off
+from pipeline.steps.step import Background, Step, chain_halo
+from pipeline.write import provenance_of
+from pipeline.write.journal import changes
+
+SIDES = (128, 64, 32)
+"""Rows and columns of a block, the first that is cheap enough."""
+
+OPERATIONS = 4e8
+"""Comparisons and multiplications of a block that take a second at the most."""
+
+_NAMES = ("path", "folder", "name", "mtime_ns", "times")
+
+
+@dataclass(frozen=True)
+class Original:
+    """A finished output, and what it was made of.
+
+    Parameters
+    ----------
+    output : str
+        Its folder.
+    source : Source
+        The input.
+    stored : Source
+        The output itself, on the axes as stored.
+    steps : tuple of Step
+        Resolved.
+    offset : float
+        Added before the cast.
+    meant : tuple of str
+        Where the output is a background: what of input and result it is, for each channel.
+    """
+
+    output: str
+    source: Source
+    stored: Source
+    steps: tuple[Step, ...]
+    offset: float
+    meant: tuple[Background, ...] = ()
+
+    @property
+    def chain(self) -> str:
+        """The steps for a reader."""
+        names = " → ".join(step.name for step in self.steps)
+        return f"the background of {names}" if self.meant else names
+
+    @property
+    def exact(self) -> bool:
+        """Whether every pixel must be what it was, to the bit."""
+        return all(step.accuracy == 0 for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What was found, for a reader."""
+
+    original: Original
+    blocks: tuple[Compared, ...]
+    side: int
+    seed: int
+
+    def __str__(self) -> str:
+        compared = [block for block in self.blocks if not block.skipped]
+        worst = max(compared, key=lambda block: block.difference, default=None)
+        said = f"{len(self.blocks)} random blocks of up to {self.side} × {self.side} px (--seed {self.seed})"
+        lines = [f"{said} computed again from the input through scikit-image and scipy"]
+        if worst is not None:
+            promise = "0" if worst.allowed == 0 else f"at most {worst.allowed:.3g}"
+            found = f"the largest difference is {worst.difference:.3g}, promised is {promise}"
+            lines.append(f"{self.original.chain}: {found}")
+        if skipped := len(self.blocks) - len(compared):
+            lines.append(f"{skipped} of them hold a NaN or an infinity, which filters spread each in its way")
+        return "\n".join(lines)
+
+
+def recompute(output: str, count: int, *, seed: int | None = None, input: str | None = None) -> Recomputed:
+    """Compute random blocks of a finished output again.
+
+    Parameters
+    ----------
+    output : str
+        Its folder.
+    count : int
+        How many blocks.
+    seed : int, optional
+        Which ones; the same number gives the same ones. Default: others each time.
+    input : str, optional
+        Where the input is now; default: where it was.
+
+    Returns
+    -------
+    Recomputed
+        As text, what a reader wants to know.
+
+    Raises
+    ------
+    RequestError
+        It is no output of a run, or its input is gone or not what it was.
+    VerificationError
+        A pixel is not what it must be: one line for each such block.
+    """
+    original = open_original(output, input)
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    side, margin = choose_block(original.source.spec, original.steps)
+    regions = list(random_regions(original.source.spec, side, count, seed))
+
+    def look(region: Region) -> Compared:
+        return compare(original, region, margin)
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="bgone-again") as pool:
+        found = Recomputed(original, tuple(pool.map(look, regions)), side, seed)
+    wrong = [block for block in found.blocks if not block.right]
+    if wrong:
+        raise VerificationError(_problem(original, block) for block in wrong)
+    return found
+
+
+def open_original(output: str, input: str | None = None) -> Original:
+    """Open a finished output, and its input as it was then.
+
+    Raises
+    ------
+    RequestError
+        It is no output of a run, or its input is gone or not what it was.
+    """
+    kept = provenance_of(output)
+    if kept is None:
+        raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
+    known = kept.get("input")
+    if not isinstance(known, Mapping) or "path" not in known or "config" not in kept or "format" not in known:
+        what = "was made from pixels in memory, not from files, so there is nothing to compute again"
+        raise RequestError([Problem(what, "leave --recompute out", file=output)])
+    source, config = _open_input(output, kept, input)
+    changed = changes(*({"input": _nameless(what)} for what in (known, source.identity())))
+    if changed:
+        what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
+        mend = "say with --input PATH where the unchanged input is"
+        raise RequestError([Problem(what, mend, file=output)])
+    stored = open_source(output)
+    spec = source.spec
+    expected = tuple(spec.sizes.get(axis, 1) for axis in stored.spec.axes)
+    if stored.spec.shape != expected:
+        what = f"its image is {stored.spec.shape} and must be {expected}"
+        raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
+    meant = tuple(dict(kept.get("background") or {}).get("is", ()))
+    offset = 0.0 if meant else config.output.offset
+    return Original(output, source, stored, resolve_steps(config.steps, spec), offset, meant)
+
+
+def _open_input(output: str, kept: Mapping[str, Any], input: str | None) -> tuple[Source, RunConfig]:
+    plain = {name: part for name, part in kept["config"].items() if name in ("input", "steps", "output")}
+    try:
+        config = load_config(plain, input=input)
+        said = config.input
+        source = open_source(
+            said.path, axes=said.axes, scale=said.scale, select=said.select, series=said.series,
+            level=said.level,
+        )  # fmt: skip
+    except PipelineError as error:
+        first = error.problems[0]
+        mend = "say with --input PATH where it is now" if input is None else first.mend
+        what = f"what it was made of cannot be opened: {first.what}"
+        raise RequestError([Problem(what, mend, file=output)]) from error
+    return source, config
+
+
+def _nameless(value: Any) -> Any:
+    """Return an input's identity without what a move or a copy of its files changes."""
+    if isinstance(value, Mapping):
+        return {key: _nameless(inner) for key, inner in value.items() if key not in _NAMES}
+    return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def choose_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict[str, int]]:
+    """Return the side of a block, and how much around it is read, in px for each axis.
+
+    That is twice what the chain looks at; a little less than that where it would take minutes.
+    """
+    halo = chain_halo(steps, spec.axes)
+    twice = {axis: 2 * px for axis, px in halo.items()}
+    wider = {axis: px + min(px, 16) for axis, px in halo.items()}
+    each = sum(_operations(step) for step in steps)
+    choices = [(side, margin) for margin in (twice, wider) for side in SIDES]
+    for side, margin in choices:
+        read = (min(size, _kept(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items())
+        if math.prod(read) * each <= OPERATIONS:
+            return side, margin
+    return choices[-1]
+
+
+def _operations(step: Step) -> float:
+    """Return about how many operations a pixel takes scikit-image or scipy."""
+    reach = [px for px in step.halo().values() if px]
+    if step.accuracy:
+        return sum(4 * px + 2 for px in reach)
+    # Erosion and dilation of a footprint whose sides are half of that.
+    return 2 * math.prod(px + 1 for px in reach)
+
+
+def _kept(axis: str, side: int) -> int:
+    return side if axis in "yx" else 1
+
+
+def random_regions(spec: ImageSpec, side: int, count: int, seed: int) -> Iterator[Region]:
+    """Yield blocks around random pixels, moved inside at the border, so that it is tried often."""
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        region = []
+        for axis, size in spec.sizes.items():
+            px = min(size, _kept(axis, side))
+            start = int(random.integers(size)) - px // 2
+            start = max(0, min(start, size - px))
+            region.append(slice(start, start + px))
+        yield tuple(region)
+
+
+def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Compared:
+    """Compute one block again, and compare it with what is stored."""
+    spec = original.source.spec
+    around = tuple(
+        slice(max(0, part.start - margin[axis]), min(size, part.stop + margin[axis]))
+        for (axis, size), part in zip(spec.sizes.items(), region, strict=True)
+    )
+    image = original.source.read(around)
+    if not original.exact and not np.isfinite(image).all():
+        return Compared(region, skipped=True)
+    result, error = reference_chain(original.steps, image, spec.axes, origin_of(around))
+    inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(region, around, strict=True))
+    stored, again = _stored(original, region), result[inner]
+    if original.meant:
+        channel = dict(zip(spec.axes, region, strict=True)).get("c", slice(0, 1)).start
+        again = taken_off(original.meant[channel], image[inner], again)
+    # The difference of two floats is rounded once more.
+    exact = error == 0 and not (original.meant and stored.dtype.kind == "f")
+    expected, rounding = cast(again, stored.dtype, original.offset, exact=exact)
+    return compared_with(region, stored, expected, error + rounding)
+
+
+def _stored(original: Original, region: Region) -> NDArray:
+    parts = dict(zip(original.source.spec.axes, region, strict=True))
+    wanted = tuple(parts.get(axis, slice(0, 1)) for axis in original.stored.spec.axes)
+    return original.stored.read(wanted).reshape(region_shape(region))
+
+
+def _problem(original: Original, block: Compared) -> Problem:
+    axes = original.source.spec.axes
+    where = ", ".join(f"{axis} {at}" for axis, at in zip(axes, block.place, strict=True))
+    begin = ", ".join(f"{axis} {at}" for axis, at in zip(axes, origin_of(block.region), strict=True))
+    what = (
+        f"the pixel at {where} is {block.stored:.9g}, and {original.chain} through scikit-image and scipy "
+        f"gives {block.expected:.9g}: off by {block.difference:.3g} where at most {block.allowed:.3g} "
+        f"is promised (block at {begin})"
+    )
+    return Problem(what, "write the output again with --overwrite", file=original.output)

@@ -1,0 +1,1 @@
+"""Where tasks run: threads, worker processes, a scheduler of Dask, a SLURM queue."""

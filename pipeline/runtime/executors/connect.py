@@ -1,0 +1,309 @@
+"""How a run comes to a Dask cluster: worker processes of its own, a scheduler's address, or SLURM jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import dask
+import psutil
+
+from pipeline.model.errors import RequestError, StoppedError
+from pipeline.planning.blocks import Resources
+from pipeline.runtime.executors.reach import (
+    CONNECT_SECONDS,
+    look_at_scheduler,
+    scheduler_address,
+    temporary_security,
+)
+from pipeline.runtime.executors.slurm import Jobs, slurm_jobs
+from pipeline.runtime.executors.workers import FIELD, Say
+
+CLOSE_SECONDS = 60
+"""Time for a cluster of the run's own to end by itself."""
+
+NEVER = "1000 days"
+
+FILES = 40
+"""Files and connections that a client, or a scheduler with what belongs to it, opens; 22 were counted."""
+
+FILES_A_WORKER = 12
+"""And those for each worker process that it starts; 11 were counted."""
+
+RESTART_SECONDS = 60
+"""Time without a single worker process after which none is expected to be started again."""
+
+ALLOWED_FAILURES = 5
+"""Workers that may die over one block before it is what kills them, and the run stops."""
+
+
+@contextmanager
+def connect(
+    resources: Resources, cluster: str | dict[str, Any], say: Say
+) -> Iterator[tuple[Any, Jobs | None]]:
+    """Start or reach a cluster, and leave it afterwards.
+
+    Parameters
+    ----------
+    resources : Resources
+        Workers, and where they are.
+    cluster : str or dict
+        The config's `compute.cluster`.
+    say : callable
+        Told what is waited for.
+
+    Yields
+    ------
+    distributed.Client, Jobs or None
+        Connected; and the run's own SLURM jobs, of which there are none yet.
+
+    Raises
+    ------
+    RequestError
+        The cluster cannot be reached.
+    StoppedError
+        Worker processes of the run's own could not be started.
+    """
+    import distributed
+
+    _hush()
+    jobs = None
+    # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
+    with (
+        dask.config.set(_worker_settings(local=resources.cluster == "local")),
+        _without_main(),
+        ExitStack() as stack,
+    ):
+        if resources.cluster == "local":
+            owner: Any = _local(resources.workers)
+            target: Any = owner
+        elif isinstance(cluster, dict):
+            jobs = stack.enter_context(slurm_jobs(cluster["slurm"] or {}))
+            owner = target = jobs.cluster
+        else:
+            require_files(FILES)
+            owner, target = None, scheduler_address(cluster)
+            look_at_scheduler(target, cluster, say)
+        try:
+            client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError, ImportError) as error:
+            if owner is not None:
+                _close(owner)
+            raise RequestError(
+                f"the scheduler at {getattr(target, 'scheduler_address', target)} does not take this client"
+                f" ({type(error).__name__})",
+                "see that it runs, then run the same command again", FIELD,
+            ) from None  # fmt: skip
+        try:
+            yield client, jobs
+        finally:
+            client.close()
+            if owner is not None:
+                _close(owner)
+
+
+def _local(workers: int) -> Any:
+    """Start worker processes of the run's own.
+
+    Raises
+    ------
+    StoppedError
+        One of them ended before it had begun.
+    RequestError
+        This process may not open as many files, or write temporary ones.
+    """
+    from distributed import LocalCluster
+
+    require_files(FILES + FILES_A_WORKER * workers)
+    require_temporary_folder()
+    try:
+        with _interrupts_held_back():
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                security=temporary_security(),
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                host="127.0.0.1",
+                silence_logs=50,
+            )
+    except (RuntimeError, OSError) as error:
+        raise StoppedError(
+            f"a worker process could not be started ({error.__cause__ or error})",
+            "see that there is memory for them, or say cluster: threads; the same command goes on",
+        ) from error
+
+
+def require_files(more: int) -> None:
+    """See to it that this process may open so many more files and connections.
+
+    Without them a scheduler goes on without an answer to whoever connects.
+
+    Raises
+    ------
+    RequestError
+        It may not, and may not allow itself to either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = psutil.Process().num_fds() + more
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise RequestError(
+            f"{needed} files and connections would be open at a time, and this process may have {hard}",
+            "allow more (ulimit -n), lower compute.workers, or say cluster: threads", FIELD,
+        )  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def require_temporary_folder() -> None:
+    """Refuse to have workers keep temporary files in the current folder, among the user's own.
+
+    Raises
+    ------
+    RequestError
+        There is nowhere else to write them.
+    """
+    if dask.config.get("temporary-directory", None):
+        return
+    meant = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = ""
+    # Python takes the current folder where it can write into no other.
+    if folder and (folder != os.getcwd() or folder in (*meant, "/tmp", "/var/tmp", "/usr/tmp")):
+        return
+    raise RequestError(
+        "no folder for temporary files can be written to", "set TMPDIR to one, or say cluster: threads", FIELD
+    )
+
+
+def _close(cluster: Any) -> None:
+    """End a cluster of the run's own, its processes by force if need be: the run does not wait for ever."""
+    try:
+        cluster.close(timeout=CLOSE_SECONDS)
+    except TimeoutError:
+        for worker in list(cluster.workers.values()):
+            if getattr(worker, "pid", None):
+                os.kill(worker.pid, signal.SIGKILL)
+
+
+def is_alive(client: Any) -> bool:
+    """Return whether one of a run's own worker processes lives; those of other clusters are not known of."""
+    from distributed import LocalCluster
+
+    cluster = client.cluster
+    return not isinstance(cluster, LocalCluster) or any(
+        worker.is_alive() for worker in list(cluster.workers.values())
+    )
+
+
+def refuse_dead(seconds: float) -> None:
+    """Stop a run whose own worker processes have all ended, if nothing has started one for too long.
+
+    Parameters
+    ----------
+    seconds : float
+        Time since it was seen first that none is alive.
+
+    Raises
+    ------
+    StoppedError
+        They are gone.
+    """
+    if seconds > RESTART_SECONDS:
+        raise StoppedError(
+            "the worker processes have ended and cannot be started again",
+            "see that there is memory for them, or say cluster: threads; the same command goes on",
+        )
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new worker processes from importing the script that called.
+
+    Processes are spawned, and each would first run that script again, down to the call that
+    starts them, unless the user knows to guard it. No task needs it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    try:
+        for name in hidden:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
+
+
+@contextmanager
+def _environ(**variables: str) -> Iterator[None]:
+    """Set variables of the environment for a moment."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from all threads and processes that are started here; this one gets it afterwards.
+
+    A terminal sends it to every process of the run. The driver lets what is under way end and
+    records it; a worker that stopped by itself would lose that.
+    """
+    # Started later, by the first process that is spawned, it would let them through again.
+    # A worker that is killed leaves a semaphore behind, which it clears away: no news for the user.
+    with _environ(PYTHONWARNINGS="ignore:resource_tracker:UserWarning"):
+        resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hush() -> None:
+    """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _worker_settings(*, local: bool) -> dict[str, Any]:
+    # A worker process that has died is started again, which on a busy machine takes longer than dask
+    # waits before it gives the worker up, and then nothing ever starts it.
+    patience = {"distributed.deploy.lost-worker-timeout": NEVER} if local else {}
+    # dask opens a port for pages beside each scheduler and worker; of a run's own there is none to see.
+    pages: dict[str, Any] = {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
+    return (
+        patience
+        | (pages if local else {})
+        | {
+            "distributed.worker.daemon": True,
+            "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+            "distributed.comm.timeouts.connect": CONNECT_SECONDS,
+            "distributed.nanny.pre-spawn-environ": {
+                "OMP_NUM_THREADS": 1,
+                "MKL_NUM_THREADS": 1,
+                "OPENBLAS_NUM_THREADS": 1,
+                # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
+                "MALLOC_ARENA_MAX": 1,
+            },
+        }
+    )

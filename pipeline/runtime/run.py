@@ -1,0 +1,295 @@
+"""The run: from a config to an OME-Zarr that appears under its name when it is whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.config.load import RunConfig
+from pipeline.model.errors import DataError, PipelineError, RequestError, StoppedError, VerificationError
+from pipeline.model.image import Image
+from pipeline.planning.describe import plan_dict
+from pipeline.planning.job import Job, prepare, prepare_save
+from pipeline.planning.start import check_start, check_targets
+from pipeline.reporting import run_files
+from pipeline.runtime.compute import Computation
+from pipeline.runtime.executors.cluster import explain
+from pipeline.runtime.peak import PeakMemory
+from pipeline.runtime.progress import Progress, Silent
+from pipeline.runtime.signals import Stop, stoppable
+from pipeline.runtime.summary import Summary, performance
+from pipeline.write import (
+    Contents,
+    DamagedChunksError,
+    Layout,
+    check_files,
+    contrast,
+    discard,
+    provenance_of,
+    publish,
+    read_manifest,
+    seal,
+)
+from pipeline.write.journal import Journal, begin, changes, touched
+from pipeline.write.work import refuse_others
+
+
+def run(
+    config: RunConfig | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    sets: Iterable[str] = (),
+    input: str | None = None,
+    output: str | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a config, or go on where a run of it stopped.
+
+    Parameters
+    ----------
+    config : path or mapping
+        A YAML file, or the same as plain data.
+    overwrite : bool
+        Replace an existing output, once the new one is whole.
+    sets : iterable of str
+        Changes to the config, each PATH=VALUE.
+    input, output : str, optional
+        Paths instead of the config's.
+    progress : Progress, optional
+        Told how far it is; default: nothing is shown.
+
+    Returns
+    -------
+    Summary
+        Where it wrote, and what it took.
+
+    Raises
+    ------
+    RequestError
+        The request is wrong; nothing was started.
+    StoppedError
+        The run stopped on the way; the same call resumes it.
+    DataError
+        The data holds a NaN, or a value that the output cannot hold.
+    """
+    began = time.monotonic()
+    told = progress or Silent()
+    with stoppable(told.say) as stop:
+        job = prepare(config, sets=sets, input=input, output=output)
+        try:
+            return _Run(job, overwrite, told, stop, began).go()
+        except MemoryError as error:
+            raise explain(error) from error
+        except PipelineError as error:
+            raise job.config.locate(error) from error.__cause__
+
+
+def save(
+    image: Image,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **output: Any,
+) -> Summary:
+    """Compute a lazy image into an OME-Zarr, with the same windows, journal and metadata as a run.
+
+    Parameters
+    ----------
+    image : Image
+        From `open_image`, and steps called on it.
+    path : path
+        Where the OME-Zarr appears.
+    overwrite : bool
+        Replace an existing output, once the new one is whole.
+    progress : Progress, optional
+        Told how far it is.
+    **output
+        Further keys of a config's `output`: chunks, compressor, dtype, overflow, pyramid, …
+
+    Returns
+    -------
+    Summary
+        Where it wrote, and what it took.
+
+    Raises
+    ------
+    RequestError
+        The request is wrong; nothing was started.
+    """
+    began = time.monotonic()
+    told = progress or Silent()
+    with stoppable(told.say) as stop:
+        job = prepare_save(image, os.fspath(path), output)
+        return _Run(job, overwrite, told, stop, began).go()
+
+
+@dataclass
+class _Run:
+    """One start of a run: what it is about, and what it has counted so far."""
+
+    job: Job
+    overwrite: bool
+    progress: Progress
+    stop: Stop
+    began: float
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def go(self) -> Summary:
+        """Run it."""
+        start = check_start(self.job, overwrite=self.overwrite)
+        inputs, layout = start.inputs, start.layout
+        if start.state == "published":
+            if not self._is_to_be_replaced(layout):
+                discard(layout)
+                if self.overwrite:
+                    refuse_others(layout, inputs, overwrite=True)
+                return self._already(layout)
+            check_targets(layout, overwrite=True)
+        if self.job.missing is not None:
+            self.progress.say(f"note: of the input {self.job.missing}")
+        for note in self.job.source.notes:
+            self.progress.say(f"note: {note}")
+        with ExitStack() as stack:
+            peak = stack.enter_context(PeakMemory())
+            cut = {"window": dict(self.job.plan.tiling.window)}
+            journal = stack.enter_context(begin(layout, inputs, lambda: cut, overwrite=self.overwrite))
+            done = Computation(self.job, layout, journal, self.progress, self.stop)
+            if journal.state == "unfinished":
+                with _leaving_nothing(layout, journal):
+                    self._look_at_what_is_done(layout, journal, inputs)
+                    done.run()
+                    self._refuse_changed(inputs)
+            self.stop.working = True  # the commit is short, and better ends
+            summary = self._summary(layout, journal, done, peak)
+            if journal.state == "unfinished":
+                self._refuse_clipped(summary)
+                self._seal(layout, journal, summary, inputs)
+            publish(layout, overwrite=self.overwrite)
+            return replace(
+                summary,
+                seconds=time.monotonic() - self.began - summary.startup_seconds,
+                memory_peak_bytes=peak.look(),
+            )
+
+    def _is_to_be_replaced(self, layout: Layout) -> bool:
+        """Return whether a complete output of this very config is written again: only if it is damaged."""
+        if not self.overwrite or os.path.isdir(layout.work):
+            return False  # its folder: an earlier start published it and died before it had tidied up
+        self.progress.say(f"checking {layout.path}, which is complete already")
+        try:
+            return any(
+                damage
+                for output in layout.outputs
+                for damage in check_files(output.path, read_manifest(output.path))
+            )
+        except VerificationError:
+            return True
+
+    def _already(self, layout: Layout) -> Summary:
+        kept = (provenance_of(layout.path) or {}).get("summary", {})
+        known = {key: value for key, value in kept.items() if key in Summary.__dataclass_fields__}
+        return replace(Summary(**{**known, "output": layout.path}), already_complete=True)
+
+    def _look_at_what_is_done(self, layout: Layout, journal: Journal, inputs: Mapping[str, Any]) -> None:
+        damaged = journal.check()
+        if damaged:
+            self.progress.say(f"{len(damaged)} windows are damaged on disk and are computed again")
+        if not journal.touched:
+            return
+        if inputs["input"].get("whole"):
+            self.progress.say("note: the input's files have another time, and hold what they held")
+        else:
+            self.progress.say("the input's files have another time: what was done is computed again")
+            journal.forget(sorted(journal.done))
+        journal.keep(inputs)
+
+    def _refuse_changed(self, inputs: Mapping[str, Any]) -> None:
+        before, after = {"input": inputs["input"]}, {"input": self.job.source.identity()}
+        what = changes(before, after)
+        if not what and not after["input"].get("whole"):
+            what = touched(before, after)
+        if what:
+            raise StoppedError(
+                f"the input changed during the run ({'; '.join(what[:3])})",
+                "let nothing write to it, then run again: what has changed is compared once more",
+            )
+
+    def _summary(self, layout: Layout, journal: Journal, done: Computation, peak: PeakMemory) -> Summary:
+        plan = self.job.plan
+        pixels_in = done.bytes_in // plan.image.dtype.itemsize
+        startup = max(0.0, done.ready - self.began)
+        return Summary(
+            output=layout.path,
+            windows=sum(name.startswith("0/") for name in journal.done),
+            windows_resumed=done.resumed,
+            seconds=time.monotonic() - self.began - startup,
+            startup_seconds=startup,
+            bytes_in=done.bytes_in,
+            bytes_out=pixels_in * sum(output.spec.dtype.itemsize for output in layout.outputs),
+            bytes_stored=sum(
+                record.nbytes for second in (False, True) for record in journal.records(background=second)
+            ),
+            pixels=plan.output.nbytes // plan.output.dtype.itemsize,
+            clipped=sum(int(kept.get("clipped", 0)) for _, kept in journal.facts()),
+            memory_peak_bytes=peak.look(),
+            memory_predicted_bytes=done.predicted or plan.memory.predicted,
+            memory_budget_bytes=plan.resources.memory,
+            where=done.where,
+            missing=str(self.job.missing or ""),
+            notes=self.job.source.notes,
+            background="" if layout.background is None else layout.background.path,
+            performance=performance(done.spent, done.driver, done.workers, done.seconds),
+        )
+
+    def _refuse_clipped(self, summary: Summary) -> None:
+        most, share = self.job.config.output.max_clipped, summary.clipped_share
+        if most is not None and share > most:
+            raise DataError(
+                f"{100 * share:.3g} % of the pixels were clipped and {100 * most:.3g} % are allowed",
+                "add an offset, take a wider dtype, or raise max_clipped; then begin anew with --overwrite",
+                "output.max_clipped",
+            )  # fmt: skip
+
+    def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
+        try:
+            windows = [contrast(output) for output in layout.outputs]
+        except DamagedChunksError as error:
+            raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
+        kept = self._provenance(layout, summary, inputs)
+        files = run_files(self.job, layout, journal.facts(), kept, self.progress.say)
+        second = None
+        if layout.background is not None:
+            meant = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
+            told = {**kept, "background": meant}
+            second = Contents(journal.records(background=True), told, windows[1])
+        seal(layout, journal.records(), kept, windows=windows[0], files=files, background=second)
+
+    def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        plan = plan_dict(self.job.plan, self.job.source.path)
+        return {
+            "config": self.job.config.resolved(),
+            "input": {"path": self.job.source.path, **inputs["input"]},
+            "versions": inputs["versions"],
+            "plan": plan,
+            "started": self.started,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "summary": summary.as_dict(),
+            "inputs": inputs,
+        }
+
+
+@contextmanager
+def _leaving_nothing(layout: Layout, journal: Journal) -> Iterator[None]:
+    """Remove the work folder of a run that was refused before its first window was done."""
+    try:
+        yield
+    except (RequestError, DataError):
+        if not journal.done:
+            discard(layout)
+        raise

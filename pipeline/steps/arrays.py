@@ -1,0 +1,144 @@
+"""What a step may be called on in Python: which kind of array it is, and what its axes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.kernels.dtypes import SUPPORTED
+from pipeline.model.axes import ORDER, axis_names
+from pipeline.model.errors import PipelineError, Problem, RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import PX, Quantity, convertible, unit_name
+
+TAKES = "give an Image, a NumPy array, a Dask array or an xarray DataArray"
+_DIMS = {"time": "t", "channel": "c", "channels": "c", "plane": "z", "row": "y", "column": "x"}
+
+
+def is_labelled(image: Any) -> bool:
+    """Return whether it is an array that names its axes, as xarray's DataArray does."""
+    return all(hasattr(image, name) for name in ("dims", "coords", "data", "copy"))
+
+
+def axes_of_dims(dims: tuple[Any, ...]) -> str:
+    """Return the axes that the dims of a DataArray stand for.
+
+    Raises
+    ------
+    RequestError
+        One of them is no axis.
+
+    Examples
+    --------
+    >>> axes_of_dims(("time", "Y", "x"))
+    'tyx'
+    """
+    letters = []
+    for dim in dims:
+        name = str(dim).lower()
+        letter = _DIMS.get(name, name)
+        if letter not in tuple(ORDER):
+            raise RequestError(
+                f"the dim {dim!r} is not an axis", "rename it to one of t, c, z, y, x, or say axes", "axes"
+            )
+        letters.append(letter)
+    return "".join(letters)
+
+
+def check_array(array: Any) -> None:
+    """Refuse what is no array of pixels.
+
+    Raises
+    ------
+    RequestError
+        Saying what to give.
+    """
+    kind = type(array).__name__
+    if isinstance(array, np.ma.MaskedArray):
+        raise RequestError("a masked array hides pixels that filters look at", "give array.filled(value)")
+    if isinstance(array, list | tuple):
+        raise RequestError(f"a {kind} is no image", "give numpy.asarray(…) of it")
+    if hasattr(array, "__fspath__") or isinstance(array, str):
+        raise RequestError(f"{str(array)!r} is a path", "give pipeline.open_image(…) of it")
+    if not (hasattr(array, "shape") and hasattr(array, "dtype") and hasattr(array, "ndim")):
+        raise RequestError(f"{kind} is no image", TAKES)
+
+
+def array_spec(
+    array: Any,
+    axes: str | None = None,
+    scale: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> ImageSpec:
+    """Return the spec of a plain array, whose axes the caller says.
+
+    Raises
+    ------
+    RequestError
+        The axes do not fit the array, its dtype is not one that bgone computes in, or the scale
+        is none.
+    """
+    if axes is None:
+        if array.ndim != 2:
+            raise RequestError(
+                f"an array of {array.ndim} axes needs their names", "say axes='tyx', for instance", "axes"
+            )
+        axes = "yx"
+    native = np.dtype(array.dtype).newbyteorder("=")
+    if native not in SUPPORTED:
+        names = ", ".join(dtype.name for dtype in SUPPORTED)
+        raise RequestError(f"an array of {array.dtype} cannot be filtered", f"convert it to one of {names}")
+    spec = ImageSpec(axis_names(axes), tuple(array.shape), native)
+    return with_scale(spec, scale, units)
+
+
+def with_scale(
+    spec: ImageSpec, scale: Mapping[str, Any] | None = None, units: Mapping[str, str] | None = None
+) -> ImageSpec:
+    """Return a spec with the size of a pixel that the caller says.
+
+    Parameters
+    ----------
+    spec : ImageSpec
+        Of the image.
+    scale : mapping, optional
+        Axis → a number, or a text with a unit.
+    units : mapping of str to str, optional
+        Units of the numbers; default µm, and s along t.
+
+    Raises
+    ------
+    RequestError
+        An axis is not the image's, or a size is none.
+    """
+    sizes, names = dict(spec.scale), dict(spec.units)
+    for field, given in (("scale", scale), ("units", units)):
+        if given is not None and not isinstance(given, Mapping):
+            raise RequestError(f"{given!r} does not say of which axis", "write {'y': …, 'x': …}", field)
+    said = {axis_names(axis, "units"): unit for axis, unit in (units or {}).items()}
+    problems = []
+    for key, value in (scale or {}).items():
+        try:
+            axis = axis_names(key, "scale")
+            unit = said.get(axis, "second" if axis == "t" else "micrometer")
+            sizes[axis], names[axis] = _size(axis, value, unit, spec)
+        except PipelineError as error:
+            problems += [Problem(each.what, each.mend, f"scale.{key}") for each in error.problems]
+    if problems:
+        raise RequestError(problems)
+    return spec.with_(scale=sizes, units=names)
+
+
+def _size(axis: str, value: Any, unit: str, spec: ImageSpec) -> tuple[float, str]:
+    """Return the size of a pixel along an axis, and its unit."""
+    if axis not in spec.axes or axis == "c":
+        raise RequestError(f"the image has no such axis with a size (it has {spec.axes})", "leave it out")
+    quantity = Quantity.parse(value.item() if isinstance(value, np.generic) else value)
+    unit = unit_name(unit) if quantity.unit == PX else quantity.unit
+    if not quantity.value > 0:
+        raise RequestError(f"{value!r} is not above 0", "give the size of a pixel")
+    if not convertible(unit, "second" if axis == "t" else "meter"):
+        raise RequestError(f"{unit} does not fit {axis}", "give time along t, and lengths elsewhere")
+    return float(quantity.value), unit

@@ -1,0 +1,134 @@
+"""A run in miniature over what `pipeline.write` gives: for tests that break it."""
+
+import hashlib
+import os
+
+import numpy as np
+
+from pipeline.model.image import ImageSpec
+from pipeline.runtime.executors.remote_write import Elsewhere, sync_shared
+from pipeline.runtime.store import Receipt
+from pipeline.write import (
+    Contents,
+    DamagedChunksError,
+    build_level,
+    check_target,
+    level_windows,
+    make_layout,
+    publish,
+    seal,
+    state,
+    sync,
+    with_background,
+    write_region,
+)
+from pipeline.write.journal import begin, fingerprint
+
+SPEC = ImageSpec("tyx", (3, 520, 40), np.dtype("uint16"))
+
+
+def pixels_of(fill=0):
+    """Return pixels that say where they are; one window of them is 0 throughout."""
+    pixels = np.arange(np.prod(SPEC.shape), dtype=np.int64).reshape(SPEC.shape) % 50021 + fill
+    pixels[1] = 0
+    return pixels.astype(SPEC.dtype)
+
+
+def inputs_of(fill=0):
+    """Return what decides those pixels."""
+    return {"config": {"steps": [{"add": fill}]}, "input": {"size": 7, "mtime_ns": 1}, "versions": {}}
+
+
+def background_path(output):
+    """Return where the background of an output goes."""
+    return f"{os.path.dirname(output)}/background.zarr"
+
+
+def layout_of(output, fill=0, *, background=False, **keywords):
+    """Return the run's layout."""
+    layout = make_layout(SPEC, str(output), chunks={"t": 1, "y": 260, "x": 40}, **keywords)
+    if background:
+        layout = with_background(layout, background_path(output), np.dtype("int32"))
+    return layout.at(fingerprint(inputs_of(fill)))
+
+
+def small_run(output, fill=0, *, overwrite=False, step=1, content=False, computed=None, hosts=1, **keywords):
+    """Run, or go on; return the windows that were computed now.
+
+    With two `hosts` windows are written as workers of a cluster write them, who sync their own files.
+    """
+    layout = layout_of(output, fill, **keywords)
+    computed = [] if computed is None else computed
+    if state(layout) == "published" and not (overwrite and not os.path.isdir(layout.work)):
+        publish(layout)
+        return computed
+    for each in layout.outputs if state(layout) != "sealed" else ():
+        check_target(each.path, overwrite=overwrite)
+    with begin(layout, inputs_of(fill), lambda: {"step": step}, overwrite=overwrite) as journal:
+        if journal.state == "unfinished":
+            journal.check(content=content)
+            _compute(layout, journal, fill, computed, hosts)
+            second = layout.background and Contents(journal.records(background=True), {"note": "behind"})
+            seal(layout, journal.records(), {"note": "small"}, background=second)
+        publish(layout, overwrite=overwrite)
+    return computed
+
+
+def _compute(layout, journal, fill, computed, hosts):
+    pixels, step = pixels_of(fill), journal.windows["step"]
+    for level in range(len(layout.levels)):
+        regions = list(level_windows(layout, level, 1)) if level else _cut(step)
+        for number, region in enumerate(regions):
+            name = f"{level}/{number}"
+            if name in journal.done:
+                continue
+            try:
+                records = _written(layout, journal, level, region, pixels, hosts)
+            except DamagedChunksError as error:
+                journal.forget_files(error.keys)
+                return _compute(layout, journal, fill, computed, hosts)
+            for each, files in zip(layout.outputs, records, strict=True):
+                (sync if hosts == 1 else sync_shared)(each, files)
+            journal.append(name, *records, clipped=number)
+            computed.append(name)
+    return None
+
+
+def _written(layout, journal, level, region, pixels, hosts):
+    """Write one window of all outputs, and return the files of each."""
+
+    def call():
+        first, *rest = [_write(each, journal, level, region, pixels) for each in layout.outputs]
+        return Receipt(tuple(first), 0, background=tuple(*rest))
+
+    receipt = (call if hosts == 1 else Elsewhere(lambda: None, layout, call))()
+    return [receipt.records, receipt.background][: len(layout.outputs)]
+
+
+def _write(layout, journal, level, region, pixels):
+    """Write one window of one output, and return its files."""
+    second = bool(layout.holder)
+    if level:
+        known = journal.records(background=second)
+        return build_level(layout, level, region, [r for r in known if r.key.startswith(f"{level - 1}/")])
+    return write_region(layout, 0, region, -pixels[region].astype(np.int32) if second else pixels[region])
+
+
+def _cut(step):
+    count, *rest = SPEC.shape
+    for start in range(0, count, step):
+        yield (slice(start, min(start + step, count)), *(slice(0, size) for size in rest))
+
+
+def digest(output):
+    """Return a digest of the pixels' files and where they lie."""
+    found = hashlib.sha256()
+    for folder, folders, files in os.walk(output):
+        folders.sort()
+        if os.path.basename(folder) == "bgone":
+            continue
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                found.update(os.path.relpath(path, output).encode() + b"\0" + file.read())
+    return found.hexdigest()

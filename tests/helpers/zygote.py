@@ -1,0 +1,187 @@
+"""Starts runs for tests: each a process of its own, forked from this one, which has imported everything.
+
+A process of Python takes seconds to start; one of these takes some hundredths. Nothing here starts a
+thread, so forking is safe. Reads one request a line, answers with one line, both JSON.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import itertools
+import json
+import os
+import pkgutil
+import resource
+import sys
+import traceback
+
+import dask
+import dask.array
+import distributed
+import numpy as np
+import tifffile
+import yaozarrs.v04
+import yaozarrs.v05
+import zarr
+from distributed.cli import dask_scheduler, dask_worker
+from forgetting import ForgettingDisk, cut_at
+from harm import hook_of
+
+import pipeline
+from pipeline import cli
+from pipeline.kernels import cast, halve
+from pipeline.planning import start as beginning
+from pipeline.runtime import compute
+from pipeline.runtime import run as runner
+from pipeline.storage import durable
+from pipeline.write import work
+
+LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
+"""Imported late otherwise, and then by each process anew."""
+
+LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "imagecodecs._zstd")
+"""What else is imported on the way; an ordinary user may not be able to read it where this runs as root."""
+
+
+PROGRAMS = {
+    "bgone": cli.main,
+    "scheduler": lambda arguments: dask_scheduler.main(arguments, standalone_mode=False),
+    "worker": lambda arguments: dask_worker.main(arguments, standalone_mode=False),
+}
+"""What a process can be: bgone, or what `dask scheduler` and `dask worker` start."""
+
+
+def warm_up():
+    """Compile, or load, the filters that most tests use."""
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    pipeline.WhiteTophat(radius=3)(np.zeros((2, 16, 16), np.uint16), axes="tyx")
+    halve.halve(np.zeros((1, 4, 4), np.uint16))
+
+
+def start(request):
+    """Start a process for a request, and return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    end = os._exit
+    try:
+        settle(request)
+        if request.get("power"):
+            end = cut_power(**request["power"])
+        code = PROGRAMS[request.get("program", "bgone")](request["arguments"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        end(code)
+
+
+def settle(request):
+    """Make this process what the request asks for."""
+    os.setpgid(0, 0)
+    if request.get("like_started"):
+        touch_libraries()
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(f"{request['notes']}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(descriptor, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(request.get("cwd", request["notes"]))
+    if request.get("environ"):
+        os.environ.update(request["environ"])
+        dask.config.refresh()
+    for name, limit in request.get("limits", {}).items():
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    for name, value in request.get("patch", {}).items():
+        owner, _, attribute = name.rpartition(".")
+        setattr(pkgutil.resolve_name(owner), attribute, value)
+    if "versions" in request:
+        known = work.versions()
+        beginning.versions = lambda: {**known, **request["versions"]}
+    if request.get("harm"):
+        durable.hook = hook_of(request["harm"], request["notes"])
+    if request.get("points"):
+        count_points(request["points"])
+    if "user" in request:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+
+
+def cut_power(roots, nth, survives):
+    """Cut the power at the n-th change of a disk that forgets, or at the end; note the journal's lines."""
+    disk, lines = ForgettingDisk(roots), itertools.count()
+    disk.install()
+    written = 0
+
+    def note():
+        with open(f"{roots[0]}.lines", "w") as file:
+            file.write(str(written))
+
+    inner, end = cut_at(disk, nth, survives, ".after", note)
+
+    def hook(what, path):
+        nonlocal written
+        if what == "after append" and path.endswith("/journal"):
+            written = next(lines)  # the first one is empty
+        inner(what, path)
+
+    durable.hook = hook
+    return end
+
+
+PRESENT = 1 << 63
+"""Of an entry of /proc/PID/pagemap: the page is in memory."""
+
+
+def touch_libraries():
+    """Hold the pages of libraries that the parent holds, as a process does that has imported them itself.
+
+    A fork shares only what no file holds, so without this one of 230 MiB looks like one of 140.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/self/maps") as maps, open(f"/proc/{os.getppid()}/pagemap", "rb") as pages:
+        for line in maps:
+            span, rights, _, _, inode, *_ = line.split()
+            begin, end = (int(edge, 16) for edge in span.split("-"))
+            if inode == "0" or "r" not in rights:
+                continue
+            pages.seek(begin // page * 8)
+            entries = np.frombuffer(pages.read((end - begin) // page * 8), np.uint64)
+            for number in np.flatnonzero(entries & np.uint64(PRESENT)):
+                ctypes.string_at(begin + int(number) * page, 1)
+
+
+def count_points(path):
+    """Write down, at each point where a disk changes, which one it is."""
+    inner = durable.hook or (lambda what, path: None)
+    number = 0
+
+    def hook(what, where):
+        nonlocal number
+        with open(path, "w") as file:
+            file.write(f"{number} {what} {where}")
+        number += 1
+        inner(what, where)
+
+    durable.hook = hook
+
+
+def main():
+    warm_up()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            answer = start(request)
+        else:
+            pid, status, usage = os.wait4(request["pid"], os.WNOHANG)
+            # The kernel's own note of the most that it held: nothing is missed between two looks.
+            answer = [os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024] if pid else None
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

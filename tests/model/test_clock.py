@@ -1,0 +1,51 @@
+"""Time is noted once, by the thread that spends it."""
+
+import threading
+
+from pipeline.model.timing import spending, take
+from pipeline.runtime.summary import performance, time_text
+
+
+def test_a_nested_kind_of_work_counts_for_the_outer_one_alone():
+    take()
+    with spending("pyramid"), spending("encode"):
+        pass
+    with spending("read"):
+        pass
+    assert list(take()) == ["pyramid", "read"]
+    assert take() == {}
+
+
+def test_each_thread_has_an_account_of_its_own():
+    take()
+    found = []
+
+    def other():
+        with spending("filter"):
+            pass
+        found.append(take())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert list(found[0]) == ["filter"]
+    assert take() == {}
+
+
+def test_an_error_inside_is_noted_too():
+    take()
+    try:
+        with spending("read"):
+            raise OSError
+    except OSError:
+        pass
+    assert list(take()) == ["read"]
+
+
+def test_shares_are_of_all_the_workers_time():
+    found = performance({"encode": 1.0, "read": 1.0, "filter": 5.0}, {"sync": 0.5}, 2, 5.0)
+    assert found["shares"] == {"read": 0.1, "filter": 0.5, "encode": 0.1, "wait": 0.3}
+    assert time_text(found) == (
+        "of the workers' time 50 % filters, 30 % waiting, 10 % reading files, 10 % encoding"
+    )
+    assert "wait" not in performance({"read": 1.0}, {}, 0, 5.0)["seconds"]

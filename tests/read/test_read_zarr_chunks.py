@@ -1,0 +1,127 @@
+"""Chunk files decoded directly hold what zarr-python reads, whatever the array is made of."""
+
+import os
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+
+from pipeline.model.errors import DataError
+from pipeline.read import open_source
+from pipeline.storage.chunk_files import chunk_files
+
+SHAPE, CHUNKS = (5, 17, 23), (2, 8, 10)
+V3 = {
+    "default": "auto",
+    "none": None,
+    "blosc": BloscCodec(cname="lz4", shuffle="bitshuffle"),
+    "zstd, checksum": [ZstdCodec(), Crc32cCodec()],
+    "blosc, checksum": [BloscCodec(cname="zstd"), Crc32cCodec()],
+    "gzip": GzipCodec(),
+}
+V2 = {
+    "default": "auto",
+    "none": None,
+    "blosc": numcodecs.Blosc("zstd", 3),
+    "zlib": numcodecs.Zlib(),
+    "lz4": numcodecs.LZ4(),
+}
+ARRAYS = [
+    *((3, codec, dtype) for codec in V3 for dtype in ("<u2", ">u2", "u1", "<f4", ">f8")),
+    *((2, codec, dtype) for codec in V2 for dtype in ("<u2", ">u2", "u1", "<f4")),
+]
+
+
+def make(folder, version, codec, dtype, **more):
+    """Write an array with a chunk that is missing."""
+    compressors = (V3 if version == 3 else V2)[codec]
+    array = zarr.create_array(
+        folder, shape=SHAPE, chunks=CHUNKS, dtype=dtype, compressors=compressors, fill_value=7,
+        zarr_format=version, **more,
+    )  # fmt: skip
+    array[...] = np.random.default_rng(0).integers(0, 200, SHAPE).astype(dtype)
+    array[:2, :8, 10:20] = 7
+    return array
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    made = {key: make(tmp_path_factory.mktemp("zarr") / "a.zarr", *key) for key in ARRAYS}
+    return lambda key: made[key]
+
+
+@pytest.mark.parametrize("key", ARRAYS, ids=str)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_region_holds_what_zarr_reads(arrays, key, data):
+    array = arrays(key)
+    files = chunk_files(array, str(array.store.root))
+    region = []
+    for size in SHAPE:
+        start = data.draw(st.integers(0, size - 1))
+        region.append(slice(start, data.draw(st.integers(start, size))))
+    expected = array[tuple(region)]
+    actual = files.read(tuple(region))
+    assert actual.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(actual, expected)
+    assert actual.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"order": "F", "zarr_format": 2},
+        {"filters": [numcodecs.Delta("<u2")], "zarr_format": 2},
+    ],
+    ids=["Fortran order", "filters"],
+)  # fmt: skip
+def test_what_is_not_plain_is_left_to_zarr(tmp_path, more):
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=SHAPE, chunks=CHUNKS, dtype="<u2", compressors=None, **more
+    )
+    pixels = np.random.default_rng(0).integers(0, 200, SHAPE).astype("<u2")
+    array[...] = pixels
+    assert chunk_files(array, str(tmp_path / "a.zarr")) is None
+    source = open_source(str(tmp_path / "a.zarr"), axes="tyx")
+    np.testing.assert_array_equal(
+        source.read((slice(1, 4), slice(3, 17), slice(0, 21))), pixels[1:4, 3:17, :21]
+    )
+
+
+def test_a_file_that_the_system_hands_out_piece_by_piece_is_read_whole(tmp_path, monkeypatch):
+    """As it does beyond 2 GiB, and on some network file systems."""
+    array = make(tmp_path / "a.zarr", 3, "none", "<u2")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, at: pread(file, min(count, 100), at))
+    region = tuple(slice(0, size) for size in SHAPE)
+    read = chunk_files(array, str(tmp_path / "a.zarr")).read(region)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read, array[...])
+
+
+@pytest.mark.parametrize("codec", ["blosc", "zstd, checksum", "gzip", "none"])
+@pytest.mark.parametrize("harm", ["cut", "other", "larger"])
+def test_a_damaged_chunk_is_named(tmp_path, codec, harm):
+    array = make(tmp_path / "a.zarr", 3, codec, "<u2")
+    path = tmp_path / "a.zarr" / "c" / "1" / "1" / "1"
+    data = path.read_bytes()
+    larger = zarr.create_array(
+        tmp_path / "b.zarr", shape=(1, 900), chunks=(1, 900), dtype="<u2", compressors=V3[codec]
+    )
+    larger[...] = 3
+    new = {
+        "cut": data[:-3],
+        "other": b"\x00" * 9 + data[9:-4] + b"1234" if codec != "none" else data[:-2],
+        "larger": (tmp_path / "b.zarr" / "c" / "0" / "0").read_bytes(),
+    }
+    path.write_bytes(new[harm])
+    source = open_source(str(tmp_path / "a.zarr"), axes="tyx")
+    with pytest.raises(DataError, match="cannot be decoded at"):
+        source.read((slice(2, 4), slice(8, 16), slice(10, 20)))
+    with pytest.raises(DataError, match="cannot be decoded at"):
+        source.read((slice(2, 4), slice(8, 15), slice(0, 20)))
+    assert array.shape == SHAPE

@@ -1,0 +1,217 @@
+"""`bgone view` and whoever finds its port: what is no request, clients that stall, other names for it."""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from http_requests import random_request
+from processes import wait_until
+
+from pipeline.explore.sample_zarr import write_zarr
+from pipeline.model.image import ImageSpec
+from pipeline.reporting import serve as view
+from pipeline.reporting.serve import open_server
+
+SECRET = "what lies beside the output"
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """A small output, with a large file in it and a secret beside it."""
+    folder = tmp_path_factory.mktemp("out")
+    path = folder / "a.ome.zarr"
+    region = (slice(0, 1), slice(0, 32), slice(0, 32))
+    spec = ImageSpec("tyx", (1, 32, 32), np.dtype("uint16"), (1, 32, 32))
+    write_zarr(path, spec, [(region, np.ones((1, 32, 32), np.uint16))])
+    (folder / "secret.txt").write_text(SECRET)
+    os.symlink(folder / "secret.txt", path / "link.txt")
+    beside = folder / "a.ome.zarr.old"  # begins as the output's name does
+    beside.mkdir()
+    (beside / "secret.txt").write_text(SECRET)
+    os.symlink(beside / "secret.txt", path / "link to beside.txt")
+    with open(path / "large", "wb") as file:
+        file.truncate(1 << 26)
+    return path
+
+
+@pytest.fixture
+def served(output):
+    """Its server, which has been told by a test what to bear."""
+    with open_server(str(output)) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def opened():
+    """Open connections to a server, and close them in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(server, data=b""):
+            address = ("127.0.0.1", server.server_port)
+            connection = stack.enter_context(socket.create_connection(address, timeout=30))
+            connection.sendall(data)
+            return connection
+
+        yield connect
+
+
+def read_all(connection):
+    """Return what comes until the other end is closed."""
+    parts = []
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def request(server, *fields, name="zarr.json", method="GET"):
+    path = f"{urlsplit(server.url).path}/{name}"
+    return "\r\n".join((f"{method} {path} HTTP/1.1", *fields, "", "")).encode()
+
+
+def status(connection, data=b""):
+    connection.sendall(data)
+    return int(connection.recv(1 << 16).split(b" ")[1])
+
+
+def fuzzed(server, opened, seeds):
+    root = urlsplit(server.url).path
+    for seed in seeds:
+        data = random_request(np.random.default_rng(seed), root)
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.server_port), 30))
+            with contextlib.suppress(OSError):  # it may have hung up already
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+            # A hang is a TimeoutError here, which fails the test.
+            answer = read_all(connection)
+            assert SECRET.encode() not in answer, seed
+    assert status(opened(server), request(server, "Host: localhost")) == 200
+
+
+def test_whatever_is_sent_there_is_an_answer_or_an_end_and_nothing_is_said(served, opened, capfd):
+    fuzzed(served, opened, range(300))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_whatever_is_sent_there_is_an_answer_or_an_end_and_nothing_is_said_at_length(served, opened, capfd):
+    fuzzed(served, opened, range(1000, 7000))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["link.txt", "link%20to%20beside.txt"])
+def test_a_link_that_leads_out_of_the_output_leads_nowhere(served, opened, name):
+    assert status(opened(served), request(served, "Host: localhost", name=name)) == 404
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8000", "[::1]:8000"]
+)
+def test_this_machine_may_be_called_by_its_own_names(served, opened, host):
+    assert status(opened(served), request(served, f"Host: {host}")) == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [("Host: evil.example",), ("Host: 127.0.0.1.evil.example",), ("Host: localhost@evil.example",),
+     ("Host:",), ("Host: 10.0.0.1",), ("Host: [::1",), (), ("Host: localhost", "Host: evil.example")],
+    ids=str,
+)  # fmt: skip
+def test_whoever_calls_it_otherwise_gets_nothing(served, opened, fields):
+    connection = opened(served, request(served, *fields))
+    answer = read_all(connection)
+    assert answer.split(b" ")[1] in (b"403", b"400")
+    assert b"zarr_format" not in answer
+
+
+def test_the_name_in_a_whole_address_counts_too(served, opened):
+    data = request(served, "Host: localhost").replace(b"GET ", b"GET http://evil.example")
+    assert status(opened(served), data) == 403
+    data = request(served, "Host: localhost").replace(b"GET ", b"GET http://127.0.0.1")
+    assert status(opened(served), data) == 200
+
+
+def test_what_follows_a_request_with_a_body_is_not_taken_for_another(served, opened):
+    inner = request(served, "Host: localhost", name="nothing")
+    connection = opened(served, request(served, "Host: localhost", f"Content-Length: {len(inner)}") + inner)
+    assert read_all(connection).count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"GET", b"GET /a HTTP/1.1\r\nHost: loc", b"\x16\x03\x01"])
+def test_a_client_that_stalls_is_hung_up_on(served, opened, monkeypatch, data):
+    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
+    began = time.monotonic()
+    read_all(opened(served, data))
+    assert time.monotonic() - began < 25  # not what the socket itself allows
+
+
+def test_a_client_that_drips_is_hung_up_on_too(served, opened, monkeypatch):
+    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
+    connection = opened(served, b"GET /a HTTP/1.1\r\nX: ")
+    ended = False
+    for _ in range(400):
+        try:
+            connection.sendall(b"y")
+        except OSError:
+            ended = True
+            break
+        time.sleep(0.05)
+    assert ended
+
+
+def test_many_that_stall_keep_nobody_else_from_reading(output, opened, monkeypatch):
+    monkeypatch.setattr(view, "MOST_READERS", 8)
+    with open_server(str(output)) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        for _ in range(50):
+            opened(server, b"GET /half")
+        assert status(opened(server), request(server, "Host: localhost")) == 200
+        # Of those who stall no more are kept than may be.
+        assert sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) < 50
+        server.shutdown()
+        thread.join()
+
+
+def test_a_reader_that_takes_nothing_is_given_up(served, opened, monkeypatch, capfd):
+    monkeypatch.setattr(view._Handler, "timeout", 0.2)
+    connection = opened(served, request(served, "Host: localhost", name="large"))
+    assert connection.recv(1)
+    wait_until(lambda: not served.readers)
+    assert len(read_all(connection)) < 1 << 26
+    assert capfd.readouterr().err == ""
+
+
+def test_where_no_file_can_be_opened_that_is_an_answer(served, opened, output, monkeypatch, capfd):
+    system = os.open
+
+    def refuse(path, *rest, **keywords):
+        if str(path).startswith(str(output)):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return system(path, *rest, **keywords)
+
+    monkeypatch.setattr(view.os, "open", refuse)
+    assert status(opened(served), request(served, "Host: localhost")) == 503
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_cannot_be_read_is_a_line_and_no_traceback(served, opened, monkeypatch, capfd):
+    def fail(self, path, file, with_body):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(view._Handler, "_send", fail)
+    assert read_all(opened(served, request(served, "Host: localhost"))) == b""
+    assert (
+        capfd.readouterr().err == "error: a reader was not answered (OSError: [Errno 5] Input/output error)\n"
+    )

@@ -1,0 +1,112 @@
+"""The loop over windows: which begin, which are recorded, and what is told of a failure or a signal."""
+
+import signal
+
+import pytest
+
+from pipeline.model.errors import DataError, PipelineError, StoppedError
+from pipeline.runtime.loop import compute_windows
+from pipeline.runtime.signals import Stop
+
+
+class InOrder:
+    """Computes two windows at a time, of which the first ends first; those that are said to fail do."""
+
+    in_flight, trouble = 2, ""
+
+    def __init__(self, failing=(), excused=()):
+        self.failing, self.excused = dict(failing), list(excused)
+        self.submitted, self.under_way = [], []
+
+    def submit(self, window, tasks):
+        assert tasks == f"tasks of {window}"
+        self.submitted.append(window)
+        self.under_way.append(window)
+
+    def next(self, timeout=None):
+        window = self.under_way.pop(0)
+        return window, self.failing.get(window, f"receipts of {window}")
+
+    def begun(self):
+        return len(self.under_way) / 2
+
+    def excuses(self, window, error, say):
+        if window not in self.excused:
+            return False
+        self.excused.remove(window)
+        del self.failing[window]
+        return True
+
+
+def compute(executor, stop=None, note=lambda window: None, moved=None):
+    """Compute four windows, and return those that were recorded and what it ended with."""
+    recorded, ended = {}, None
+
+    def finished(window, result):
+        recorded[window] = result
+        note(window)
+
+    try:
+        tasks = "tasks of {}".format
+        compute_windows(executor, "abcd", tasks, finished, stop or Stop(working=True), moved)
+    except PipelineError as error:
+        ended = error
+    assert recorded == {window: f"receipts of {window}" for window in recorded}
+    return "".join(recorded), ended
+
+
+def test_each_window_is_computed_once_and_recorded_with_its_own_receipts():
+    executor = InOrder()
+    assert compute(executor) == ("abcd", None)
+    assert executor.submitted == list("abcd")
+
+
+def test_while_a_window_is_recorded_the_next_ones_are_under_way():
+    executor, under_way = InOrder(), []
+    compute(executor, note=lambda window: under_way.append("".join(executor.under_way)))
+    assert under_way == ["bc", "cd", "d", ""]
+
+
+def test_how_far_windows_are_is_told_after_each():
+    told = []
+    compute(InOrder(), moved=told.append)
+    assert told == [1, 1, 0.5, 0]
+
+
+def test_after_a_failure_none_begins_and_what_was_under_way_is_recorded():
+    executor = InOrder({"a": ValueError("damaged")})
+    recorded, ended = compute(executor)
+    assert (recorded, executor.submitted) == ("b", ["a", "b"])
+    assert isinstance(ended, StoppedError)
+    assert "a failed: ValueError: damaged" in str(ended)
+
+
+def test_of_two_failures_the_first_is_told():
+    first, second = DataError("not finite", "say nan"), ValueError("in its wake")
+    recorded, ended = compute(InOrder({"a": first, "b": second}))
+    assert (recorded, ended) == ("", first)
+
+
+def test_a_window_that_met_with_an_unfit_worker_is_tried_again():
+    executor = InOrder({"b": ValueError("no such file")}, excused="b")
+    recorded, ended = compute(executor)
+    assert (sorted(recorded), ended) == (list("abcd"), None)
+    assert executor.submitted == list("abcbd")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_after_a_signal_none_begins_and_what_was_under_way_is_recorded(number):
+    said = []
+    stop, executor = Stop(said.append, working=True), InOrder()
+    recorded, ended = compute(executor, stop, lambda window: window == "a" and stop.note(number))
+    assert (recorded, executor.submitted) == ("abc", ["a", "b", "c"])
+    assert type(ended) is type(stop.error())
+    assert len(said) == 1
+
+
+def test_after_a_signal_nothing_is_tried_again():
+    executor, stop = InOrder({"b": ValueError("no such file")}, excused="b"), Stop(working=True)
+    recorded, ended = compute(executor, stop, lambda window: window == "a" and stop.note(signal.SIGTERM))
+    assert executor.submitted == ["a", "b", "c"]
+    assert recorded == "ac"
+    assert "b failed" in str(ended)
