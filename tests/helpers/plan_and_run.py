@@ -1,6 +1,6 @@
 """Plan and run of one config, which must end alike."""
 
-from test_replaced import everything
+from neighbours import everything
 
 from pipeline.cli import main
 
