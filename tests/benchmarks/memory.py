@@ -36,7 +36,7 @@ OPENING = {"subtract_opening": {"minimum_size": 25, "maximum_size": 25}}
 CODE = """
 import json, sys
 import pipeline
-from pipeline.machine import share_heap
+from pipeline.model.machine import share_heap
 share_heap()
 if __name__ == "__main__":
     print(json.dumps(pipeline.run(json.loads(sys.argv[1])).as_dict()))

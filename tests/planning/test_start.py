@@ -223,7 +223,7 @@ def test_windows_of_the_first_start_that_do_not_fit_now_are_refused_by_both(made
         assert arguments[-1] == {"t": 1, "y": 40, "x": 48}
         raise RequestError("the run needs more", "raise it", "compute.memory")
 
-    for module in ("start", "compute"):
+    for module in ("planning.start", "runtime.compute"):
         monkeypatch.setattr(f"pipeline.{module}.refit", refuse)
     code, (error,) = both(made, capsys)
     assert code == 2

@@ -159,7 +159,7 @@ def test_of_several_frames_of_jpeg_xl_one_is_decoded(tmp_path, monkeypatch):
 
 MEASURED = """
 import resource, sys
-from pipeline.errors import DataError
+from pipeline.model.errors import DataError
 from pipeline.read import open_source
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 whole = (slice(0, 16), slice(0, 16))

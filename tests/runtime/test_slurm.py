@@ -106,7 +106,7 @@ def test_what_slurm_or_dask_jobqueue_refuses_is_one_clear_line(folder, slurm, gi
 
 IMPORTED = """
 import signal
-from pipeline.slurm import slurm_cluster_class
+from pipeline.runtime.executors.slurm import slurm_cluster_class
 before = signal.getsignal(signal.SIGINT)
 slurm_cluster_class()
 assert signal.getsignal(signal.SIGINT) is before
