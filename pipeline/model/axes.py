@@ -37,6 +37,47 @@ def axis_names(axes: object, field: str = "axes") -> str:
     return axes.lower()
 
 
+def in_order(axes: str) -> str:
+    """Return axes in the order t c z y x.
+
+    >>> in_order("xyt")
+    'tyx'
+    """
+    return "".join(sorted(axes, key=ORDER.index))
+
+
+def check_letters(axes: str, letters: str = ORDER, field: str = "axes") -> str:
+    """Return axes as somebody wrote them in small letters, in any order, if each is an axis, named once.
+
+    Parameters
+    ----------
+    axes : str
+        What somebody wrote.
+    letters : str
+        The axes that there may be.
+    field : str
+        Where it stands.
+
+    Raises
+    ------
+    RequestError
+        It is no text, or a letter is none of `letters` or doubled.
+
+    Examples
+    --------
+    >>> check_letters("XYZ", "tzyx")
+    'xyz'
+    """
+    lowered = axis_names(axes, field)
+    wrong = [axis for axis in lowered if axis not in letters]
+    if wrong:
+        known = ", ".join(letters)
+        raise RequestError(f"{axes!r} names an axis {wrong[0]!r}", f"use letters out of {known}", field)
+    if len(set(lowered)) < len(lowered):
+        raise RequestError(f"{axes!r} names an axis twice", "name each axis once", field)
+    return lowered
+
+
 def check_axes(axes: str, ndim: int | None = None) -> str:
     """Return `axes` if they name the axes of an image, one letter each.
 
@@ -58,15 +99,10 @@ def check_axes(axes: str, ndim: int | None = None) -> str:
     >>> check_axes("tyx", 3)
     'tyx'
     """
-    wrong = [axis for axis in axes if axis not in ORDER]
-    if wrong:
-        raise RequestError(f"{axes!r} names an axis {wrong[0]!r}", "use letters out of t, c, z, y, x", "axes")
-    if len(set(axes)) < len(axes):
-        raise RequestError(f"{axes!r} names an axis twice", "name each axis once", "axes")
-    if "".join(sorted(axes, key=ORDER.index)) != axes:
-        ordered = "".join(sorted(axes, key=ORDER.index))
+    axes = check_letters(axes)
+    if in_order(axes) != axes:
         raise RequestError(
-            f"{axes!r} is not in the order t c z y x", f"store the data as {ordered!r}", "axes"
+            f"{axes!r} is not in the order t c z y x", f"store the data as {in_order(axes)!r}", "axes"
         )
     if not axes.endswith("yx"):
         raise RequestError(f"{axes!r} lacks y or x", "the last two axes are y and x", "axes")
