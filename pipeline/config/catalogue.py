@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import pipeline.steps  # noqa: F401  # fills the registry
 from pipeline.config.chain import meant
 from pipeline.config.sections import SECTIONS
 from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import RequestError
 from pipeline.model.messages import flow, shown
-from pipeline.steps.step import REGISTRY, Step
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
 
 def list_steps() -> str:

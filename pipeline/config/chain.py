@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pipeline.steps  # noqa: F401  # fills the registry
 from pipeline.config.other_words import advice_for
 from pipeline.model.errors import Problem
 from pipeline.model.messages import complaints, flow, joined, nearest, shown
 from pipeline.model.text import readable
-from pipeline.steps.step import REGISTRY, Step, snake_case
+from pipeline.steps.registry import REGISTRY, snake_case
+from pipeline.steps.step import Step
 
 EXAMPLE = "- white_tophat: {radius: 25}"
 _CALLED = ("name", "step", "type", "filter", "operation", "op")

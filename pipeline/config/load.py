@@ -22,7 +22,8 @@ from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.messages import complaints, joined, nearest, shown
 from pipeline.model.paths import folder_of, is_url, output_problem, resolve_path
 from pipeline.model.text import readable
-from pipeline.steps.step import REGISTRY, Step
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
 LARGEST = 2**20
 """Bytes of a config; what is larger is something else."""

@@ -10,7 +10,7 @@ from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.messages import nearest, shown
 from pipeline.model.text import readable
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 
 def apply_sets(data: dict[str, Any], sets: Iterable[str], problems: list[Problem]) -> dict[str, str]:

@@ -16,8 +16,8 @@ from pipeline.model.image import ImageSpec, Region, origin_of, region_shape
 from pipeline.model.tiling import Tiling
 from pipeline.read import Source
 from pipeline.read.select import select
-from pipeline.steps.flat import FlatStep
-from pipeline.steps.step import Step, apply_step, chain_halo
+from pipeline.steps.chain import apply_step, chain_halo
+from pipeline.steps.step import Step
 
 WHOLE = 2048
 """A plane of up to this many px a side is shown whole."""
@@ -247,7 +247,7 @@ def step_by_step(
         There is a NaN or an infinity.
     """
     parts = [_Part(_grown(region, steps, source.spec), region)]
-    if tiling is not None and not all(isinstance(step, FlatStep) for step in steps):
+    if tiling is not None and not all(step.exact for step in steps):
         blocks = list(_blocks(region, tiling))
         pixels = sum(math.prod(region_shape(block.reads)) for block in blocks)
         if pixels * source.spec.dtype.itemsize <= BLOCKS:

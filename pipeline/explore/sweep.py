@@ -15,7 +15,8 @@ from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, w
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.planning.plan import resolve_steps
 from pipeline.read import Source, open_source
-from pipeline.steps.step import REGISTRY, Step
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
 MOST_PANELS = 100
 

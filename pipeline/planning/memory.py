@@ -20,7 +20,9 @@ import numpy as np
 
 from pipeline.model.image import ImageSpec
 from pipeline.model.machine import MIB
-from pipeline.steps.step import Step, chain_dtype, step_dtype
+from pipeline.steps.chain import chain_dtype
+from pipeline.steps.contract import step_dtype
+from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
 
 DRIVER = 176 * MIB

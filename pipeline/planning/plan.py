@@ -15,7 +15,9 @@ from pipeline.planning.blocks import Resources, Work, choose_block, choose_windo
 from pipeline.planning.memory import Compiling, Memory, Writing
 from pipeline.planning.warmup import WarmUp
 from pipeline.steps.background import background_dtype, backgrounds
-from pipeline.steps.step import Background, Step, chain_dtype, chain_halo
+from pipeline.steps.chain import chain_dtype, chain_halo
+from pipeline.steps.contract import Background
+from pipeline.steps.step import Step
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
 
 SHORT = 8 * 2**30
@@ -31,14 +33,6 @@ WORKER_THREAD = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Steps that run fused on one block, and their halos summed (axis → px)."""
-
-    steps: tuple[Step, ...]
-    halo: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything about a run that is decided before the first pixel.
 
@@ -46,8 +40,8 @@ class Plan:
     ----------
     image, output : ImageSpec
         What comes in (after `select`), and what goes out, both on the image's axes.
-    stages : tuple of Stage
-        The chain; local steps all share one stage.
+    steps : tuple of Step
+        The chain in its order, resolved.
     work : Work
         What was cut, for cutting it anew where a run goes on with less memory.
     tiling : Tiling
@@ -66,7 +60,7 @@ class Plan:
 
     image: ImageSpec
     output: ImageSpec
-    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
     work: Work
     tiling: Tiling
     resources: Resources
@@ -74,11 +68,6 @@ class Plan:
     layout: Layout
     offset: float
     overflow: str
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """All steps in their order, resolved."""
-        return tuple(step for stage in self.stages for step in stage.steps)
 
     @property
     def warm_up(self) -> WarmUp:
@@ -167,16 +156,6 @@ def output_dtype(config: RunConfig, image: ImageSpec, steps: tuple[Step, ...]) -
     return dtype, config.output.overflow
 
 
-def stages_of(steps: tuple[Step, ...], axes: str) -> tuple[Stage, ...]:
-    """Return the chain cut into stages: a fitted step begins one, local steps share one."""
-    groups: list[list[Step]] = [[]]
-    for step in steps:
-        if step.kind == "fitted" and groups[-1]:
-            groups.append([])
-        groups[-1].append(step)
-    return tuple(Stage(tuple(group), chain_halo(tuple(group), axes)) for group in groups)
-
-
 def choose_cluster(config: RunConfig, image: ImageSpec, workers: int) -> str:
     """Return "threads", "local" or "remote"."""
     cluster = config.compute.cluster
@@ -259,10 +238,7 @@ def make_plan(
     needed = memory_of(work, tiling.block, tiling.window, resources)
     if needed.predicted > resources.memory:
         raise refusal(work, tiling.block, needed, resources, needed.predicted)
-    stages = stages_of(steps, image.axes)
-    return Plan(
-        image, output, stages, work, tiling, resources, needed, layout, config.output.offset, overflow
-    )
+    return Plan(image, output, steps, work, tiling, resources, needed, layout, config.output.offset, overflow)
 
 
 def warm_up_of(steps: tuple[Step, ...], image: ImageSpec, layout: Layout, offset: float) -> WarmUp:

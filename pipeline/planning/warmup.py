@@ -11,7 +11,8 @@ from pipeline.kernels.halve import halve
 from pipeline.kernels.jit import NotCompiledError, keeps, only_load
 from pipeline.model.image import ImageSpec
 from pipeline.planning.memory import Compiling
-from pipeline.steps.step import Step, apply_step
+from pipeline.steps.chain import apply_step
+from pipeline.steps.step import Step
 
 SIDE = 8
 """Pixels of a block that takes the same ways through the kernels as any."""

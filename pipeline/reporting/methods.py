@@ -10,8 +10,9 @@ from pipeline.explore.figure import parameters
 from pipeline.model.image import ImageSpec
 from pipeline.planning.describe import scale_text
 from pipeline.reporting.report_data import Material
-from pipeline.steps.flat import FlatStep, TophatStep
-from pipeline.steps.step import Step, chain_dtype
+from pipeline.steps.chain import chain_dtype
+from pipeline.steps.flat import TophatStep
+from pipeline.steps.step import Step
 
 _COUNTED = {"t": "time point", "c": "channel", "z": "z plane"}
 
@@ -142,10 +143,10 @@ def _input(material: Material) -> str:
 
 
 def _exactness(material: Material) -> str:
-    flat = [isinstance(step, FlatStep) for step in material.steps]
-    if all(flat):
+    exact = [step.exact for step in material.steps]
+    if all(exact):
         how = "equals, bit for bit, that of the same filters on the undivided image"
-    elif not any(flat):
+    elif not any(exact):
         how = "equals that of the same filters on the undivided image within 1e-6 of the largest value"
     else:
         how = (

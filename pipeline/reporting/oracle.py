@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.model.image import Region
 from pipeline.steps.background import difference
-from pipeline.steps.step import Background, Step, step_dtype
+from pipeline.steps.contract import Background, step_dtype
+from pipeline.steps.step import Step
 
 ROUNDING = 1e-6
 """What float32 may add to the steps' own accuracy, as a share of the largest value."""

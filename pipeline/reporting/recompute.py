@@ -24,7 +24,9 @@ from pipeline.model.machine import cores
 from pipeline.planning.plan import resolve_steps
 from pipeline.read import Source, open_source
 from pipeline.reporting.oracle import Compared, cast, compared_with, reference_chain, taken_off
-from pipeline.steps.step import Background, Step, chain_halo
+from pipeline.steps.chain import chain_halo
+from pipeline.steps.contract import Background
+from pipeline.steps.step import Step
 from pipeline.write import provenance_of
 from pipeline.write.journal import changes
 

@@ -17,7 +17,8 @@ from pipeline.read import Source, open_source
 from pipeline.reporting.frames import Frames, from_csv
 from pipeline.reporting.pixels import FinishedPixels, InputPixels, Pixels, Result, UnfinishedPixels
 from pipeline.steps.background import chain_background
-from pipeline.steps.step import Background, Step
+from pipeline.steps.contract import Background
+from pipeline.steps.step import Step
 from pipeline.write import Layout, provenance_of
 from pipeline.write.metadata import BGONE
 from pipeline.write.region import read_file

@@ -13,7 +13,7 @@ from pipeline.model.image import Region
 from pipeline.model.timing import Seconds, spending, take
 from pipeline.runtime.planes import PlaneSums, plane_sums
 from pipeline.steps.background import background_pixels
-from pipeline.steps.step import Background
+from pipeline.steps.contract import Background
 from pipeline.write import ChunkRecord, Layout, build_level, write_region
 
 Records = tuple[ChunkRecord, ...]

@@ -1,17 +1,11 @@
-"""The operators, one a file, and the contract that they keep; importing this package registers all of them.
+"""Operators on pixels: the contract that each keeps, the registry of them, and what applies them to images.
 
-Here belongs what computes pixels of an image from pixels. A new operator is one file here and one test file.
+Here belongs what computes an image from an image. An operator is one file in `operators`; another
+package brings its own by subclassing `Step` and naming the class in the entry-point group `bgone.steps`.
+Reading, planning and writing do not belong here.
 """
 
-import importlib
-import pkgutil
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
-from pipeline.steps.step import REGISTRY
-
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
-
-CLASSES = {step.__name__: step for step in REGISTRY.values()}
-"""Step class by its own name, for `pipeline.WhiteTophat` and its kin."""
-
-__all__ = ["CLASSES"]
+__all__ = ["REGISTRY", "Step"]

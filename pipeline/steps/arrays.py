@@ -1,4 +1,4 @@
-"""What a step may be called on in Python: which kind of array it is, and what its axes mean."""
+"""Steps called in Python: on an Image, a NumPy array, a Dask array or a DataArray."""
 
 from __future__ import annotations
 
@@ -10,16 +10,66 @@ import numpy as np
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.axes import ORDER, axis_names
 from pipeline.model.errors import PipelineError, Problem, RequestError
-from pipeline.model.image import ImageSpec
+from pipeline.model.finite import check_finite
+from pipeline.model.image import Image, ImageSpec
 from pipeline.model.units import PX, Quantity, convertible, unit_name
+from pipeline.steps.chain import apply_step
+from pipeline.steps.contract import StepContract
 
 TAKES = "give an Image, a NumPy array, a Dask array or an xarray DataArray"
+MEND = "mend the data, or say nan='propagate'"
+"""What to do about a NaN in an array."""
+
 _DIMS = {"time": "t", "channel": "c", "channels": "c", "plane": "z", "row": "y", "column": "x"}
 
 
-def is_labelled(image: Any) -> bool:
-    """Return whether it is an array that names its axes, as xarray's DataArray does."""
-    return all(hasattr(image, name) for name in ("dims", "coords", "data", "copy"))
+def apply_to(
+    step: StepContract,
+    image: Any,
+    axes: str | None,
+    scale: Mapping[str, Any] | None,
+    units: Mapping[str, str] | None,
+    nan: str,
+) -> Any:
+    """Apply a step to an image of any kind, as `Step.__call__` says.
+
+    Raises
+    ------
+    RequestError
+        The step does not fit the image, or this is none.
+    DataError
+        A pixel of a NumPy array is a NaN or infinite, and `nan` does not let it pass.
+    """
+    if nan not in ("refuse", "propagate"):
+        raise RequestError(f"{nan!r} is not a choice", "use refuse or propagate", "nan")
+    refuse_nan = nan == "refuse"
+    if isinstance(image, Image):
+        if axes is not None and axis_names(axes) != image.axes:
+            raise RequestError(f"the image's axes are {image.axes}, not {axes}", "leave axes out", "axes")
+        spec = with_scale(image.spec, scale, units)
+        data = _lazily(step, image.data, spec, refuse_nan)
+        return Image(data, spec.with_(dtype=data.dtype))
+    if all(hasattr(image, name) for name in ("dims", "coords", "data", "copy")):  # a DataArray
+        axes = axes_of_dims(image.dims) if axes is None else axes
+        return image.copy(data=apply_to(step, image.data, axes, scale, units, nan))
+    check_array(image)
+    spec = array_spec(image, axes, scale, units)
+    if not isinstance(image, np.ndarray):
+        return _lazily(step, image, spec, refuse_nan)
+    resolved, origin = step.resolve(spec), (0,) * image.ndim
+    native = np.asarray(image).astype(spec.dtype, copy=False)
+    if refuse_nan:
+        check_finite(native, spec.axes, origin, MEND)
+    return apply_step(resolved, native, spec.axes, origin)
+
+
+def _lazily(step: StepContract, array: Any, spec: ImageSpec, refuse_nan: bool) -> Any:
+    if type(array).__module__.partition(".")[0] != "dask":
+        raise RequestError(f"{type(array).__name__} is no image", TAKES)
+    # Late: Dask takes most of a second to import, and NumPy arrays do not need it.
+    from pipeline.steps.overlap import apply_to_dask
+
+    return apply_to_dask(step, array, spec, refuse_nan, MEND)
 
 
 def axes_of_dims(dims: tuple[Any, ...]) -> str:

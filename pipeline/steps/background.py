@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.steps.step import Background, Step, chain_dtype
+from pipeline.steps.chain import chain_dtype
+from pipeline.steps.contract import Background, StepContract
 
 
-def chain_background(steps: Iterable[Step], channel: int = 0) -> Background | None:
+def chain_background(steps: Iterable[StepContract], channel: int = 0) -> Background | None:
     """Return what of a chain's input and result is the background, for one channel.
 
     A step that takes the background off leaves input = background + result. One that turns the
@@ -35,8 +36,8 @@ def chain_background(steps: Iterable[Step], channel: int = 0) -> Background | No
 
     Examples
     --------
-    >>> from pipeline.steps.black_tophat import BlackTophat
-    >>> from pipeline.steps.subtract_minimum import SubtractMinimum
+    >>> from pipeline.steps.operators.black_tophat import BlackTophat
+    >>> from pipeline.steps.operators.subtract_minimum import SubtractMinimum
     >>> chain_background([SubtractMinimum(size=3), BlackTophat(radius=5)])
     'input plus result'
     """
@@ -62,12 +63,10 @@ def difference(background: Background | None, before: NDArray, after: NDArray) -
         Of that shape; float32, or float64 where a pixel of either has more than 16 bits.
     """
     wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
-    count = np.add if background == "input plus result" else np.subtract
-    with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞
-        return count(before, after, dtype=wide)
+    return background_pixels(background, before, after, np.dtype(wide))
 
 
-def backgrounds(steps: Sequence[Step], image: ImageSpec) -> tuple[Background, ...]:
+def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Background, ...]:
     """Return what of an image and its result is the background, for each channel.
 
     Raises
@@ -89,7 +88,7 @@ def backgrounds(steps: Sequence[Step], image: ImageSpec) -> tuple[Background, ..
     return tuple(found)
 
 
-def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
+def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtype:
     """Return the dtype of a chain's background.
 
     Floats where the chain gives floats, in its type. Else the image's own where that holds every
@@ -103,7 +102,7 @@ def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
 
     Examples
     --------
-    >>> from pipeline.steps.subtract_opening import SubtractOpening
+    >>> from pipeline.steps.operators.subtract_opening import SubtractOpening
     >>> image = ImageSpec("yx", (9, 9), np.dtype("uint16"))
     >>> step = SubtractOpening(minimum_size=3, maximum_size=5).resolve(image)
     >>> background_dtype([step], image), background_dtype([step, step], image)
@@ -124,11 +123,11 @@ def background_dtype(steps: Sequence[Step], image: ImageSpec) -> np.dtype:
     )  # fmt: skip
 
 
-def _of(steps: Iterable[Step], channel: int) -> list[Step]:
+def _of(steps: Iterable[StepContract], channel: int) -> list[StepContract]:
     return [step for step in steps if step.channels is None or channel in step.channels]
 
 
-def _range(steps: Iterable[Step], dtype: np.dtype) -> tuple[float, float]:
+def _range(steps: Iterable[StepContract], dtype: np.dtype) -> tuple[float, float]:
     """Return between which values the background of a chain on integers can lie.
 
     It is the sum of the steps' own backgrounds, each within the values of what its step is given, as
@@ -149,7 +148,7 @@ def _range(steps: Iterable[Step], dtype: np.dtype) -> tuple[float, float]:
     return max(summed[0], low - result[1]), min(summed[1], high - result[0])
 
 
-def background_pixels(meant: Background, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
+def background_pixels(meant: Background | None, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
     """Return the background of a block in the dtype that `background_dtype` chose.
 
     Examples

@@ -1,22 +1,47 @@
-"""A chain of steps on one block that carries its halo: filter, and trim to what is kept."""
+"""Chains of resolved steps: what they look at and give, and how they are applied to a block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.finite import check_finite
 from pipeline.model.tiling import Cut
 from pipeline.model.timing import spending
-from pipeline.steps.step import Step, apply_step, step_dtype
+from pipeline.steps.contract import StepContract, step_dtype
 
-if TYPE_CHECKING:
-    pass
+Steps = tuple[StepContract, ...]
 
 BlockId = tuple[int, ...]
 """The number of a block along each axis, as Dask counts."""
+
+
+def chain_dtype(steps: Steps, dtype: np.dtype) -> np.dtype:
+    """Return the dtype after a chain of steps."""
+    for step in steps:
+        dtype = step_dtype(step, dtype)
+    return dtype
+
+
+def chain_halo(steps: Steps, axes: str) -> dict[str, int]:
+    """Return the halo of a chain of resolved steps: their halos summed, axis by axis."""
+    halos = [step.halo() for step in steps]
+    return {axis: sum(halo.get(axis, 0) for halo in halos) for axis in axes}
+
+
+def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
+    """Apply a resolved step to a block, to the channels that it is for."""
+    if step.channels is None:
+        return step.apply(block, axes, origin)
+    out = block.astype(step_dtype(step, block.dtype))
+    axis = axes.index("c")
+    for channel in range(block.shape[axis]):
+        if channel + origin[axis] in step.channels:
+            plane = (slice(None),) * axis + (slice(channel, channel + 1),)
+            out[plane] = step.apply(block[plane], axes, origin)
+    return out
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,7 @@ class ApplyChain:
         What to do about one; default: what one does about a config.
     """
 
-    steps: tuple[Step, ...]
+    steps: Steps
     axes: str
     cuts: tuple[Cut, ...]
     refuse_nan: bool = False

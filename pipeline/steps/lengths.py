@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.units import PX, Extent, Quantity, convertible, parse_extent, plain_extent
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[-+]?[\d.eE+-]+\s*\S+\s*$"}]}
 
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def collected(check: Callable[[T], R]) -> Callable[[T], R]:
+def collected(check: Callable[_P, _T]) -> Callable[_P, _T]:
     """Return a check whose PipelineError pydantic collects with the other mistakes of a model.
 
     pydantic takes ValueErrors alone; the PipelineError is its cause, fields included.
     """
 
     @functools.wraps(check)
-    def checking(raw: T) -> R:
+    def checking(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            return check(raw)
+            return check(*args, **kwargs)
         except PipelineError as error:
             raise ValueError(str(error)) from error
 
@@ -38,16 +37,16 @@ def collected(check: Callable[[T], R]) -> Callable[[T], R]:
 def _parse(raw: object) -> Extent:
     if not isinstance(raw, Mapping):
         return parse_extent(raw)
-    found: dict[str, Quantity] = {}
+    lengths: dict[str, Quantity] = {}
     problems: list[Problem] = []
     for axis, value in raw.items():
         try:
-            found[str(axis).lower()] = Quantity.parse(value)
+            lengths[str(axis).lower()] = Quantity.parse(value)
         except PipelineError as error:
             problems.extend(error.under(str(axis)).problems)
     if problems:
         raise RequestError(problems)
-    return parse_extent(found)
+    return parse_extent(lengths)
 
 
 Length = Annotated[
@@ -59,40 +58,46 @@ Length = Annotated[
 """The type of a field that is a radius, a size or a sigma; its value is an `Extent`."""
 
 
-def check_lengths(given: tuple[str, Mapping[str, Extent]]) -> None:
+def extent_by_axis(extent: Extent, along: str = "") -> dict[str, Quantity]:
+    """Return the length along each axis; a single one for each of `along`, or under the empty name.
+
+    >>> extent_by_axis(Quantity(3), "yx")
+    {'y': Quantity(value=3, unit='px'), 'x': Quantity(value=3, unit='px')}
+    """
+    return dict(extent) if isinstance(extent, Mapping) else dict.fromkeys(along or ("",), extent)
+
+
+def check_lengths(along: str, lengths: Mapping[str, Extent]) -> None:
     """Refuse lengths for other axes than those a step works along, or with units of another kind.
 
     Parameters
     ----------
-    given : (str, mapping of str to Extent)
-        The step's `along`, and its lengths by the names of their fields.
+    along : str
+        The axes that the step works along.
+    lengths : mapping of str to Extent
+        By the names of their fields.
 
     Raises
     ------
     RequestError
         All that are wrong.
     """
-    along, lengths = given
     problems: list[Problem] = []
     for name, extent in lengths.items():
-        each = extent if isinstance(extent, Mapping) else dict.fromkeys(along, extent)
-        if set(each) != set(along):
-            named = ", ".join(each)
-            problems.append(
-                Problem(
-                    f"is given for the axes {named} and the step works along {along!r}",
-                    "give one length for each axis of `along`", name,
-                )
-            )  # fmt: skip
+        by_axis = extent_by_axis(extent, along)
+        if set(by_axis) != set(along):
+            what = f"is given for the axes {', '.join(by_axis)} and the step works along {along!r}"
+            problems.append(Problem(what, "give one length for each axis of `along`", name))
             continue
-        for axis, quantity in each.items():
-            wanted = "second" if axis == "t" else "meter"
-            if quantity.unit != PX and not convertible(quantity.unit, wanted):
-                kinds = "a length, and t is time" if axis == "t" else f"a time, and {axis} is a length"
-                field = f"{name}.{axis}" if isinstance(extent, Mapping) else name
-                problems.append(
-                    Problem(f"{quantity} is {kinds}", "give one for each axis, in its unit", field)
-                )
-                break
+        misfit = next((axis for axis, length in by_axis.items() if not _fits(axis, length)), None)
+        if misfit is not None:
+            kinds = "a length, and t is time" if misfit == "t" else f"a time, and {misfit} is a length"
+            field = f"{name}.{misfit}" if isinstance(extent, Mapping) else name
+            what = f"{by_axis[misfit]} is {kinds}"
+            problems.append(Problem(what, "give one for each axis, in its unit", field))
     if problems:
         raise RequestError(problems)
+
+
+def _fits(axis: str, length: Quantity) -> bool:
+    return length.unit == PX or convertible(length.unit, "second" if axis == "t" else "meter")

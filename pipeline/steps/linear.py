@@ -4,60 +4,62 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.kernels.dtypes import float_dtype
 from pipeline.kernels.gaussian import filters as gaussian
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import PX, Extent, Quantity, convertible, ratio
-from pipeline.steps import reference as _reference
-from pipeline.steps.lengths import collected
+from pipeline.model.units import Extent
+from pipeline.steps import reference
+from pipeline.steps.lengths import Length, collected, extent_by_axis
 from pipeline.steps.step import Step
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.
 WIDEST = 10
 
 
-@collected
-def check_sigma(extent: Extent) -> Extent:
+def check_sigma(sigma: Extent) -> Extent:
     """Return a sigma if it is above 0, or 0 on some axes only.
 
     Raises
     ------
-    ValueError
+    RequestError
         It is not.
     """
-    lengths = dict(extent) if isinstance(extent, Mapping) else {"": extent}
+    lengths = extent_by_axis(sigma)
     problems = [
-        Problem(f"{quantity} is below 0", "give a sigma above 0", axis)
-        for axis, quantity in lengths.items()
-        if quantity.value < 0
+        Problem(f"{length} is below 0", "give a sigma above 0", axis)
+        for axis, length in lengths.items()
+        if length.value < 0
     ]
     if problems:
         raise RequestError(problems)
-    if all(quantity.value == 0 for quantity in lengths.values()):
+    if all(length.value == 0 for length in lengths.values()):
         raise RequestError("0 smooths nothing", "give a sigma above 0")
-    return extent
+    return sigma
 
 
-def below(low: Quantity, high: Quantity) -> bool:
-    """Return whether one length is below another, or cannot be compared before the image is known."""
-    if low.unit == high.unit:
-        return low.value < high.value
-    if PX in (low.unit, high.unit) or not convertible(low.unit, high.unit):
-        return True
-    return low.value * ratio(low.unit, high.unit) < high.value
+Sigma = Annotated[Length, AfterValidator(collected(check_sigma))]
+"""The type of a field that is a standard deviation."""
 
 
 class LinearStep(Step, ABC):
-    """A step made of Gaussian filters.
+    """A step made of Gaussian filters, one for each of its sigmas.
 
+    Parameters
+    ----------
+    mode : {"nearest", "reflect", "mirror", "constant"}
+        How the image goes on beyond its border, as in scipy.ndimage; constant is 0.
+    truncate : float
+        Where the kernel ends, in sigmas.
+
+    Notes
+    -----
     Where a kernel meets a NaN or an infinity its result is none or infinite, as scipy's: a NaN where it
     meets a NaN, or infinities of both signs; on the coarse grid of a wide one, any of them within its reach.
     """
@@ -67,10 +69,18 @@ class LinearStep(Step, ABC):
     mode: Literal["nearest", "reflect", "mirror", "constant"] = "nearest"
     truncate: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)] = 4
 
-    def reach(self, field: str) -> dict[str, int]:
-        """Return how far the Gaussian of a resolved sigma looks along each axis, in px."""
-        sigmas = zip(self.along, self.pixels(field, self.along), strict=True)
-        return {axis: gaussian.reach(sigma, self.truncate) if sigma > 0 else 0 for axis, sigma in sigmas}
+    def halo(self) -> dict[str, int]:
+        """Return the reach of the widest kernel."""
+        sigmas = [self.pixels(name, self.along) for name in self.lengths]
+        return {
+            axis: max(gaussian.reach(sigma, self.truncate) if sigma > 0 else 0 for sigma in along_axis)
+            for axis, *along_axis in zip(self.along, *sigmas, strict=True)
+        }
+
+    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
+        """Return the kernel's scratch."""
+        sigmas = tuple(self.pixels(name, axes) for name in self.lengths)
+        return gaussian.working_bytes(shape, dtype, sigmas, self.truncate)
 
     def check(self, spec: ImageSpec) -> None:
         """Refuse a sigma that is far wider than the image (resolved step).
@@ -99,4 +109,4 @@ class LinearStep(Step, ABC):
 
     def smoothed(self, field: str, image: NDArray, axes: str) -> NDArray[np.float64]:
         """Return scipy's Gaussian of a resolved sigma, in float64."""
-        return _reference.smoothed(image, self.pixels(field, axes), self.mode, self.truncate)
+        return reference.smoothed(image, self.pixels(field, axes), self.mode, self.truncate)

@@ -1,19 +1,20 @@
-"""Steps over a Dask array: the only caller of `map_overlap`."""
+"""Chains over Dask arrays: each block is filtered with its halo, which `map_overlap` brings."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.steps.chain import ApplyChain
-from pipeline.steps.step import chain_dtype, chain_halo
-
-if TYPE_CHECKING:
-    pass
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.tiling import Cut
+from pipeline.steps.chain import ApplyChain, chain_dtype, chain_halo
+from pipeline.steps.contract import StepContract
 
 
 def overlap_depth(chain: ApplyChain) -> dict[int, int]:
@@ -32,8 +33,52 @@ def overlapped(array: da.Array, chain: ApplyChain, call: Callable[..., NDArray],
     )
 
 
-def filtered(array: da.Array, chain: ApplyChain) -> da.Array:
-    """Return the chain applied to an array whose chunks are `chain.cuts`'."""
-    dtype = chain_dtype(chain.steps, array.dtype)
-    kept = tuple(cut.kept for cut in chain.cuts)
-    return overlapped(array, chain, chain, chunks=kept, dtype=dtype, meta=np.empty((0,) * array.ndim, dtype))
+def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """Merge neighbouring chunks until each holds `least` pixels, or there is one.
+
+    >>> merge_chunks((4, 4, 4, 4, 2), 6)
+    (8, 10)
+    """
+    merged: list[int] = []
+    held = 0
+    for chunk in chunks:
+        held += chunk
+        if held >= least:
+            merged.append(held)
+            held = 0
+    if held:
+        merged = [*merged[:-1], merged[-1] + held] if merged else [held]
+    return tuple(merged)
+
+
+def apply_to_dask(
+    step: StepContract, array: da.Array, spec: ImageSpec, refuse_nan: bool, mend: str
+) -> da.Array:
+    """Apply a step to a Dask array, lazily, whatever its chunks.
+
+    Chunks smaller than the halo are merged first, and an axis shorter than the halo becomes
+    one chunk: the result's chunks show it.
+    """
+    if any(np.isnan(size) for size in array.shape):
+        raise RequestError(
+            "the Dask array has chunks of unknown size", "call compute_chunk_sizes() on it first"
+        )
+    steps = (step.resolve(spec),)
+    halo = chain_halo(steps, spec.axes)
+    cuts = tuple(
+        _cut_of(merge_chunks(sizes, halo[axis]), halo[axis])
+        for axis, sizes in zip(spec.axes, array.chunks, strict=True)
+    )
+    chunks = tuple(cut.kept for cut in cuts)
+    native = array.astype(spec.dtype) if array.dtype != spec.dtype else array
+    chain = ApplyChain(steps, spec.axes, cuts, refuse_nan, mend)
+    dtype = chain_dtype(steps, spec.dtype)
+    meta = np.empty((0,) * array.ndim, dtype)
+    return overlapped(native.rechunk(chunks), chain, chain, chunks=chunks, dtype=dtype, meta=meta)
+
+
+def _cut_of(chunks: tuple[int, ...], halo: int) -> Cut:
+    edges = tuple(int(edge) for edge in np.cumsum((0, *chunks)))
+    size = edges[-1]
+    reads = tuple((max(0, start - halo), min(size, stop + halo)) for start, stop in itertools.pairwise(edges))
+    return Cut(edges, reads)

@@ -75,7 +75,7 @@ def _without_nan(image: NDArray, instead: float) -> NDArray:
     return np.where(np.isnan(image), image.dtype.type(instead), image) if image.dtype.kind == "f" else image
 
 
-def difference(one: NDArray, other: NDArray, dtype: np.dtype) -> NDArray:
+def subtracted(one: NDArray, other: NDArray, dtype: np.dtype) -> NDArray:
     """Return one − other in a dtype that holds it."""
     wide = np.dtype(np.int64) if dtype.kind in "iu" else dtype
     with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞ beside NaN

@@ -41,7 +41,7 @@ from pipeline.write.region import codec_of
 SIDE, DIFFERENT = 2048, 8
 DOG = pipeline.DifferenceOfGaussians(low_sigma=1, high_sigma=100)
 DOG_STEP = {"difference_of_gaussians": {"low_sigma": 1, "high_sigma": 100}}
-FILTERS: dict[str, tuple[dict, pipeline.steps.step.Step, dict]] = {
+FILTERS: dict[str, tuple[dict, Step, dict]] = {
     "white_tophat 25": ({"white_tophat": {"radius": 25}}, pipeline.WhiteTophat(radius=25), {}),
     "DoG 1/100 (float32)": (DOG_STEP, DOG, {}),
     "DoG 1/100 (int16)": (DOG_STEP, DOG, {"dtype": "int16", "overflow": "clip"}),
@@ -161,7 +161,7 @@ def run_seconds(
     return summary.seconds, summary.startup_seconds, summary
 
 
-def kernel_seconds(step: pipeline.steps.step.Step) -> float:
+def kernel_seconds(step: Step) -> float:
     """Return the least time of the filter on one frame, on one thread."""
     frame = some_frames(count=1)[0]
     step(frame)

@@ -11,7 +11,7 @@ from pipeline.config.catalogue import config_schema, describe_step, list_steps
 from pipeline.config.load import load_config
 from pipeline.config.sections import SECTIONS
 from pipeline.model.errors import RequestError
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 SCHEMA = config_schema()
 KINDS = {

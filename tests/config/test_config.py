@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from pipeline.config.load import load_config
 from pipeline.model.errors import RequestError
 from pipeline.model.units import Quantity
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 __all__ = ["write"]  # a fixture
 

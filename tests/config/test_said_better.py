@@ -17,7 +17,7 @@ from pipeline.config import what_is
 from pipeline.config.chain import parse_chain
 from pipeline.config.load import load_config
 from pipeline.config.other_words import OTHER_WORDS, advice_for
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 __all__ = ["write"]  # a fixture
 

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from pipeline.config.load import load_config
 from pipeline.model.image import ImageSpec
-from pipeline.steps.step import apply_step
+from pipeline.steps.chain import apply_step
 
 TOPHAT = {"white_tophat": {"radius": 3}}
 BALL = {"white_tophat": {"radius": 2, "along": "zyx"}}

@@ -17,7 +17,7 @@ from pipeline.model.errors import RequestError, VerificationError
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.reporting.oracle import cast, reference_chain
 from pipeline.reporting.recompute import OPERATIONS, choose_block, open_original, random_regions, recompute
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 from pipeline.storage.codec import crc32c
 from pipeline.write import ChunkRecord, read_manifest
 from pipeline.write.manifest import MANIFEST, manifest_parts

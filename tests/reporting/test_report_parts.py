@@ -14,7 +14,7 @@ from pipeline.reporting.drawing import cutting
 from pipeline.reporting.methods import methods
 from pipeline.reporting.performance import performance
 from pipeline.reporting.report_data import of_output
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pipeline.model.image import Channel, ImageSpec
 from pipeline.planning.job import prepare
 from pipeline.reporting.recompute import recompute
 from pipeline.steps.background import background_dtype, background_pixels, backgrounds
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 from pipeline.write import publish, verify
 from pipeline.write.journal import Journal
 

@@ -13,7 +13,7 @@ from pipeline import (
 )
 from pipeline.model.image import ImageSpec
 from pipeline.steps.background import background_dtype, chain_background, difference
-from pipeline.steps.step import apply_step
+from pipeline.steps.chain import apply_step
 
 WHITE, MINIMUM = WhiteTophat(radius=6), SubtractMinimum(size=21)
 BLACK, WIDE = BlackTophat(radius=4), SubtractGaussian(sigma=9)

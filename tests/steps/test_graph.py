@@ -9,17 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeline
+from pipeline import DifferenceOfGaussians, Gaussian, SubtractMinimum, SubtractOpening, WhiteTophat
 from pipeline.model.errors import DataError
 from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Tiling
 from pipeline.runtime.windows import window_tasks
-from pipeline.steps import CLASSES
-from pipeline.steps.chain import ApplyChain
-from pipeline.steps.lazy import merge_chunks
-from pipeline.steps.step import apply_step, chain_halo
-
-WhiteTophat, Gaussian = CLASSES["WhiteTophat"], CLASSES["Gaussian"]
-SubtractOpening, DifferenceOfGaussians = CLASSES["SubtractOpening"], CLASSES["DifferenceOfGaussians"]
+from pipeline.steps.chain import ApplyChain, apply_step, chain_halo
+from pipeline.steps.overlap import merge_chunks
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ def test_the_store_gets_each_region_once_with_its_own_pixels():
     rows, columns = np.indices((40, 30))
     array = (rows * 100 + columns).astype(np.uint16)
     source = ArraySource(array, "yx")
-    steps = resolved((CLASSES["SubtractMinimum"](size=3),), source.spec)
+    steps = resolved((SubtractMinimum(size=3),), source.spec)
     tiling = Tiling(source.spec.sizes, {"y": 10, "x": 7}, {"y": 20, "x": 30}, chain_halo(steps, "yx"))
     expected = whole(steps, array, "yx")
     seen = np.zeros(array.shape, int)

@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-import pipeline.steps  # noqa: F401  (registers them)
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.axes import ORDER
 from pipeline.model.errors import RequestError
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.steps.background import difference
+from pipeline.steps.chain import apply_step
+from pipeline.steps.contract import Background
 from pipeline.steps.flat import FlatStep
-from pipeline.steps.step import REGISTRY, Background, Step, apply_step
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
 DTYPES = [dtype.name for dtype in SUPPORTED]
 

@@ -9,9 +9,9 @@ import tifffile
 from scipy import ndimage
 from skimage import filters, morphology
 
-import pipeline.steps  # noqa: F401  (registers them)
 from pipeline.explore.embryo import Sample
-from pipeline.steps.step import REGISTRY, Step
+from pipeline.steps.registry import REGISTRY
+from pipeline.steps.step import Step
 
 EMBRYO = Path(__file__).parents[3] / "shared/data/MAX_Lund_18.0_22.0_Hours Z-projection t1.tif"
 

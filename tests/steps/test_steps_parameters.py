@@ -9,7 +9,7 @@ from pipeline.config.chain import parse_chain
 from pipeline.model.errors import RequestError
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.model.units import Quantity, ratio
-from pipeline.steps.step import REGISTRY
+from pipeline.steps.registry import REGISTRY
 
 RADIUS = ("white_tophat", "black_tophat")
 SIGMA = ("gaussian", "subtract_gaussian")
@@ -63,8 +63,8 @@ def test_the_parameters_are_those_of_the_contract(name, fields):
 def test_defaults_are_those_of_the_contract():
     step = made("difference_of_gaussians", low_sigma=1, high_sigma=2)
     assert (step.along, step.channels, step.mode, step.truncate) == ("yx", None, "nearest", 4)
-    assert made("white_tophat", radius=2).resolve(SPEC).shape_on("yx").shape == "disk"
-    assert made("white_tophat", size=5).resolve(SPEC).shape_on("yx").shape == "box"
+    assert made("white_tophat", radius=2).resolve(SPEC).footprints("yx")[0].shape == "disk"
+    assert made("white_tophat", size=5).resolve(SPEC).footprints("yx")[0].shape == "box"
 
 
 @pytest.mark.parametrize("name", RADIUS)
@@ -151,7 +151,7 @@ def test_sigmas_that_turn_out_of_order_on_the_image_are_refused_there():
     ("along", "words"),
     [
         ("", "names no axis"),
-        ("q", "names no axis"),
+        ("q", "names an axis 'q'"),
         ("cyx", "cannot work along c"),
         ("yy", "twice"),
         (5, "not a text"),

@@ -1,13 +1,9 @@
 """Gaussian smoothing."""
 
-import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
 
 from pipeline.kernels.gaussian import filters as kernel
-from pipeline.model.units import Extent
-from pipeline.steps.lengths import Length
-from pipeline.steps.linear import LinearStep, check_sigma
+from pipeline.steps.linear import LinearStep, Sigma
 
 
 class Gaussian(LinearStep):
@@ -17,14 +13,6 @@ class Gaussian(LinearStep):
     ----------
     sigma : number, text or mapping
         Standard deviation in px, in physical units ("2 um"), or one for each axis.
-    mode : {"nearest", "reflect", "mirror", "constant"}
-        How the image goes on beyond its border, as in scipy.ndimage; constant is 0.
-    truncate : float
-        Where the kernel ends, in sigmas.
-    along : str
-        The axes it works along, "yx" by default.
-    channels : list of str or int
-        The channels it is applied to; the others pass untouched.
 
     Returns
     -------
@@ -43,13 +31,14 @@ class Gaussian(LinearStep):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Gaussian(sigma=1)(np.full((3, 3), 7, np.uint8))
     array([[7., 7., 7.],
            [7., 7., 7.],
            [7., 7., 7.]], dtype=float32)
     """
 
-    sigma: Length
+    sigma: Sigma
 
     background = None  # smoothed noise is taken off too
     examples = (
@@ -58,22 +47,9 @@ class Gaussian(LinearStep):
         {"sigma": {"z": 1, "y": 2, "x": 2}, "along": "zyx", "mode": "reflect"},
     )
 
-    @field_validator("sigma")
-    @classmethod
-    def _positive(cls, sigma: Extent) -> Extent:
-        return check_sigma(sigma)
-
-    def halo(self) -> dict[str, int]:
-        """Return the reach of the kernel."""
-        return self.reach("sigma")
-
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range of the image, with the 0 of `mode: constant`."""
         return self.seen(low, high)
-
-    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the kernel's scratch."""
-        return kernel.working_bytes(shape, dtype, (self.pixels("sigma", axes),), self.truncate)
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block smoothed."""

@@ -1,11 +1,10 @@
 """White top-hat: keeps bright features smaller than the footprint."""
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.morphology import filters as morphology
 from pipeline.steps.flat import TophatStep
-from pipeline.steps.reference import difference, dilated, eroded
+from pipeline.steps.reference import dilated, eroded, subtracted
 
 
 class WhiteTophat(TophatStep):
@@ -13,20 +12,6 @@ class WhiteTophat(TophatStep):
 
     The opening, a dilation of the erosion, is the background: what is left of the image
     when every bright feature into which the footprint does not fit is gone.
-
-    Parameters
-    ----------
-    radius : number, text or mapping
-        Radius of the footprint in px, in physical units ("8 um"), or one for each axis.
-        Take it larger than the features to keep. At least 1 px.
-    footprint : {"disk", "box"}
-        With `radius`: a disk (a ball, an ellipsoid), the default, or a box.
-    size : number, text or mapping
-        Instead of a radius: the side of a box, an odd number of px.
-    along : str
-        The axes it works along, "yx" by default.
-    channels : list of str or int
-        The channels it is applied to; the others pass untouched.
 
     Returns
     -------
@@ -47,6 +32,7 @@ class WhiteTophat(TophatStep):
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.array([[5, 5, 5, 5, 5, 5], [5, 5, 9, 5, 5, 5], [5, 5, 5, 5, 5, 5]], np.uint16)
     >>> WhiteTophat(radius=1)(image)
     array([[0, 0, 0, 0, 0, 0],
@@ -63,16 +49,12 @@ class WhiteTophat(TophatStep):
         {"radius": 1, "along": "t"},
     )
 
-    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the kernel's scratch."""
-        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),) * 2)
-
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus its opening."""
-        return morphology.white_tophat(block, self.shape_on(axes))
+        return morphology.white_tophat(block, self.footprints(axes)[0])
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return the image minus scikit-image's opening."""
-        footprint = self.mask_on(axes)
+        footprint, _ = self.masks(axes)
         opened = dilated(eroded(image, footprint), footprint)
-        return difference(image, opened, self.out_dtype(image.dtype))
+        return subtracted(image, opened, self.out_dtype(image.dtype))

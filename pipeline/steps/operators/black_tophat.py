@@ -1,11 +1,10 @@
 """Black top-hat: turns dark features smaller than the footprint into bright ones."""
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.morphology import filters as morphology
 from pipeline.steps.flat import TophatStep
-from pipeline.steps.reference import difference, dilated, eroded
+from pipeline.steps.reference import dilated, eroded, subtracted
 
 
 class BlackTophat(TophatStep):
@@ -13,20 +12,6 @@ class BlackTophat(TophatStep):
 
     For brightfield and phase contrast. ImageJ's "light background" keeps dark features
     dark; this does not.
-
-    Parameters
-    ----------
-    radius : number, text or mapping
-        Radius of the footprint in px, in physical units ("8 um"), or one for each axis.
-        Take it larger than the features to keep. At least 1 px.
-    footprint : {"disk", "box"}
-        With `radius`: a disk (a ball, an ellipsoid), the default, or a box.
-    size : number, text or mapping
-        Instead of a radius: the side of a box, an odd number of px.
-    along : str
-        The axes it works along, "yx" by default.
-    channels : list of str or int
-        The channels it is applied to; the others pass untouched.
 
     Returns
     -------
@@ -45,6 +30,7 @@ class BlackTophat(TophatStep):
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.array([[5, 5, 5, 5, 5, 5], [5, 5, 1, 5, 5, 5], [5, 5, 5, 5, 5, 5]], np.uint16)
     >>> BlackTophat(radius=1)(image)
     array([[0, 0, 0, 0, 0, 0],
@@ -55,16 +41,12 @@ class BlackTophat(TophatStep):
     background = "input plus result"
     examples = ({"radius": 3}, {"radius": 2, "footprint": "box"}, {"size": {"y": 3, "x": 5}})
 
-    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the kernel's scratch."""
-        return morphology.working_bytes(shape, dtype, (self.shape_on(axes),) * 2)
-
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the closing of the block minus the block."""
-        return morphology.black_tophat(block, self.shape_on(axes))
+        return morphology.black_tophat(block, self.footprints(axes)[0])
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return scikit-image's closing minus the image."""
-        footprint = self.mask_on(axes)
+        footprint, _ = self.masks(axes)
         closed = eroded(dilated(image, footprint), footprint)
-        return difference(closed, image, self.out_dtype(image.dtype))
+        return subtracted(closed, image, self.out_dtype(image.dtype))

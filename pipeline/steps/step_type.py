@@ -1,7 +1,8 @@
-"""Steps made in Python: what is wrong with their parameters, in the words that a config gets."""
+"""The type of step classes: defining one registers it, calling one makes a step or says what is wrong."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from pipeline.model.errors import Problem, RequestError
+from pipeline.steps.docstrings import with_inherited_parameters
+from pipeline.steps.registry import REGISTRY, snake_case
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -17,19 +20,33 @@ else:
 
 
 class StepType(ModelMetaclass):
-    """The type of step classes: calling one makes a step, or says in a RequestError what is wrong."""
+    """The type of `Step` and of its subclasses."""
 
-    def __call__(self, *values: Any, **fields: Any) -> Any:
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> type[Any]:
+        """Define a class; one that implements the whole contract is registered under its name."""
+        if namespace.get("__doc__"):
+            namespace["__doc__"] = with_inherited_parameters(namespace["__doc__"], bases)
+        step: type[Any] = super().__new__(cls, name, bases, namespace, **kwargs)
+        # cloudpickle rebuilds a class without members and fills it in later: only a class statement
+        # names a __qualname__.
+        if "__qualname__" in namespace and not inspect.isabstract(step):
+            step.name = snake_case(name)
+            REGISTRY.register(step)
+        return step
+
+    def __call__(cls, *values: Any, **fields: Any) -> Any:
         """Make a step of parameters given by name."""
         if values:
-            raise _unnamed(self, values)
+            raise _unnamed(cls, values)
         try:
             return super().__call__(**{name: _plain(value) for name, value in fields.items()})
         except ValidationError as error:
-            # Needed for a mistake alone, and brings the YAML reader with it.
+            # Late: only a mistake needs the YAML reader that comes with it.
             from pipeline.model.messages import explained
 
-            raise RequestError(explained(error, self, fields, self.__name__)) from None
+            raise RequestError(explained(error, cls, fields, cls.__name__)) from None
 
 
 def _unnamed(cls: Any, values: tuple[Any, ...]) -> RequestError:

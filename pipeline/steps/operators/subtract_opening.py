@@ -1,17 +1,28 @@
 """Opening subtracted, with a size of its own for the minimum and for the maximum."""
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
 from pipeline.kernels.morphology import filters as morphology
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import Extent
+from pipeline.model.units import Extent, Quantity
 from pipeline.steps.flat import FlatStep, check_size
-from pipeline.steps.lengths import Length
-from pipeline.steps.reference import difference, dilated, eroded
+from pipeline.steps.lengths import Length, collected
+from pipeline.steps.reference import dilated, eroded, subtracted
+
+
+@collected
+def _check_side(size: Extent) -> Extent:
+    # One of the two may be 1 px, which leaves that filter out: sweeps do that.
+    return size if size == Quantity(1) else check_size(size)
+
+
+_Side = Annotated[Length, AfterValidator(_check_side)]
 
 
 class SubtractOpening(FlatStep):
@@ -25,10 +36,6 @@ class SubtractOpening(FlatStep):
     ----------
     minimum_size, maximum_size : number, text or mapping
         Sides of the boxes: odd numbers of px, lengths in physical units, or one for each axis.
-    along : str
-        The axes it works along, "yx" by default.
-    channels : list of str or int
-        The channels it is applied to; the others pass untouched.
 
     Returns
     -------
@@ -53,8 +60,8 @@ class SubtractOpening(FlatStep):
     array([[ 0, -2,  0, -2,  0]], dtype=int16)
     """
 
-    minimum_size: Length
-    maximum_size: Length
+    minimum_size: _Side
+    maximum_size: _Side
 
     background = "input minus result"
     examples = (
@@ -63,25 +70,11 @@ class SubtractOpening(FlatStep):
         {"minimum_size": 7, "maximum_size": {"y": 3, "x": 5}},
     )
 
-    @field_validator("minimum_size", "maximum_size")
-    @classmethod
-    def _odd(cls, size: Extent) -> Extent:
-        # One of the two may be 1 px, which leaves that filter out: sweeps do that.
-        return size if getattr(size, "value", 0) == 1 else check_size(size)
-
-    def halo(self) -> dict[str, int]:
-        """Return half of both sizes, summed."""
-        first = self.footprint_of("minimum_size", self.along).reach
-        second = self.footprint_of("maximum_size", self.along).reach
-        return {axis: sum(both) for axis, *both in zip(self.along, first, second, strict=True)}
-
     @property
     def signed(self) -> bool:
         """Whether the background can lie above the image (resolved step)."""
-        pairs = zip(
-            self.pixels("minimum_size", self.along), self.pixels("maximum_size", self.along), strict=True
-        )
-        return any(maximum > minimum for minimum, maximum in pairs)
+        minimum, maximum = (self.pixels(name, self.along) for name in ("minimum_size", "maximum_size"))
+        return any(largest > smallest for smallest, largest in zip(minimum, maximum, strict=True))
 
     def check(self, spec: ImageSpec) -> None:
         """Refuse sizes that do not fit the image, and differences of more than 64 bits (resolved step).
@@ -108,18 +101,12 @@ class SubtractOpening(FlatStep):
         """Return 0 to the whole range, or the range either way."""
         return (low - high if self.signed else 0), high - low
 
-    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the kernel's scratch."""
-        footprints = self.footprint_of("minimum_size", axes), self.footprint_of("maximum_size", axes)
-        return morphology.working_bytes(shape, dtype, footprints)
-
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus the maximum of its minimum."""
-        minimum, maximum = self.footprint_of("minimum_size", axes), self.footprint_of("maximum_size", axes)
-        return morphology.subtract_opening(block, minimum, maximum)
+        return morphology.subtract_opening(block, *self.footprints(axes))
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return the image minus scikit-image's dilation of its erosion."""
-        lowest = eroded(image, self.mask_of("minimum_size", axes))
-        background = dilated(lowest, self.mask_of("maximum_size", axes))
-        return difference(image, background, self.out_dtype(image.dtype))
+        minimum, maximum = self.masks(axes)
+        background = dilated(eroded(image, minimum), maximum)
+        return subtracted(image, background, self.out_dtype(image.dtype))

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Annotated, Self
 
-import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, model_validator
 
 from pipeline.kernels.gaussian import filters as kernel
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import Extent, Quantity
-from pipeline.steps.lengths import Length, collected
-from pipeline.steps.linear import LinearStep, below, check_sigma
+from pipeline.model.units import PX, Extent, Quantity, convertible, ratio
+from pipeline.steps.lengths import Length, collected, extent_by_axis
+from pipeline.steps.linear import LinearStep, Sigma, check_sigma
+
+
+@collected
+def _check_low_sigma(sigma: Extent) -> Extent:
+    flat = all(length.value == 0 for length in extent_by_axis(sigma).values())
+    return sigma if flat else check_sigma(sigma)
+
+
+def _below(low: Quantity, high: Quantity) -> bool:
+    """Return whether one length is below another, or cannot be compared before the image is known."""
+    if low.unit == high.unit:
+        return low.value < high.value
+    if PX in (low.unit, high.unit) or not convertible(low.unit, high.unit):
+        return True
+    return low.value * ratio(low.unit, high.unit) < high.value
 
 
 class DifferenceOfGaussians(LinearStep):
@@ -25,14 +39,6 @@ class DifferenceOfGaussians(LinearStep):
     low_sigma, high_sigma : number, text or mapping
         Standard deviations in px, in physical units ("30 um"), or one for each axis; low
         below high. A low sigma of 0 does not smooth.
-    mode : {"nearest", "reflect", "mirror", "constant"}
-        How the image goes on beyond its border, as in scipy.ndimage; constant is 0.
-    truncate : float
-        Where the kernels end, in sigmas.
-    along : str
-        The axes it works along, "yx" by default.
-    channels : list of str or int
-        The channels it is applied to; the others pass untouched.
 
     Returns
     -------
@@ -53,12 +59,13 @@ class DifferenceOfGaussians(LinearStep):
 
     Examples
     --------
+    >>> import numpy as np
     >>> DifferenceOfGaussians(low_sigma=1, high_sigma=3)(np.full((1, 3), 7, np.uint8))
     array([[0., 0., 0.]], dtype=float32)
     """
 
-    low_sigma: Length
-    high_sigma: Length
+    low_sigma: Annotated[Length, AfterValidator(_check_low_sigma)]
+    high_sigma: Sigma
 
     background = None  # smoothed noise is taken off too
     examples = (
@@ -67,21 +74,24 @@ class DifferenceOfGaussians(LinearStep):
         {"low_sigma": 1, "high_sigma": {"z": 1.5, "y": 3, "x": 3}, "along": "zyx"},
     )
 
-    @field_validator("high_sigma")
-    @classmethod
-    def _positive(cls, sigma: Extent) -> Extent:
-        return check_sigma(sigma)
-
-    @field_validator("low_sigma")
-    @classmethod
-    def _not_negative(cls, sigma: Extent) -> Extent:
-        values = sigma.values() if isinstance(sigma, Mapping) else (sigma,)
-        return sigma if all(quantity.value == 0 for quantity in values) else check_sigma(sigma)
-
     @model_validator(mode="after")
+    @collected
     def _ordered(self) -> Self:
-        collected(_check_order)(self)
+        self._check_order()
         return self
+
+    def _check_order(self) -> None:
+        by_axis = any(isinstance(sigma, Mapping) for sigma in self.lengths.values())
+        low_sigma, high_sigma = (
+            extent_by_axis(sigma, self.along) for sigma in (self.low_sigma, self.high_sigma)
+        )
+        for axis in self.along:
+            low, high = low_sigma[axis], high_sigma[axis]
+            if not _below(low, high) and not low.value == high.value == 0:
+                along = f", along {axis}" if by_axis else ""
+                raise RequestError(
+                    f"{low} is not below high_sigma, {high}{along}", "give a smaller low_sigma", "low_sigma"
+                )
 
     def check(self, spec: ImageSpec) -> None:
         """Refuse sigmas out of order (resolved step).
@@ -92,28 +102,12 @@ class DifferenceOfGaussians(LinearStep):
             Low is not below high on an axis, or high is far wider than the image.
         """
         super().check(spec)
-        for axis in self.along:
-            (low,), (high,) = self.pixels("low_sigma", axis), self.pixels("high_sigma", axis)
-            if low >= high and not low == high == 0:
-                raise RequestError(
-                    f"{low:g} px is not below high_sigma, {high:g} px, along {axis}",
-                    "give a smaller low_sigma", "low_sigma",
-                )  # fmt: skip
-
-    def halo(self) -> dict[str, int]:
-        """Return the reach of the wider kernel."""
-        low, high = self.reach("low_sigma"), self.reach("high_sigma")
-        return {axis: max(low[axis], high[axis]) for axis in self.along}
+        self._check_order()
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the range either way, with the 0 of `mode: constant`."""
         low, high = self.seen(low, high)
         return low - high, high - low
-
-    def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the kernel's scratch."""
-        sigmas = self.pixels("low_sigma", axes), self.pixels("high_sigma", axes)
-        return kernel.working_bytes(shape, dtype, sigmas, self.truncate)
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the narrow Gaussian of the block minus the wide one."""
@@ -125,15 +119,3 @@ class DifferenceOfGaussians(LinearStep):
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return the difference of scipy's two Gaussians."""
         return self.smoothed("low_sigma", image, axes) - self.smoothed("high_sigma", image, axes)
-
-
-def _check_order(step: DifferenceOfGaussians) -> None:
-    for axis in step.along:
-        low, high = (
-            extent.get(axis, Quantity(0)) if isinstance(extent, Mapping) else extent
-            for extent in (step.low_sigma, step.high_sigma)
-        )
-        if not below(low, high) and not low.value == high.value == 0:
-            raise RequestError(
-                f"{low} is not below high_sigma, {high}", "give a smaller low_sigma", "low_sigma"
-            )

@@ -1,0 +1,50 @@
+"""Minimum subtracted: the simplest background, the darkest pixel around."""
+
+from numpy.typing import NDArray
+
+from pipeline.kernels.morphology import filters as morphology
+from pipeline.steps.flat import FlatStep, Size
+from pipeline.steps.reference import eroded, subtracted
+
+
+class SubtractMinimum(FlatStep):
+    """Subtract the local minimum: the darkest pixel of a box around each pixel.
+
+    Parameters
+    ----------
+    size : number, text or mapping
+        Side of the box: an odd number of px, a length in physical units, or one for each axis.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape of the input; the unsigned type of the same width (int16 gives uint16), floats stay.
+
+    Raises
+    ------
+    RequestError
+        The size is not odd, or half of it is not below the longest axis that it works along.
+
+    References
+    ----------
+    Equals `image - scipy.ndimage.minimum_filter(image, size)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> SubtractMinimum(size=3)(np.array([[7, 7, 9, 7, 7]], np.uint8))
+    array([[0, 0, 2, 0, 0]], dtype=uint8)
+    """
+
+    size: Size
+
+    background = "input minus result"
+    examples = ({"size": 5}, {"size": {"y": 3, "x": 7}}, {"size": 3, "along": "tyx"})
+
+    def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
+        """Return the block minus its local minimum."""
+        return morphology.subtract_erosion(block, *self.footprints(axes))
+
+    def reference(self, image: NDArray, axes: str) -> NDArray:
+        """Return the image minus scikit-image's erosion."""
+        return subtracted(image, eroded(image, *self.masks(axes)), self.out_dtype(image.dtype))
