@@ -35,6 +35,7 @@ from zarr.codecs import BloscCodec
 import pipeline
 from pipeline.model.machine import cores
 from pipeline.read import Source, open_source
+from pipeline.steps import Step
 from pipeline.write import Layout, create, make_layout, sync, write_region
 from pipeline.write.region import codec_of
 
