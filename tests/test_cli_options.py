@@ -12,8 +12,8 @@ from matplotlib.image import imread
 from skimage import morphology
 
 from pipeline.cli import main, main_group
-from pipeline.explore.figure import aspect_of
 from pipeline.explore.sample import make_sample
+from pipeline.explore.scales import aspect_of
 from pipeline.model.errors import PipelineError
 from pipeline.model.image import ImageSpec
 from pipeline.reporting.serve import Server

@@ -306,24 +306,3 @@ def _inside(region: Region, outer: Region) -> Region:
 def plane(block: NDArray) -> NDArray:
     """Return the rows and columns of a view's pixels."""
     return block.reshape(block.shape[-2:])
-
-
-def finite(values: NDArray) -> NDArray:
-    """Return the values that are numbers, in one axis."""
-    flat = values.reshape(-1)
-    return flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
-
-
-def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[float, float]:
-    """Return black and white for pixels: percentiles, so that a few hot pixels darken nothing.
-
-    >>> limits(np.array([5, 5, 5]))
-    (5.0, 6.0)
-    """
-    numbers = finite(values)
-    if numbers.size == 0:
-        return 0.0, 1.0
-    low, high = (float(bound) for bound in np.percentile(numbers, shown))
-    if high <= low:
-        low, high = float(numbers.min()), float(numbers.max())
-    return (low, high) if high > low else (low, low + max(1.0, 4 * math.ulp(low)))

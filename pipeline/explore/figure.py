@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import textwrap
 from collections.abc import Mapping
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import finite
+from pipeline.explore.scales import aspect_of, bar_length, count_bins, finite
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import ratio, short_unit
+from pipeline.model.units import short_unit
 from pipeline.steps.step import Step
+from pipeline.storage.durable import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 DPI = 150
 INK, SOFT, FAINT = "#1c2330", "#667085", "#d7dce4"
 BLUE, ORANGE = "#2f6db5", "#c65d12"
-FORMATS = (".png", ".pdf", ".svg", ".jpg")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
-# Of the width of a panel.
-_BAR = 0.25
 _BINS = 120
 
 
@@ -39,7 +37,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
 
 
-def check_target(path: str) -> str:
+def check_picture(path: str) -> str:
     """Return where a picture goes, if one can be written there.
 
     Raises
@@ -47,8 +45,8 @@ def check_target(path: str) -> str:
     RequestError
         Its name says no format of pictures, or its folder cannot be made.
     """
-    if Path(path).suffix.lower() not in FORMATS:
-        raise RequestError(f"{path!r} is no picture's name", f"let it end in {', '.join(FORMATS)}", "-o")
+    if Path(path).suffix.lower() not in PICTURES:
+        raise RequestError(f"{path!r} is no picture's name", f"let it end in {', '.join(PICTURES)}", "-o")
     if os.path.isdir(path):
         raise RequestError(f"{path!r} is a folder", "name a file", "-o")
     try:
@@ -58,7 +56,7 @@ def check_target(path: str) -> str:
     return path
 
 
-def save(figure: Figure, path: str) -> None:
+def save_figure(figure: Figure, path: str) -> None:
     """Write a figure; it appears when it is whole.
 
     Raises
@@ -66,15 +64,8 @@ def save(figure: Figure, path: str) -> None:
     RequestError
         It cannot be written there.
     """
-    target = Path(path)
-    # The suffix says the format, so it stays at the end.
-    part = target.with_name(f".{target.stem}.part{os.getpid()}{target.suffix}")
-    try:
-        figure.savefig(part, facecolor="white")
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RequestError(f"{path!r} cannot be written: {error.strerror}", "name another", "-o") from None
+    with whole_file(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:], facecolor="white")
 
 
 class Page:
@@ -109,18 +100,6 @@ class Page:
         )
 
 
-def aspect_of(spec: ImageSpec) -> float:
-    """Return the height of a pixel over its width."""
-    if "y" not in spec.scale or "x" not in spec.scale:
-        return 1.0
-    try:
-        same = ratio(spec.units["y"], spec.units["x"]) if "y" in spec.units and "x" in spec.units else 1.0
-    except RequestError:
-        return 1.0
-    found = spec.scale["y"] * same / spec.scale["x"]
-    return found if 0.1 < found < 10 else 1.0
-
-
 def panel_size(shape: tuple[int, int], spec: ImageSpec, width: float, tallest: float) -> tuple[float, float]:
     """Return width and height in inches of a panel for rows × columns of an image."""
     height = width * shape[0] * aspect_of(spec) / shape[1]
@@ -151,27 +130,11 @@ def frame(ax: Axes) -> None:
         spine.set_color(FAINT)
 
 
-def round_length(most: float) -> float:
-    """Return the largest of 1, 2, 5, 10, 20, 50, … that is not above a length.
-
-    >>> round_length(74), round_length(0.31), round_length(3)
-    (50.0, 0.2, 2.0)
-    """
-    power = math.floor(math.log10(most))
-    # A product with a negative power of ten would end in …0004.
-    steps = (float(f"{digit}e{power}") for digit in (5, 2, 1))
-    return next(step for step in steps if step <= most * (1 + 1e-9))
-
-
 def scale_bar(ax: Axes, shape: tuple[int, int], spec: ImageSpec) -> None:
     """Draw a scale bar into an image: in its unit, in px where the data does not say one."""
     from matplotlib import patheffects
 
-    unit = spec.units.get("x")
-    pixel = spec.scale.get("x") if unit else None
-    length = round_length(max(1.0, shape[1] * _BAR) * (pixel or 1))
-    px = length / (pixel or 1)
-    words = f"{length:g} {short_unit(unit) if unit and pixel else 'px'}"
+    px, words = bar_length(shape[1], spec)
     right, bottom = shape[1] * 0.96 - 0.5, shape[0] * 0.95 - 0.5
     edge = [patheffects.withStroke(linewidth=2.2, foreground="black")]
     ax.plot(
@@ -186,22 +149,14 @@ def scale_bar(ax: Axes, shape: tuple[int, int], spec: ImageSpec) -> None:
     ax.set_ylim(shape[0] - 0.5, -0.5)
 
 
-def histogram(
+def draw_histogram(
     ax: Axes, values: NDArray, bounds: tuple[float, float], span: tuple[float, float], color: str
 ) -> None:
     """Draw how often each value in a span occurs, on a logarithmic scale; grey is beyond black and white."""
     numbers = finite(values)
     ax.set_yscale("log")
     if numbers.size:
-        low, high = span
-        width = (high - low) / _BINS
-        if numbers.dtype.kind in "iu":
-            # Bins of whole numbers, or some would hold one value more than their neighbours.
-            width = max(1.0, float(math.ceil(width)))
-            low = math.floor(low) - 0.5
-        width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # or edges of large values would be one
-        edges = low + width * np.arange(math.ceil((high - low) / width) + 1)
-        counts, _ = np.histogram(numbers, edges)
+        edges, (counts,) = count_bins([numbers], span, _BINS)
         ax.fill_between(edges[:-1], 0.5, np.maximum(counts, 0.5), step="post", color=color, linewidth=0)
         ax.set_xlim(edges[0], edges[-1])
         ax.set_ylim(0.5, max(counts.max() * 2, 2))
@@ -214,37 +169,6 @@ def histogram(
     for name, spine in ax.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_color(FAINT)
-
-
-def span_of(values: NDArray, bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return what a histogram shows: beyond black and white too, but not all the way to a hot pixel."""
-    numbers = finite(values)
-    if not numbers.size:
-        return bounds
-    room = bounds[1] - bounds[0]
-    low, high = max(float(numbers.min()), bounds[0] - room), min(float(numbers.max()), bounds[1] + room)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def number(value: float) -> str:
-    """Return a pixel value for a reader.
-
-    >>> number(1234.5), number(0.01234), number(-3.46), number(1234567)
-    ('1234', '0.0123', '-3.46', '1.23e+06')
-    """
-    whole = value == round(value) or abs(value) >= 100
-    return f"{value:.0f}" if whole and abs(value) < 1e6 else f"{value:.3g}"
-
-
-def share(part: float) -> str:
-    """Return a share in percent for a reader.
-
-    >>> share(0.5), share(0.00004), share(0), share(0.031)
-    ('50 %', '<0.1 %', '0 %', '3.1 %')
-    """
-    if 0 < part < 0.001:
-        return "<0.1 %"
-    return f"{100 * part:.0f} %" if part >= 0.1 or part == 0 else f"{100 * part:.1f} %"
 
 
 def parameters(step: Step, spec: ImageSpec) -> str:

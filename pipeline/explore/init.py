@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import ImageSpec
@@ -13,6 +12,7 @@ from pipeline.model.paths import is_url
 from pipeline.model.units import Quantity
 from pipeline.planning.describe import image_text
 from pipeline.read import Source, open_source
+from pipeline.storage.durable import whole_file
 
 RADIUS = 25
 """Of the first top-hat, in px, where nobody looked at the pixels."""
@@ -271,10 +271,5 @@ def write_new(path: str, text: str, overwrite: bool) -> None:
         raise RequestError(f"{path!r} is no file here", "name a file", "-o")
     if os.path.lexists(path) and not overwrite:
         raise RequestError(f"{path!r} exists", "name another, or add --overwrite", "-o")
-    part = f"{path}.part{os.getpid()}"
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(part).write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise RequestError(f"{path!r} cannot be written: {error.strerror}", "name another", "-o") from None
+    with whole_file(path, replace=overwrite) as file:
+        file.write(text.encode())

@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import View, find_views, limits, plane, step_by_step
+from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import (
     BLUE,
     FAINT,
     ORANGE,
     SOFT,
     Page,
-    check_target,
+    check_picture,
+    draw_histogram,
     fitted,
-    histogram,
-    number,
     panel_size,
     parameters,
-    save,
+    save_figure,
     scale_bar,
-    share,
     show,
-    span_of,
 )
+from pipeline.explore.scales import histogram_span, limits
 from pipeline.kernels.cast import cast
 from pipeline.model.errors import DataError, RequestError
+from pipeline.model.text import number_of, share_text, value_text
 from pipeline.planning.describe import image_text
 from pipeline.planning.job import Job
 from pipeline.planning.plan import Plan
@@ -170,7 +169,7 @@ def preview(
     RequestError
         An option names what is not there, or it would be too many rows.
     """
-    check_target(path)
+    check_picture(path)
     views = find_views(job.source.spec, t=t, c=c, z=z, crop=crop)
     count = len(views) * len(job.plan.steps)
     if count > MOST_ROWS:
@@ -179,8 +178,8 @@ def preview(
             "name fewer with --t, --c and --z",
         )
     rows = preview_rows(job, views)
-    save(draw(job, rows).figure, path)
-    return f"wrote {path}: {len(views)} {'plane' if len(views) == 1 else 'planes'}, {_part(views[0])}"
+    save_figure(draw(job, rows).figure, path)
+    return f"wrote {path}: {number_of(len(views), 'plane')}, {_part(views[0])}"
 
 
 def _part(view: View) -> str:
@@ -225,7 +224,7 @@ def _draw_row(page: Page, job: Job, row: Row, top: float, width: float, height: 
     top += _LABEL
     shared = limits(np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)]))
     # One frame for both, so that what was taken is seen to be gone.
-    frame = span_of(np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)]), shared)
+    frame = histogram_span(np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)]), shared)
     panels = (
         ("before", row.before, shared, SOFT, ""),
         (taken_name(row.step, brief=width < _ROOMY), row.taken, shared, SOFT, ""),
@@ -234,14 +233,14 @@ def _draw_row(page: Page, job: Job, row: Row, top: float, width: float, height: 
     for column, (name, pixels, bounds, color, note) in enumerate(panels):
         left = _MARGIN + column * (width + _GAP)
         page.text(left, top + 0.03, name, 9.5)
-        caption = f"{number(bounds[0])} … {number(bounds[1])}"
+        caption = f"{value_text(bounds[0])} … {value_text(bounds[1])}"
         page.text(left + width, top + 0.04, caption, 8, color=SOFT, ha="right")
         ax = page.axes(left, top + _CAPTION, width, height)
         show(ax, pixels, bounds, spec)
         scale_bar(ax, (pixels.shape[0], pixels.shape[1]), spec)
         below = top + _CAPTION + height + 0.06
-        span = frame if column < 2 else span_of(pixels, bounds)
-        histogram(page.axes(left, below, width, _HISTOGRAM), pixels, bounds, span, color)
+        span = frame if column < 2 else histogram_span(pixels, bounds)
+        draw_histogram(page.axes(left, below, width, _HISTOGRAM), pixels, bounds, span, color)
         if note:
             page.text(left + width, below + _HISTOGRAM + 0.2, note, 8, color=ORANGE, ha="right")
 
@@ -268,9 +267,9 @@ def _notes(job: Job, row: Row) -> str:
     notes = []
     negative = float(np.mean(row.after < 0))
     if negative:
-        notes.append(f"{share(negative)} below 0")
+        notes.append(f"{share_text(negative)} below 0")
     if row.last and job.plan.offset:
         notes.append(f"offset {job.plan.offset:g} added")
     if row.clipped:
-        notes.append(f"{share(row.clipped / row.after.size)} clipped")
+        notes.append(f"{share_text(row.clipped / row.after.size)} clipped")
     return ", ".join(notes)

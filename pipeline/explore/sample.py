@@ -103,7 +103,6 @@ def make_sample(
         raise RequestError(f"{path} exists", "choose another name, or remove it first", "path")
     _check_space(path, truth.spec.nbytes)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write = write_zarr if suffix == ".zarr" else write_tiff
         write(path, truth.spec, _counted(truth, progress))
     except FileExistsError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.image import ImageSpec, Region
 from pipeline.model.units import short_unit
+from pipeline.storage.durable import whole_file
 
 # Classic TIFF counts bytes in 32 bits; some are left for metadata.
 CLASSIC_BYTES = 2**32 - 2**25
@@ -38,36 +37,18 @@ def write_tiff(path: Path, spec: ImageSpec, parts: Iterable[tuple[Region, NDArra
     OSError
         It cannot be written.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with part.open("xb+") as file:
-            with tifffile.TiffWriter(file, bigtiff=spec.nbytes > CLASSIC_BYTES, ome=True) as tiff:
-                tiff.write(
-                    _planes(spec, parts),
-                    shape=spec.shape,
-                    dtype=spec.dtype,
-                    photometric="minisblack",
-                    metadata=_metadata(spec),
-                )
-            file.flush()
-            os.fsync(file.fileno())
-        _appear(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _appear(part: Path, path: Path) -> None:
-    """Give a whole file its name, replacing nothing."""
-    try:
-        # A link refuses a name that is taken, where a rename would replace what stands there.
-        os.link(part, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # The file system has no links.
-        if path.exists():
-            raise FileExistsError(17, "File exists", str(path)) from None
-        part.rename(path)
+    big = spec.nbytes > CLASSIC_BYTES
+    with (
+        whole_file(path, replace=False, field="path") as file,
+        tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff,
+    ):
+        tiff.write(
+            _planes(spec, parts),
+            shape=spec.shape,
+            dtype=spec.dtype,
+            photometric="minisblack",
+            metadata=_metadata(spec),
+        )
 
 
 def _planes(spec: ImageSpec, parts: Iterable[tuple[Region, NDArray]]) -> Iterator[NDArray]:

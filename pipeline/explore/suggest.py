@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.explore.estimate import Range, Suggestion, suggest_for
-from pipeline.explore.figure import check_target, save
+from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.granulometry import SOURCE, Features
 from pipeline.explore.init import config_text, flow_names, shown_path, stem, write_new
 from pipeline.explore.suggest_figure import draw
@@ -159,7 +159,7 @@ def suggest(
     source = open_source(path, axes=axes, series=series, level=level)
     config = config or f"{stem(source.path)}.suggested.yaml"
     named = plot is not None
-    plot = check_target(plot or str(Path(config).with_suffix(".png")))
+    plot = check_picture(plot or str(Path(config).with_suffix(".png")))
     # A picture whose name was not asked for is replaced as a config is.
     for path in (config,) if named else (config, plot):
         if os.path.lexists(path) and not overwrite:
@@ -167,7 +167,7 @@ def suggest(
     suggestions = suggest_for(source, features)
     groups = grouped(suggestions)
     lines = step_lines(source.spec, groups)
-    save(draw(source, suggestions).figure, plot)
+    save_figure(draw(source, suggestions).figure, plot)
     write_new(config, config_text(source, lines, axes=axes, series=series, level=level), overwrite)
     commands = sweep_commands(config, source.spec, groups)
     said = [suggestion_text(source.spec, suggestions), f"wrote {config} and {plot}", "look at it with"]

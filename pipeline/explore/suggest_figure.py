@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.explore.crop import limits
 from pipeline.explore.estimate import Suggestion
 from pipeline.explore.figure import BLUE, FAINT, ORANGE, SOFT, Page, fitted, panel_size, scale_bar, show
 from pipeline.explore.granulometry import SOURCE
+from pipeline.explore.scales import limits
 from pipeline.read import Source
 
 _MARGIN, _GAP, _HEAD = 0.35, 0.5, 0.8

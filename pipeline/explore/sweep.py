@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.config.load import RunConfig, load_config
 from pipeline.explore.crop import View, find_views, plane, step_by_step
-from pipeline.explore.figure import check_target, save
+from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.measure import find_regions, measure
 from pipeline.explore.sweep_figure import draw
 from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, write_table
@@ -226,10 +226,10 @@ def sweep(
     DataError
         The run would refuse the pixels.
     """
-    check_target(path)
+    check_picture(path)
     beside = str(Path(path).with_suffix(".csv"))
     refuse_another(beside)
     sheet = run_sweep(config, sets, input=input, t=t, c=c, z=z, crop=crop)
-    save(draw(sheet).figure, path)
+    save_figure(draw(sheet).figure, path)
     write_table(sheet, beside)
     return f"wrote {path}: {len(sheet.panels)} settings, and {beside}"

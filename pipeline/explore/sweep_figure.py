@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import limits
 from pipeline.explore.figure import (
     FAINT,
     INK,
@@ -17,14 +16,14 @@ from pipeline.explore.figure import (
     bare,
     fitted,
     frame,
-    number,
     panel_size,
     parameters,
     scale_bar,
-    share,
     show,
 )
+from pipeline.explore.scales import limits
 from pipeline.explore.sweep_result import Panel, Sheet, relative
+from pipeline.model.text import share_text, value_text
 from pipeline.planning.describe import image_text
 
 _MARGIN, _GAP, _SIDE_GAP = 0.35, 0.16, 0.45
@@ -122,14 +121,14 @@ def _draw_side(page: Page, sheet: Sheet, above: float, size: tuple[float, float]
     ax = page.axes(_MARGIN, top, width, height)
     show(ax, sheet.before, bounds, sheet.view.spec)
     scale_bar(ax, (sheet.before.shape[0], sheet.before.shape[1]), sheet.view.spec)
-    caption = f"{number(bounds[0])} … {number(bounds[1])}, contrast {sheet.measures.contrast:.3g}"
+    caption = f"{value_text(bounds[0])} … {value_text(bounds[1])}, contrast {sheet.measures.contrast:.3g}"
     page.text(_MARGIN, top + height + 0.05, caption, 8, color=SOFT)
 
 
 def _draw_legend(page: Page, bounds: tuple[float, float], top: float) -> None:
     top += 0.12
     page.text(_MARGIN, top, "all panels", 8.5, fontweight="bold")
-    page.text(_MARGIN, top + 0.18, f"black {number(bounds[0])}, white {number(bounds[1])}", 8)
+    page.text(_MARGIN, top + 0.18, f"black {value_text(bounds[0])}, white {value_text(bounds[1])}", 8)
     top += 0.5
     for name, words in LEGEND:
         page.text(_MARGIN, top, name, 8.5, fontweight="bold")
@@ -162,15 +161,8 @@ def _draw_panel(
     measures = panel.measures
     flat = relative(measures.spread, sheet.measures.spread)
     kept = relative(measures.signal, sheet.measures.signal)
-    page.text(left, below, f"uneven {percent(flat)}  signal {percent(kept)}", 7.5, color=SOFT)
+    page.text(left, below, f"uneven {share_text(flat)}  signal {share_text(kept)}", 7.5, color=SOFT)
     page.text(left, below + 0.14, f"contrast {measures.contrast:.3g}", 7.5, color=SOFT)
     if measures.negative:
-        words = f"{share(measures.negative)} below 0"
+        words = f"{share_text(measures.negative)} below 0"
         page.text(left + width, below + 0.14, words, 7.5, color=ORANGE, ha="right")
-
-
-def percent(part: float) -> str:
-    """Return a share in percent, of any sign and size."""
-    if not np.isfinite(part):
-        return "–"
-    return f"{100 * part:.0f} %" if abs(part) >= 0.1 else f"{100 * part:.1f} %"

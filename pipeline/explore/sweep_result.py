@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pipeline.explore.measure import Measures
 from pipeline.model.errors import RequestError
 from pipeline.read import Source
 from pipeline.steps.step import Step
+from pipeline.storage.durable import whole_file
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,7 @@ def write_table(sheet: Sheet, path: str) -> None:
         It cannot be written there.
     """
     header, rows = table(sheet)
-    part = f"{path}.part{os.getpid()}"
-    try:
-        with open(part, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
-        os.replace(part, path)
-    except OSError as error:
-        raise RequestError(f"{path!r} cannot be written: {error.strerror}", "name another", "-o") from None
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *rows])
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -39,6 +40,29 @@ def number_of(count: int, noun: str) -> str:
 
 
 MB = 1e6
+
+
+def value_text(value: float) -> str:
+    """Return a pixel value for a reader.
+
+    >>> value_text(1234.5), value_text(0.01234), value_text(-3.46), value_text(1234567)
+    ('1234', '0.0123', '-3.46', '1.23e+06')
+    """
+    whole = value == round(value) or abs(value) >= 100
+    return f"{value:.0f}" if whole and abs(value) < 1e6 else f"{value:.3g}"
+
+
+def share_text(share: float) -> str:
+    """Return a share in percent for a reader.
+
+    >>> share_text(0.5), share_text(0.00004), share_text(0), share_text(-0.031), share_text(float("nan"))
+    ('50 %', '<0.1 %', '0 %', '-3.1 %', '–')
+    """
+    if math.isnan(share):
+        return "–"
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    return f"{100 * share:.0f} %" if abs(share) >= 0.1 or share == 0 else f"{100 * share:.1f} %"
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pipeline.explore.figure import number
+from pipeline.explore.scales import count_bins, ticks
+from pipeline.model.text import value_text
 from pipeline.reporting import svg
 
 WIDTH, HEIGHT = 460.0, 150.0
@@ -41,19 +42,6 @@ class Scale:
         return self.first + (np.asarray(values) - self.low) / (self.high - self.low) * (
             self.last - self.first
         )
-
-
-def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
-    """Return round numbers between two, some of them, no nearer to each other than `least`.
-
-    >>> ticks(0, 97, 5), ticks(0.1, 0.32, 4)
-    ([0.0, 20.0, 40.0, 60.0, 80.0], [0.1, 0.2, 0.3])
-    """
-    rough = max((high - low) / about, least)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * digit for digit in (1, 2, 5, 10) if rough <= power * digit * (1 + 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * place, 12) for place in range(first, last + 1)]
 
 
 def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
@@ -170,17 +158,7 @@ def histogram(
     x_label : str
         Below the axis.
     """
-    low, high = bounds
-    whole = all(np.array_equal(values, np.rint(values)) for _, values in series)
-    width = (high - low) / _BINS
-    if whole:
-        # Bins of whole numbers, or some would hold one value more than their neighbours.
-        width, low = max(1.0, float(math.ceil(width))), math.floor(low) - 0.5
-    width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # of large values none lies between two edges
-    edges = low + width * np.arange(max(2, math.ceil((high - low) / width)) + 1)
-    counts = [
-        np.histogram(values, len(edges) - 1, (float(edges[0]), float(edges[-1])))[0] for _, values in series
-    ]
+    edges, counts = count_bins([values for _, values in series], bounds, _BINS)
     top = max(2, *(int(count.max()) for count in counts))
     across = Scale(float(edges[0]), float(edges[-1]), _LEFT, WIDTH - _RIGHT)
     up = Scale(math.log(0.7), math.log(top * 1.3), HEIGHT - _BOTTOM, _TOP)
@@ -213,14 +191,14 @@ def change_text(values: NDArray, unit: str) -> str:
     # A share of a level near 0 says nothing.
     share = _relative if level.min() > 0 else lambda *_: ""
     return minus(
-        f"from {number(first)} to {number(last)}{share(last - first, first, ' over the whole')}; "
+        f"from {value_text(first)} to {value_text(last)}{share(last - first, first, ' over the whole')}; "
         f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
         f"from {unit} {known[at]} to {known[at + 1]}"
     )
 
 
 def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else '−' if value < 0 else ''}{number(abs(value))}"
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{value_text(abs(value))}"
 
 
 def _relative(change: float, level: float, over: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.model.errors import Problem, RequestError
+from pipeline.model.errors import RequestError
 from pipeline.planning.job import Job
 from pipeline.reporting.frames import gather, to_csv
 from pipeline.reporting.page import render
 from pipeline.reporting.report_data import PAGE, TABLE, of_output, of_run
+from pipeline.storage.durable import whole_file
 from pipeline.write import Layout
 from pipeline.write.metadata import BGONE
 
@@ -104,18 +104,5 @@ def _write(place: Path, page: bytes, option: str) -> None:
         raise RequestError(f"{str(place)!r} is a folder", "name a file", option)
     if place.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"{str(place)!r} is no page's name", "let it end in .html", option)
-    part = place.with_name(f".{place.name}.part{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(page)
-        os.replace(part, place)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise RequestError(
-            [
-                Problem(
-                    f"{str(place)!r} cannot be written: {error.strerror}", "name another file with -o", option
-                )
-            ]
-        ) from None
+    with whole_file(place, field=option) as file:
+        file.write(page)

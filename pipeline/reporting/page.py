@@ -13,9 +13,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from pipeline.explore.crop import View, finite, limits
-from pipeline.explore.figure import number, span_of
-from pipeline.model.text import MB, duration, shape_text
+from pipeline.explore.crop import View
+from pipeline.explore.scales import finite, histogram_span, limits
+from pipeline.model.text import MB, duration, shape_text, value_text
 from pipeline.planning.describe import channels_text, image_text
 from pipeline.reporting.curves import histogram, minus
 from pipeline.reporting.drawing import cutting
@@ -136,7 +136,7 @@ def _channel(material: Material, planes: list[Shown]) -> dict[str, Any]:
         ]
         rows.append({"where": _where(material, plane), "pictures": drawn})
     heads = [
-        {"name": name, "bounds": minus(f"{number(low)} … {number(high)}")}
+        {"name": name, "bounds": minus(f"{value_text(low)} … {value_text(high)}")}
         for name, (low, high) in zip(names, (shared, shared, result), strict=True)
     ]
     return {
@@ -188,12 +188,12 @@ def _histograms(
         both = np.concatenate([before, off])
         drawn = histogram(
             [("input", before), ("background", off)],
-            span_of(both, limits(both)),
+            histogram_span(both, limits(both)),
             f"Histogram of before and {taken}",
         )
         found.append({"keys": [("input", "before"), ("background", taken)], "drawn": drawn})
     after = pooled("after")
-    drawn = histogram([("signal", after)], span_of(after, limits(after)), "Histogram of after")
+    drawn = histogram([("signal", after)], histogram_span(after, limits(after)), "Histogram of after")
     found.append({"keys": [("signal", "after")], "drawn": drawn})
     return found
 

@@ -11,10 +11,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import CROP, View, find_views, limits, plane
-from pipeline.explore.figure import aspect_of, round_length
+from pipeline.explore.crop import CROP, View, find_views, plane
+from pipeline.explore.scales import aspect_of, bar_length, limits
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import short_unit
 from pipeline.reporting import svg
 from pipeline.reporting.pixels import MOST, Pixels
 from pipeline.reporting.report_data import Material
@@ -30,7 +29,6 @@ _LARGE, _SMALL, _FEW = 384, 240, 9
 _UNITS = 360.0
 
 _SAMPLES = 2**14
-_BAR = 0.25
 
 
 @dataclass(frozen=True)
@@ -210,11 +208,8 @@ def picture(
 
 
 def _scale_bar(columns: int, spec: ImageSpec, width: float, height: float) -> list[Markup]:
-    unit = spec.units.get("x")
-    pixel = spec.scale.get("x") if unit else None
-    length = round_length(max(1.0, columns * _BAR) * (pixel or 1))
-    drawn = length / (pixel or 1) * width / columns
-    words = f"{length:g} {short_unit(unit) if unit and pixel else 'px'}"
+    px, words = bar_length(columns, spec)
+    drawn = px * width / columns
     right, bottom = width - 12, height - 12
     return [
         svg.rect("bar", right - drawn, bottom - 4, drawn, 4),

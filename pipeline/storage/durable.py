@@ -16,6 +16,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
 from pipeline.model.errors import PipelineError, RequestError, StoppedError
 from pipeline.model.machine import more_files, too_many_open
@@ -75,6 +76,50 @@ def _point(what: str, path: str) -> Iterator[None]:
         raise explain(error, path) from error
     if hook is not None:
         hook(f"after {what}", path)
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: str | os.PathLike[str], *, replace: bool = True, field: str = "-o"
+) -> Iterator[BinaryIO]:
+    """Give a file of the user's to write to: it appears under its name when it is whole, or not at all.
+
+    Missing folders are made.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Its name.
+    replace : bool
+        Whether what has come to stand under the name is replaced.
+    field : str
+        The option or argument that names the file.
+
+    Raises
+    ------
+    RequestError
+        It cannot be written there, or something stands there and `replace` is false.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    target, draft = f"{folder}/{name}", f"{folder}/.{name[:50]}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(draft, "xb+") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(draft, target)
+        else:
+            rename_new(draft, target)
+    except FileExistsError as error:
+        raise RequestError(f"{error.filename} is in the way", "choose another name", field) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise RequestError(f"{str(path)!r} cannot be written: {reason}", "name another", field) from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
 
 
 def write_file(path: str, data: bytes | Iterable[bytes], temporary: str) -> None:

@@ -11,12 +11,14 @@ from scipy import ndimage
 
 import pipeline
 from pipeline.cli import main
-from pipeline.explore.crop import find_views, limits, parse_list
-from pipeline.explore.figure import fitted, new_figure, parameters, round_length, scale_bar, share
+from pipeline.explore.crop import find_views, parse_list
+from pipeline.explore.figure import fitted, new_figure, parameters, scale_bar
 from pipeline.explore.preview import MOST_ROWS, draw, preview, preview_rows
 from pipeline.explore.sample import make_sample
+from pipeline.explore.scales import limits, round_length
 from pipeline.model.errors import DataError, RequestError
 from pipeline.model.image import Channel, ImageSpec
+from pipeline.model.text import share_text
 from pipeline.planning.job import prepare
 from pipeline.read import Source
 
@@ -164,7 +166,7 @@ def test_pixels_that_the_dtype_cannot_hold_are_counted_and_said_in_the_picture(m
     below = (frame - opened)[10:90, 10:90] < 0
     assert row.clipped == below.sum() > 0
     said = [text.get_text() for text in draw(job, [row]).figure.texts]
-    assert f"{share(below.mean())} clipped" in said
+    assert f"{share_text(below.mean())} clipped" in said
 
 
 # -- what is shown -------------------------------------------------------------------------

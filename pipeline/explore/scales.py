@@ -1,0 +1,124 @@
+"""Limits, histograms, ticks and scale bars of pictures, as numbers, whatever draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model.errors import RequestError
+from pipeline.model.image import ImageSpec
+from pipeline.model.units import ratio, short_unit
+
+# Of the width of a picture, at the most.
+_BAR = 0.25
+
+
+def finite(values: NDArray) -> NDArray:
+    """Return the values that are numbers, in one axis."""
+    flat = values.reshape(-1)
+    return flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
+
+
+def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[float, float]:
+    """Return black and white for pixels: percentiles, so that a few hot pixels darken nothing.
+
+    >>> limits(np.array([5, 5, 5]))
+    (5.0, 6.0)
+    """
+    numbers = finite(values)
+    if numbers.size == 0:
+        return 0.0, 1.0
+    low, high = (float(bound) for bound in np.percentile(numbers, shown))
+    if high <= low:
+        low, high = float(numbers.min()), float(numbers.max())
+    return (low, high) if high > low else (low, low + max(1.0, 4 * math.ulp(low)))
+
+
+def histogram_span(values: NDArray, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return what a histogram shows: beyond black and white too, but not all the way to a hot pixel."""
+    numbers = finite(values)
+    if not numbers.size:
+        return bounds
+    room = bounds[1] - bounds[0]
+    low, high = max(float(numbers.min()), bounds[0] - room), min(float(numbers.max()), bounds[1] + room)
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def count_bins(
+    series: Sequence[NDArray], span: tuple[float, float], bins: int
+) -> tuple[NDArray, list[NDArray]]:
+    """Count values in bins that several sets of pixels share.
+
+    Parameters
+    ----------
+    series : sequence of numpy.ndarray
+        Finite values.
+    span : (float, float)
+        What is shown of them.
+    bins : int
+        How many bins, about.
+
+    Returns
+    -------
+    numpy.ndarray
+        The edges of the bins.
+    list of numpy.ndarray
+        Counts for each set.
+    """
+    low, high = span
+    width = (high - low) / bins
+    if all(values.dtype.kind in "iu" or np.array_equal(values, np.rint(values)) for values in series):
+        # Bins of whole numbers, or some would hold one value more than their neighbours.
+        width, low = max(1.0, float(math.ceil(width))), math.floor(low) - 0.5
+    width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # of large values none lies between two edges
+    edges = low + width * np.arange(max(2, math.ceil((high - low) / width)) + 1)
+    ends = (float(edges[0]), float(edges[-1]))
+    return edges, [np.histogram(values, len(edges) - 1, ends)[0] for values in series]
+
+
+def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
+    """Return round numbers between two, some of them, no nearer to each other than `least`.
+
+    >>> ticks(0, 97, 5), ticks(0.1, 0.32, 4)
+    ([0.0, 20.0, 40.0, 60.0, 80.0], [0.1, 0.2, 0.3])
+    """
+    rough = max((high - low) / about, least)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1, 2, 5, 10) if rough <= power * digit * (1 + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(step * place, 12) for place in range(first, last + 1)]
+
+
+def round_length(most: float) -> float:
+    """Return the largest of 1, 2, 5, 10, 20, 50, … that is not above a length.
+
+    >>> round_length(74), round_length(0.31), round_length(3)
+    (50.0, 0.2, 2.0)
+    """
+    power = math.floor(math.log10(most))
+    # A product with a negative power of ten would end in …0004.
+    steps = (float(f"{digit}e{power}") for digit in (5, 2, 1))
+    return next(step for step in steps if step <= most * (1 + 1e-9))
+
+
+def bar_length(columns: int, spec: ImageSpec) -> tuple[float, str]:
+    """Return a scale bar for so many columns: px, and words in the image's unit, px where it says none."""
+    unit = spec.units.get("x")
+    pixel = spec.scale.get("x") if unit else None
+    length = round_length(max(1.0, columns * _BAR) * (pixel or 1))
+    return length / (pixel or 1), f"{length:g} {short_unit(unit) if unit and pixel else 'px'}"
+
+
+def aspect_of(spec: ImageSpec) -> float:
+    """Return the height of a pixel over its width; 1 where that is not known, or cannot be meant."""
+    if "y" not in spec.scale or "x" not in spec.scale:
+        return 1.0
+    try:
+        same = ratio(spec.units["y"], spec.units["x"]) if "y" in spec.units and "x" in spec.units else 1.0
+    except RequestError:
+        return 1.0
+    aspect = spec.scale["y"] * same / spec.scale["x"]
+    return aspect if 0.1 < aspect < 10 else 1.0
