@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.errors import PipelineError, Problem, RequestError
-from pipeline.model.finite import check_finite
-from pipeline.model.image import ImageSpec, Region, origin_of, region_shape
-from pipeline.model.tiling import Tiling
+from pipeline.model.image import ImageSpec, Region, region_shape
+from pipeline.model.tiling import Cut, Tiling, cut_axis
 from pipeline.read import Source
 from pipeline.read.select import select
-from pipeline.steps.chain import apply_step, chain_halo
+from pipeline.steps.chain import ApplyChain, chain_halo
 from pipeline.steps.step import Step
 
 WHOLE = 2048
@@ -47,7 +47,7 @@ class View:
     @property
     def at(self) -> dict[str, int]:
         """Axis → index, for t, c and z as far as the image has them."""
-        return {axis: part.start for axis, part in self._parts() if axis not in "yx"}
+        return {axis: span.start for axis, span in zip(self.spec.axes[:-2], self.region[:-2], strict=True)}
 
     @property
     def channel(self) -> int:
@@ -57,35 +57,28 @@ class View:
     @property
     def cropped(self) -> bool:
         """Whether it is less than the plane."""
-        return any(part.stop - part.start < self.spec.sizes[axis] for axis, part in self._parts("yx"))
-
-    def _parts(self, axes: str = "tczyx") -> list[tuple[str, slice]]:
-        return [each for each in zip(self.spec.axes, self.region, strict=True) if each[0] in axes]
+        return region_shape(self.region)[-2:] != self.spec.shape[-2:]
 
     def where(self) -> str:
         """Return which plane it is, for a reader: t 50 · GFP · z 3."""
         names = self.spec.channel_names
-        words = []
-        for axis, index in self.at.items():
-            name = names[index] if axis == "c" and names else ""
-            words.append(name or f"{axis} {index}")
-        return " · ".join(words)
+        return " · ".join(
+            (names[index] if axis == "c" and names else "") or f"{axis} {index}"
+            for axis, index in self.at.items()
+        )
 
     def extent(self) -> str:
         """Return which part of the plane it is, for a reader; empty for all of it."""
-        if not self.cropped:
-            return ""
-        return ", ".join(f"{axis} {part.start}:{part.stop}" for axis, part in self._parts("yx"))
+        spans = zip("yx", self.region[-2:], strict=True)
+        return ", ".join(f"{axis} {span.start}:{span.stop}" for axis, span in spans) if self.cropped else ""
 
 
-def parse_list(text: str | None) -> list[int | str] | None:
+def parse_list(text: str) -> list[int | str]:
     """Return the items of an option such as "0,50,-1" or "GFP,1"; numbers as such.
 
     >>> parse_list("0, -1,GFP")
     [0, -1, 'GFP']
     """
-    if text is None:
-        return None
     items = [item.strip() for item in text.split(",")]
     return [int(item) if item.lstrip("-").isdecimal() else item for item in items]
 
@@ -99,7 +92,7 @@ def parse_crop(text: str | None) -> dict[str, str]:
         It is none of y and x.
     """
     crop: dict[str, str] = {}
-    for item in (text or "").split(",") if text else []:
+    for item in text.split(",") if text else []:
         axis, equals, span = (part.strip() for part in item.partition("="))
         if not equals or axis not in ("y", "x") or ":" not in span:
             raise RequestError(f"{item!r} is no part of a plane", "write it like y=0:512,x=0:512", "--crop")
@@ -134,80 +127,57 @@ def find_views(
     RequestError
         An option names what is not there.
     """
-    wanted = {"t": parse_list(t), "c": parse_list(c), "z": parse_list(z)}
     problems: list[Problem] = []
-    spans = _spans(spec, crop, problems)
-    indices: dict[str, list[int | None]] = {
-        axis: [*_indices(spec, axis, items, problems)] for axis, items in wanted.items()
+    spans: dict[str, list[slice]] = {
+        axis: _planes(spec, axis, text, problems) for axis, text in (("t", t), ("c", c), ("z", z))
     }
+    spans |= _rows_and_columns(spec, crop, problems)
     if problems:
         raise RequestError(problems)
-    order = [axis for axis in "tczyx" if axis in spec.axes]
-    choices = [indices.get(axis, [None]) for axis in order]
-    views = []
-    for at in itertools.product(*choices):
-        places = dict(zip(order, at, strict=True))
-        region = []
-        for axis in spec.axes:
-            place = places[axis]
-            region.append(spans[axis] if place is None else slice(place, place + 1))
-        views.append(View(tuple(region), spec))
-    return tuple(views)
+    return tuple(View(region, spec) for region in itertools.product(*(spans[axis] for axis in spec.axes)))
 
 
-def _indices(
-    spec: ImageSpec, axis: str, items: Sequence[int | str] | None, problems: list[Problem]
-) -> list[int]:
-    if items is None:
-        size = spec.sizes.get(axis, 1)
-        return list(range(size)) if axis == "c" else [size // 2]
-    if axis not in spec.axes and set(items) <= {0, -1}:
-        return [0]
-    found: list[int] = []
-    for item in items:
-        named = axis == "c" and str(item) in spec.channel_names
-        problems += _picked(spec, axis, str(item) if named else item, f"--{axis}", found)
-    return found
-
-
-def _picked(spec: ImageSpec, axis: str, item: int | str, option: str, found: list[int]) -> list[Problem]:
-    if axis != "c" and isinstance(item, str):
-        return [Problem(f"{item!r} is no index", "give whole numbers separated by commas", option)]
+@contextlib.contextmanager
+def _problems_of(option: str, problems: list[Problem]) -> Iterator[None]:
+    """Add what is wrong with an option to the problems of all."""
     try:
-        _, picks = select(spec, {axis: [item]})
+        yield
     except PipelineError as error:
-        return [replace(problem, field=option) for problem in error.problems]
-    found.append(picks[spec.axes.index(axis)][0])
-    return []
+        problems += [replace(problem, field=option) for problem in error.problems]
 
 
-def _spans(spec: ImageSpec, crop: str | None, problems: list[Problem]) -> dict[str, slice]:
-    spans = {axis: _centre(spec.sizes[axis]) for axis in "yx"}
-    try:
+def _planes(spec: ImageSpec, axis: str, text: str | None, problems: list[Problem]) -> list[slice]:
+    size = spec.sizes.get(axis, 1)
+    if text is None:
+        return [slice(index, index + 1) for index in (range(size) if axis == "c" else [size // 2])]
+    spans: list[slice] = []
+    for item in parse_list(text):
+        if axis not in spec.axes and item in (0, -1):
+            continue
+        name = axis == "c" and str(item) in spec.channel_names
+        with _problems_of(f"--{axis}", problems):
+            if axis != "c" and isinstance(item, str):
+                raise RequestError(f"{item!r} is no index", "give whole numbers separated by commas")
+            _, picks = select(spec, {axis: [str(item) if name else item]})
+            index = picks[spec.axes.index(axis)][0]
+            spans.append(slice(index, index + 1))
+    return spans
+
+
+def _rows_and_columns(spec: ImageSpec, crop: str | None, problems: list[Problem]) -> dict[str, list[slice]]:
+    spans = {}
+    for axis in "yx":
+        size = spec.sizes[axis]
+        start = (size - CROP) // 2 if size > WHOLE else 0
+        spans[axis] = [slice(start, start + CROP if size > WHOLE else size)]
+    with _problems_of("--crop", problems):
         for axis, text in parse_crop(crop).items():
             _, picks = select(spec, {axis: text})
             pick = picks[spec.axes.index(axis)]
             if not isinstance(pick, range) or pick.step != 1:
-                raise RequestError(f"{text!r} has a step", "leave it out", "--crop")
-            spans[axis] = slice(pick.start, pick.stop)
-    except PipelineError as error:
-        problems += [replace(problem, field="--crop") for problem in error.problems]
+                raise RequestError(f"{text!r} has a step", "leave it out")
+            spans[axis] = [slice(pick.start, pick.stop)]
     return spans
-
-
-def _centre(size: int) -> slice:
-    if size <= WHOLE:
-        return slice(0, size)
-    start = (size - CROP) // 2
-    return slice(start, start + CROP)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A block: what is read for it, and what is kept of it."""
-
-    reads: Region
-    keeps: Region
 
 
 def step_by_step(
@@ -246,61 +216,45 @@ def step_by_step(
     DataError
         There is a NaN or an infinity.
     """
-    parts = [_Part(_grown(region, steps, source.spec), region)]
-    if tiling is not None and not all(step.exact for step in steps):
-        blocks = list(_blocks(region, tiling))
-        pixels = sum(math.prod(region_shape(block.reads)) for block in blocks)
-        if pixels * source.spec.dtype.itemsize <= BLOCKS:
-            parts = blocks
+    spec, halo = source.spec, chain_halo(steps, source.spec.axes)
+    blocks: list[tuple[Cut, ...]] = [
+        tuple(
+            cut_axis(size, span.start, span.stop, span.stop - span.start, halo[axis])
+            for (axis, size), span in zip(spec.sizes.items(), region, strict=True)
+        )
+    ]
+    if tiling is not None and any(step.accuracy for step in steps):
+        run_blocks = list(_blocks_of_run(region, tiling))
+        pixels = sum(math.prod(cut.end - cut.begin for cut in cuts) for cuts in run_blocks)
+        if pixels * spec.dtype.itemsize <= BLOCKS:
+            blocks = run_blocks
     images: list[NDArray] = []
-    for part in parts:
-        for number, block in enumerate(_chain(source, steps, part.reads, refuse_nan)):
-            kept = block[_inside(part.keeps, part.reads)]
+    for cuts in blocks:
+        block = source.read(tuple(slice(cut.begin, cut.end) for cut in cuts))
+        place = tuple(
+            slice(cut.edges[0] - span.start, cut.edges[-1] - span.start)
+            for cut, span in zip(cuts, region, strict=True)
+        )
+        chain = ApplyChain(steps, spec.axes, cuts, refuse_nan)
+        for number, kept in enumerate(chain.stages(block, (0,) * len(cuts))):
             if number == len(images):
                 images.append(np.empty(region_shape(region), kept.dtype))
-            images[number][_inside(part.keeps, region)] = kept
+            images[number][place] = kept
     return images
 
 
-def _chain(source: Source, steps: tuple[Step, ...], reads: Region, refuse_nan: bool) -> Iterator[NDArray]:
-    axes, origin = source.spec.axes, origin_of(reads)
-    block = source.read(reads)
-    if refuse_nan:
-        check_finite(block, axes, origin)
-    yield block
-    for step in steps:
-        block = apply_step(step, block, axes, origin)
-        yield block
-
-
-def _grown(region: Region, steps: tuple[Step, ...], spec: ImageSpec) -> Region:
-    halo = chain_halo(steps, spec.axes)
-    return tuple(
-        slice(max(0, part.start - halo[axis]), min(size, part.stop + halo[axis]))
-        for (axis, size), part in zip(spec.sizes.items(), region, strict=True)
-    )
-
-
-def _blocks(region: Region, tiling: Tiling) -> Iterator[_Part]:
-    """Yield the run's blocks that meet a region, each with what it keeps inside the region."""
-    each: list[list[tuple[slice, slice]]] = []
-    for axis, part in zip(tiling.sizes, region, strict=True):
-        met = []
-        for cut in tiling.axis_windows(axis):
-            for (start, stop), read in zip(itertools.pairwise(cut.edges), cut.reads, strict=True):
-                first, last = max(start, part.start), min(stop, part.stop)
-                if first < last:
-                    met.append((slice(*read), slice(first, last)))
-        each.append(met)
-    for combination in itertools.product(*each):
-        yield _Part(tuple(read for read, _ in combination), tuple(keep for _, keep in combination))
-
-
-def _inside(region: Region, outer: Region) -> Region:
-    return tuple(
-        slice(part.start - frame.start, part.stop - frame.start)
-        for part, frame in zip(region, outer, strict=True)
-    )
+def _blocks_of_run(region: Region, tiling: Tiling) -> Iterator[tuple[Cut, ...]]:
+    """Yield what the run's blocks that meet a region read, and what each keeps of the region."""
+    along = [
+        [
+            Cut((max(start, span.start), min(stop, span.stop)), (reads,))
+            for window in tiling.axis_windows(axis)
+            for (start, stop), reads in zip(itertools.pairwise(window.edges), window.reads, strict=True)
+            if start < span.stop and stop > span.start
+        ]
+        for axis, span in zip(tiling.sizes, region, strict=True)
+    ]
+    yield from itertools.product(*along)
 
 
 def plane(block: NDArray) -> NDArray:

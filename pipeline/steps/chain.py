@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,14 @@ class ApplyChain:
 
     def pixels(self, block: NDArray, block_id: BlockId) -> tuple[NDArray, NDArray]:
         """Return what is kept of a block, before the chain and after it."""
+        stages = self.stages(block, block_id)
+        before = after = next(stages)
+        for kept in stages:
+            after = kept
+        return before, after
+
+    def stages(self, block: NDArray, block_id: BlockId) -> Iterator[NDArray]:
+        """Yield what is kept of a block, before the chain and after each of its steps."""
         reads = [cut.reads[index] for cut, index in zip(self.cuts, block_id, strict=True)]
         # dask does not check what a task gives: a block of another shape would shift every pixel.
         assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
@@ -85,10 +94,10 @@ class ApplyChain:
             slice(cut.edges[index] - start, cut.edges[index + 1] - start)
             for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
         )
-        before = block[keep]
-        with spending("filter"):
-            for step in self.steps:
+        yield block[keep]
+        for step in self.steps:
+            with spending("filter"):
                 expected = step_dtype(step, block.dtype)
                 block = apply_step(step, block, self.axes, origin)
                 assert block.dtype == expected, (step.name, block.dtype, expected)
-        return before, block[keep]
+            yield block[keep]

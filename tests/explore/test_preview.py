@@ -331,4 +331,3 @@ def test_long_words_lose_their_middle():
 
 def test_a_list_of_an_option_holds_numbers_and_names():
     assert parse_list("0,50, -1,GFP") == [0, 50, -1, "GFP"]
-    assert parse_list(None) is None
