@@ -1,10 +1,11 @@
-"""What pictures share: panels, scale bars, histograms, and words for a step. Headless matplotlib."""
+"""Panels, headings, scale bars and histograms in matplotlib, which finds their places, without a screen."""
 
 from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +23,65 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 150
 INK, SOFT, FAINT = "#1c2330", "#667085", "#d7dce4"
 BLUE, ORANGE = "#2f6db5", "#c65d12"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
+NO_HEIGHT = 0.001
+"""Inches of axes that are there for their heading alone."""
+
 _BINS = 120
+_MARGIN, _GAP = 0.25, 0.2  # inches
+_STYLE = {
+    "text.parse_math": False,  # a name may hold a $, which would begin a formula
+    "text.color": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": FAINT,
+    "xtick.color": SOFT,
+    "xtick.labelsize": 7,
+    "xtick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "legend.labelcolor": SOFT,
+}
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches."""
+def style() -> AbstractContextManager[None]:
+    """Return the context in which pictures are drawn."""
+    from matplotlib import rc_context
+
+    return rc_context(_STYLE)
+
+
+def new_figure(
+    mosaic: Sequence[Sequence[str]], heights: Sequence[float], widths: Sequence[float], tall: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure and its axes by name.
+
+    Parameters
+    ----------
+    mosaic : sequence of sequence of str
+        Names of axes, row by row; "." is left empty.
+    heights, widths : sequence of float
+        Of rows and columns in inches, without their texts.
+    tall : float
+        Inches of the texts above each other.
+    """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    width, height = sum(widths) + _GAP * len(widths) + 2 * _MARGIN, sum(heights) + tall + 2 * _MARGIN
+    figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
+    across, up = _MARGIN / width, _MARGIN / height
+    # matplotlib does not know which layout it is.
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(across, up, 1 - 2 * across, 1 - 2 * up), w_pad=_GAP / 2, h_pad=0.03, wspace=0, hspace=0)
+    axes: dict[str, Axes] = figure.subplot_mosaic(
+        [list(row) for row in mosaic], width_ratios=list(widths), height_ratios=list(heights)
+    )
+    return figure, axes
 
 
 def check_picture(path: str) -> str:
@@ -65,88 +112,60 @@ def save_figure(figure: Figure, path: str) -> None:
         It cannot be written there.
     """
     with whole_file(path) as file:
-        figure.savefig(file, format=Path(path).suffix[1:], facecolor="white")
+        figure.savefig(file, format=Path(path).suffix[1:].lower())
 
 
-class Page:
-    """A figure whose parts are placed in inches from its top left corner.
-
-    Parameters
-    ----------
-    width, height : float
-        In inches.
-    """
-
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure = new_figure(width, height)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Return axes that fill a box."""
-        box = (
-            left / self.width,
-            1 - (top + height) / self.height,
-            width / self.width,
-            height / self.height,
-        )
-        return self.figure.add_axes(box)
-
-    def text(self, left: float, top: float, words: str, size: float = 9, **more: Any) -> None:
-        """Write words, their top left corner at a place."""
-        more = {"color": INK, "va": "top", "ha": "left", **more}
-        # A name may hold a $, which would begin a formula.
-        self.figure.text(
-            left / self.width, 1 - top / self.height, words, fontsize=size, parse_math=False, **more
-        )
+def panel_height(shape: tuple[int, ...], spec: ImageSpec, width: float, tallest: float) -> float:
+    """Return the height in inches of a panel of so many inches for rows × columns of an image."""
+    return min(max(width * shape[0] * aspect_of(spec) / shape[1], 0.25 * width), tallest)
 
 
-def panel_size(shape: tuple[int, int], spec: ImageSpec, width: float, tallest: float) -> tuple[float, float]:
-    """Return width and height in inches of a panel for rows × columns of an image."""
-    height = width * shape[0] * aspect_of(spec) / shape[1]
-    if height > tallest:
-        return max(width * tallest / height, 0.45 * width), tallest
-    return width, max(height, 0.25 * width)
-
-
-def show(ax: Axes, pixels: NDArray, bounds: tuple[float, float], spec: ImageSpec) -> None:
-    """Draw an image in grey between black and white."""
-    shown = pixels.astype(np.float32) if pixels.dtype != np.float32 else pixels
-    ax.imshow(shown, cmap="gray", vmin=bounds[0], vmax=bounds[1], aspect=aspect_of(spec))
+def heading(ax: Axes, title: str, words: str = "", place: str = "", size: float = 10) -> None:
+    """Write a heading: its title, at the right which plane it is about, and words below it."""
     bare(ax)
+    ax.set_title(title, fontsize=size, fontweight="bold")
+    ax.set_title(place, loc="right", fontsize=size, fontweight="bold", color=ORANGE)
+    ax.set_xlabel(words, loc="left", fontsize=9)
 
 
 def bare(ax: Axes) -> None:
     """Take ticks and frame off axes."""
     ax.set_xticks([])
     ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
-def frame(ax: Axes) -> None:
-    """Draw a faint frame, without which a white panel has no border."""
-    for spine in ax.spines.values():
-        spine.set_visible(True)
-        spine.set_color(FAINT)
+def show(ax: Axes, pixels: NDArray, bounds: tuple[float, float], spec: ImageSpec) -> None:
+    """Draw an image in grey between black and white, with a faint frame, as a white one has no border."""
+    shown = pixels.astype(np.float32) if pixels.dtype != np.float32 else pixels
+    ax.imshow(shown, cmap="gray", vmin=bounds[0], vmax=bounds[1], aspect=aspect_of(spec))
+    ax.set_xticks([])
+    ax.set_yticks([])
 
 
-def scale_bar(ax: Axes, shape: tuple[int, int], spec: ImageSpec) -> None:
+def scale_bar(ax: Axes, shape: tuple[int, ...], spec: ImageSpec) -> None:
     """Draw a scale bar into an image: in its unit, in px where the data does not say one."""
-    from matplotlib import patheffects
+    from matplotlib.patheffects import withStroke
 
     px, words = bar_length(shape[1], spec)
     right, bottom = shape[1] * 0.96 - 0.5, shape[0] * 0.95 - 0.5
-    edge = [patheffects.withStroke(linewidth=2.2, foreground="black")]
     ax.plot(
         [right - px, right], [bottom, bottom], color="white", linewidth=2.5, solid_capstyle="butt",
-        path_effects=[patheffects.withStroke(linewidth=4.2, foreground="black")],
+        path_effects=[withStroke(linewidth=4.2, foreground="black")],
     )  # fmt: skip
     ax.annotate(
-        words, (right, bottom), (0, 4), textcoords="offset points", ha="right", va="bottom",
-        color="white", fontsize=8, fontweight="bold", path_effects=edge,
+        words, (right, bottom), (0, 4), textcoords="offset points", ha="right", va="bottom", color="white",
+        fontsize=8, fontweight="bold", path_effects=[withStroke(linewidth=2.2, foreground="black")],
     )  # fmt: skip
-    ax.set_xlim(-0.5, shape[1] - 0.5)
-    ax.set_ylim(shape[0] - 0.5, -0.5)
+    ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
+
+
+def note(ax: Axes, words: str, points: float) -> None:
+    """Write words that should be seen below axes, at the right, so many points below their end."""
+    ax.annotate(
+        words, (1, 0), (0, -points), "axes fraction", "offset points",
+        ha="right", va="top", fontsize=7.5, color=ORANGE,
+    )  # fmt: skip
 
 
 def draw_histogram(
@@ -157,18 +176,14 @@ def draw_histogram(
     ax.set_yscale("log")
     if numbers.size:
         edges, (counts,) = count_bins([numbers], span, _BINS)
-        ax.fill_between(edges[:-1], 0.5, np.maximum(counts, 0.5), step="post", color=color, linewidth=0)
-        ax.set_xlim(edges[0], edges[-1])
-        ax.set_ylim(0.5, max(counts.max() * 2, 2))
+        ax.stairs(np.maximum(counts, 0.5), edges, baseline=0.5, fill=True, color=color, linewidth=0)
+        ax.set(xlim=(edges[0], edges[-1]), ylim=(0.5, max(counts.max() * 2, 2)))
         for shaded in ((edges[0], bounds[0]), (bounds[1], edges[-1])):
             if shaded[0] < shaded[1]:
                 ax.axvspan(*shaded, color=FAINT, alpha=0.55, linewidth=0)
     ax.yaxis.set_visible(False)
     ax.locator_params(axis="x", nbins=5)
-    ax.tick_params(axis="x", labelsize=7, colors=SOFT, length=2.5, pad=2)
-    for name, spine in ax.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(FAINT)
+    ax.spines[["left", "top", "right"]].set_visible(False)
 
 
 def parameters(step: Step, spec: ImageSpec) -> str:
@@ -181,8 +196,8 @@ def parameters(step: Step, spec: ImageSpec) -> str:
             for axis, value in px.items()
             if axis in spec.scale and axis in spec.units
         }
-        text = f"{name} {_each({axis: f'{value:g}' for axis, value in px.items()})} px"
-        words.append(f"{text} = {_each(real)}" if len(real) == len(px) else text)
+        text = f"{name} {_by_axis({axis: f'{value:g}' for axis, value in px.items()})} px"
+        words.append(f"{text} = {_by_axis(real)}" if len(real) == len(px) else text)
     for name, field in type(step).model_fields.items():
         value = getattr(step, name)
         if name not in ("channels", *step.lengths) and value != field.default and value is not None:
@@ -190,13 +205,13 @@ def parameters(step: Step, spec: ImageSpec) -> str:
     return ", ".join(words)
 
 
-def _each(values: Mapping[str, str]) -> str:
+def _by_axis(values: Mapping[str, str]) -> str:
     if len(set(values.values())) == 1:
         return next(iter(values.values()))
     return " ".join(f"{axis} {value}" for axis, value in values.items())
 
 
-def fitted(text: str, width: float, size: float, lines: int = 2, bold: bool = False) -> str:
+def wrapped(text: str, width: float, size: float, lines: int = 2, bold: bool = False) -> str:
     """Return text broken into lines that fit a width in inches at a size in points; the middle may go."""
     # The mean width of a letter of DejaVu Sans, as a share of its size.
     letter = 0.7 if bold else 0.58

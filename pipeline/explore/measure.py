@@ -78,7 +78,7 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
 
 
 @dataclass(frozen=True)
-class Measures:
+class PlaneMeasures:
     """What a plane is like.
 
     Parameters
@@ -103,7 +103,7 @@ class Measures:
     negative: float
 
 
-def measure(pixels: NDArray, regions: Regions, before: bool = False) -> Measures:
+def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMeasures:
     """Return what a plane is like.
 
     Parameters
@@ -119,7 +119,7 @@ def measure(pixels: NDArray, regions: Regions, before: bool = False) -> Measures
     background = _numbers(image[regions.background])
     signal = _level(_numbers(image[regions.bright])) - _level(_numbers(image[regions.around]))
     deviation = _deviation(background)
-    return Measures(
+    return PlaneMeasures(
         spread=_spread(image, regions.background),
         signal=signal,
         noise=_noise(image, regions.background),

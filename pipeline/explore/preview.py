@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import (
     BLUE,
-    FAINT,
-    ORANGE,
+    NO_HEIGHT,
     SOFT,
-    Page,
     check_picture,
     draw_histogram,
-    fitted,
-    panel_size,
+    heading,
+    new_figure,
+    note,
+    panel_height,
     parameters,
     save_figure,
     scale_bar,
     show,
+    style,
+    wrapped,
 )
 from pipeline.explore.scales import histogram_span, limits
 from pipeline.kernels.cast import cast
@@ -36,19 +38,14 @@ from pipeline.steps.background import difference
 from pipeline.steps.step import Step
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 16
 
-_WIDTH, _TALLEST = 3.5, 4.6
-_MARGIN, _GAP = 0.35, 0.22
-_HEAD, _LABEL, _CAPTION, _HISTOGRAM, _FOOT = 0.92, 0.58, 0.24, 0.62, 0.6
-
-# Inches that a panel's whole caption needs.
-_ROOMY = 2.6
-
-# More rows than this are drawn smaller.
-_FEW, _SMALL = 3, 2.7
+# Inches: a panel's width, and where there are more than a few rows.
+_WIDTH, _SMALL, _FEW = 3.5, 2.85, 3
+_HISTOGRAM, _SPACE = 0.6, 0.1
 
 
 @dataclass(frozen=True)
@@ -178,87 +175,64 @@ def preview(
             "name fewer with --t, --c and --z",
         )
     rows = preview_rows(job, views)
-    save_figure(draw(job, rows).figure, path)
-    return f"wrote {path}: {number_of(len(views), 'plane')}, {_part(views[0])}"
+    save_figure(preview_figure(job, rows), path)
+    return f"wrote {path}: {number_of(len(views), 'plane')}, {views[0].extent() or 'whole'}"
 
 
-def _part(view: View) -> str:
-    return view.extent() or "whole"
-
-
-def draw(job: Job, rows: list[Row]) -> Page:
-    """Return the picture of a preview."""
-    spec, view = job.source.spec, rows[0].view
-    shape = rows[0].before.shape
-    widest = _WIDTH if len(rows) <= _FEW else _SMALL
-    width, height = panel_size((shape[0], shape[1]), spec, widest, _TALLEST * widest / _WIDTH)
-    row_height = _LABEL + _CAPTION + height + _HISTOGRAM + _FOOT
-    page = Page(2 * _MARGIN + 3 * width + 2 * _GAP, _HEAD + row_height * len(rows))
-    inner = page.width - 2 * _MARGIN
-    page.text(_MARGIN, 0.22, fitted(_title(job), inner, 13, 1, bold=True), 13, fontweight="bold")
-    page.text(_MARGIN, 0.52, fitted(_subtitle(job, view), inner, 9, 2), 9, color=SOFT)
-    for index, row in enumerate(rows):
-        _draw_row(page, job, row, _HEAD + index * row_height, width, height)
-    return page
-
-
-def _title(job: Job) -> str:
-    return job.source.path.rstrip("/").rpartition("/")[2] or job.source.path
-
-
-def _subtitle(job: Job, view: View) -> str:
-    part = f"shown: {view.extent()}" if view.cropped else "shown: whole planes"
-    return f"{image_text(job.source.spec)}. {part}"
-
-
-def _draw_row(page: Page, job: Job, row: Row, top: float, width: float, height: float) -> None:
+def preview_figure(job: Job, rows: list[Row]) -> Figure:
+    """Return the picture of a preview: for each row three panels in a heading, histograms below them."""
     spec = job.source.spec
-    inner = page.width - 2 * _MARGIN
-    place = row.view.where()
-    several = f"{row.number + 1}. " if len(job.plan.steps) > 1 else ""
-    page.figure.add_artist(_rule(page, top))
-    page.text(_MARGIN, top + 0.1, f"{several}{row.step.name}", 10, fontweight="bold")
-    page.text(_MARGIN, top + 0.32, fitted(parameters(row.step, spec), inner, 9, 1), 9)
-    if place:
-        page.text(page.width - _MARGIN, top + 0.1, place, 10, color=ORANGE, ha="right", fontweight="bold")
-    top += _LABEL
-    shared = limits(np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)]))
-    # One frame for both, so that what was taken is seen to be gone.
-    frame = histogram_span(np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)]), shared)
-    panels = (
-        ("before", row.before, shared, SOFT, ""),
-        (taken_name(row.step, brief=width < _ROOMY), row.taken, shared, SOFT, ""),
-        ("after", row.after, limits(row.after), BLUE, _notes(job, row)),
+    width = _WIDTH if len(rows) <= _FEW else _SMALL
+    height = panel_height(rows[0].before.shape, spec, width, 1.3 * width)
+    names = [[f"{kind} {index}" for kind in ("before", "taken", "after")] for index in range(len(rows))]
+    mosaic, heights = [["title"] * 3], [NO_HEIGHT]
+    for index, panels in enumerate(names):
+        mosaic += [["."] * 3, [f"step {index}"] * 3, panels, [f"{panel} histogram" for panel in panels]]
+        heights += [_SPACE, NO_HEIGHT, height, _HISTOGRAM]
+    inner = 3 * width
+    with style():
+        figure, axes = new_figure(mosaic, heights, [width] * 3, 0.8 + 1.1 * len(rows))
+        name = job.source.path.rstrip("/").rpartition("/")[2] or job.source.path
+        shown = f"shown: {rows[0].view.extent() or 'whole planes'}"
+        words = wrapped(f"{image_text(spec)}. {shown}", inner, 9)
+        heading(axes["title"], wrapped(name, inner, 13, 1, bold=True), words, size=13)
+        for index, (row, panels) in enumerate(zip(rows, names, strict=True)):
+            several = f"{row.number + 1}. " if len(job.plan.steps) > 1 else ""
+            words = wrapped(parameters(row.step, spec), inner, 9, 1)
+            heading(axes[f"step {index}"], f"{several}{row.step.name}", words, row.view.where())
+            _draw_row(
+                job, row, [axes[name] for name in panels], [axes[f"{name} histogram"] for name in panels]
+            )
+    return figure
+
+
+def _draw_row(job: Job, row: Row, panels: list[Axes], histograms: list[Axes]) -> None:
+    spec = job.source.spec
+    both = np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)])
+    # One contrast and one span for both, so that what was taken is seen to be gone.
+    shared = limits(both)
+    span = histogram_span(both, shared)
+    own = limits(row.after)
+    columns = (
+        ("before", row.before, shared, span, SOFT),
+        (taken_name(row.step), row.taken, shared, span, SOFT),
+        ("after", row.after, own, histogram_span(row.after, own), BLUE),
     )
-    for column, (name, pixels, bounds, color, note) in enumerate(panels):
-        left = _MARGIN + column * (width + _GAP)
-        page.text(left, top + 0.03, name, 9.5)
-        caption = f"{value_text(bounds[0])} … {value_text(bounds[1])}"
-        page.text(left + width, top + 0.04, caption, 8, color=SOFT, ha="right")
-        ax = page.axes(left, top + _CAPTION, width, height)
+    for ax, below, (name, pixels, bounds, span, color) in zip(panels, histograms, columns, strict=True):
+        ax.set_title(name)
+        ax.set_title(
+            f"{value_text(bounds[0])} … {value_text(bounds[1])}", loc="right", color=SOFT, fontsize=8
+        )
         show(ax, pixels, bounds, spec)
-        scale_bar(ax, (pixels.shape[0], pixels.shape[1]), spec)
-        below = top + _CAPTION + height + 0.06
-        span = frame if column < 2 else histogram_span(pixels, bounds)
-        draw_histogram(page.axes(left, below, width, _HISTOGRAM), pixels, bounds, span, color)
-        if note:
-            page.text(left + width, below + _HISTOGRAM + 0.2, note, 8, color=ORANGE, ha="right")
+        scale_bar(ax, pixels.shape, spec)
+        draw_histogram(below, pixels, bounds, span, color)
+    note(histograms[-1], _notes(job, row), 16)
 
 
-def _rule(page: Page, top: float) -> Artist:
-    from matplotlib.lines import Line2D
-
-    y = 1 - top / page.height
-    ends = (_MARGIN / page.width, 1 - _MARGIN / page.width)
-    return Line2D(ends, (y, y), color=FAINT, linewidth=0.8)
-
-
-def taken_name(step: Step, brief: bool = False) -> str:
+def taken_name(step: Step) -> str:
     """Return what the panel between before and after shows."""
     name = "background" if step.background else "taken off"
-    return (
-        name if brief else f"{name} = before {'+' if step.background == 'input plus result' else '−'} after"
-    )
+    return f"{name} = before {'+' if step.background == 'input plus result' else '−'} after"
 
 
 def _notes(job: Job, row: Row) -> str:

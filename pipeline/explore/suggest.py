@@ -10,7 +10,7 @@ from pipeline.explore.estimate import Range, Suggestion, suggest_for
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.granulometry import SOURCE, Features
 from pipeline.explore.init import config_text, flow_names, shown_path, stem, write_new
-from pipeline.explore.suggest_figure import draw
+from pipeline.explore.suggest_figure import suggestion_figure
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.read import open_source
@@ -167,7 +167,7 @@ def suggest(
     suggestions = suggest_for(source, features)
     groups = grouped(suggestions)
     lines = step_lines(source.spec, groups)
-    save_figure(draw(source, suggestions).figure, plot)
+    save_figure(suggestion_figure(source, suggestions), plot)
     write_new(config, config_text(source, lines, axes=axes, series=series, level=level), overwrite)
     commands = sweep_commands(config, source.spec, groups)
     said = [suggestion_text(source.spec, suggestions), f"wrote {config} and {plot}", "look at it with"]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.config.load import RunConfig, load_config
 from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.measure import find_regions, measure
-from pipeline.explore.sweep_figure import draw
+from pipeline.explore.sweep_figure import sweep_figure
 from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, write_table
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.planning.plan import resolve_steps
 from pipeline.read import Source, open_source
 from pipeline.steps.registry import REGISTRY
 from pipeline.steps.step import Step
+
+_T = TypeVar("_T")
 
 MOST_PANELS = 100
 
@@ -27,7 +30,7 @@ def split_values(text: str) -> list[str]:
     >>> split_values("5,15 , {y: 3, x: 4}")
     ['5', '15', '{y: 3, x: 4}']
     """
-    parts, depth, quote = [""], 0, ""
+    values, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
@@ -35,10 +38,10 @@ def split_values(text: str) -> list[str]:
             quote = letter
         depth += not quote and (letter in "[{") - (letter in "]}")
         if letter == "," and depth == 0 and not quote:
-            parts.append("")
+            values.append("")
         else:
-            parts[-1] += letter
-    return [part.strip() for part in parts]
+            values[-1] += letter
+    return [value.strip() for value in values]
 
 
 def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
@@ -57,34 +60,37 @@ def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
     swept: list[Swept] = []
     fixed: list[str] = []
     for text in sets:
-        path, _, values = text.partition("=")
-        parts = split_values(values)
-        if len(parts) == 1:
+        path, _, listed = text.partition("=")
+        values = split_values(listed)
+        if len(values) == 1:
             fixed.append(text)
-            continue
-        path = path.strip()
-        said = f"--set {text}"
-        first = path.partition(".")[0]
-        if first != "steps" and first not in REGISTRY:
-            raise RequestError(
-                "only the fields of steps can be swept", "write it like white_tophat.radius=5,15,25", said
-            )
-        if "" in parts:
-            raise RequestError("has an empty value", "separate values by single commas", said)
-        if len(set(parts)) < len(parts):
-            raise RequestError("has a value twice", "give each value once", said)
-        swept.append(Swept(path, tuple(parts)))
-    mend = "give several values, such as --set white_tophat.radius=5,15,25"
+        else:
+            swept.append(_swept(path.strip(), values, f"--set {text}"))
     if not swept:
-        raise RequestError("nothing is swept", mend, "--set")
+        raise RequestError(
+            "nothing is swept", "give several values, such as --set white_tophat.radius=5,15,25", "--set"
+        )
     if len(swept) > 2:
         raise RequestError(f"{len(swept)} fields are swept", "sweep one or two of them", "--set")
-    if swept[0].path == swept[-1].path and len(swept) == 2:
+    if len(swept) == 2 and swept[0].path == swept[1].path:
         raise RequestError(f"{swept[0].path} is given twice", "give all its values in one", "--set")
-    count = len(swept[0].values) * (len(swept[1].values) if len(swept) == 2 else 1)
+    count = len(list(itertools.product(*(field.values for field in swept))))
     if count > MOST_PANELS:
         raise RequestError(f"makes {count} panels, of at most {MOST_PANELS}", "give fewer values", "--set")
     return tuple(swept), fixed
+
+
+def _swept(path: str, values: list[str], option: str) -> Swept:
+    first = path.partition(".")[0]
+    if first != "steps" and first not in REGISTRY:
+        raise RequestError(
+            "only the fields of steps can be swept", "write it like white_tophat.radius=5,15,25", option
+        )
+    if "" in values:
+        raise RequestError("has an empty value", "separate values by single commas", option)
+    if len(set(values)) < len(values):
+        raise RequestError("has a value twice", "give each value once", option)
+    return Swept(path, tuple(values))
 
 
 def run_sweep(
@@ -118,52 +124,48 @@ def run_sweep(
         The run would refuse the pixels.
     """
     swept, fixed = parse_sweep(sets)
-    combinations = list(itertools.product(*(each.values for each in swept)))
-    configs = [_load(config, swept, values, fixed, input) for values in combinations]
-    good = [each for each in configs if isinstance(each, RunConfig)]
-    if not good:
-        raise next(each for each in configs if isinstance(each, PipelineError))
-    source = _open(good[0])
-    view = _one_view(source, good[0].steps, t, c, z, crop)
-    resolved = [_resolve(each, source) for each in configs]
-    if all(isinstance(each, PipelineError) for each in resolved):
-        raise next(each for each in resolved if isinstance(each, PipelineError))
+    settings: dict[tuple[str, ...], RunConfig | PipelineError] = {}
+    for values in itertools.product(*(field.values for field in swept)):
+        changes = [f"{field.path}={value}" for field, value in zip(swept, values, strict=True)]
+        try:
+            settings[values] = load_config(config, sets=[*fixed, *changes], input=input)
+        except PipelineError as error:
+            settings[values] = error
+    first = _first(settings.values())
+    source = _open(first)
+    view = _one_view(source, first.steps, t, c, z, crop)
+    chains = {values: _resolve(setting, source) for values, setting in settings.items()}
     before = plane(source.read(view.region))
-    steps = next(each for each in resolved if isinstance(each, tuple))
-    turned = sum(step.background == "input plus result" for step in steps)
+    turned = sum(step.background == "input plus result" for step in _first(chains.values()))
     regions = find_regions(before, dark=turned % 2 == 1)
     panels = []
-    for values, each in zip(combinations, resolved, strict=True):
-        if isinstance(each, PipelineError):
-            panels.append(Panel(values, refused=each.problems[0].what))
+    for values, steps in chains.items():
+        if isinstance(steps, PipelineError):
+            panels.append(Panel(values, refused=steps.problems[0].what))
             continue
-        refuse_nan = good[0].input.nan == "refuse"
-        pixels = plane(step_by_step(source, each, view.region, refuse_nan=refuse_nan)[-1])
-        panels.append(Panel(values, each, pixels, measure(pixels, regions)))
+        images = step_by_step(source, steps, view.region, refuse_nan=first.input.nan == "refuse")
+        pixels = plane(images[-1])
+        panels.append(Panel(values, steps, pixels, measure(pixels, regions)))
     return Sheet(source, view, swept, before, measure(before, regions, before=True), tuple(panels))
 
 
-def _load(
-    config: str, swept: tuple[Swept, ...], values: tuple[str, ...], fixed: list[str], input: str | None
-) -> RunConfig | PipelineError:
-    changes = [f"{each.path}={value}" for each, value in zip(swept, values, strict=True)]
-    try:
-        return load_config(config, sets=[*fixed, *changes], input=input)
-    except PipelineError as error:
-        return error
+def _first(settings: Iterable[_T | PipelineError]) -> _T:
+    """Return the first setting that is not refused; raise the first refusal if all are."""
+    refusals = []
+    for setting in settings:
+        if not isinstance(setting, PipelineError):
+            return setting
+        refusals.append(setting)
+    raise refusals[0]
 
 
 def _open(config: RunConfig) -> Source:
-    said = config.input
+    given = config.input
     try:
         return open_source(
-            said.path,
-            axes=said.axes,
-            scale=said.scale,
-            select=said.select,
-            series=said.series,
-            level=said.level,
-        )
+            given.path, axes=given.axes, scale=given.scale, select=given.select,
+            series=given.series, level=given.level,
+        )  # fmt: skip
     except PipelineError as error:
         raise config.locate(error) from None
 
@@ -230,6 +232,6 @@ def sweep(
     beside = str(Path(path).with_suffix(".csv"))
     refuse_another(beside)
     sheet = run_sweep(config, sets, input=input, t=t, c=c, z=z, crop=crop)
-    save_figure(draw(sheet).figure, path)
+    save_figure(sweep_figure(sheet), path)
     write_table(sheet, beside)
     return f"wrote {path}: {len(sheet.panels)} settings, and {beside}"

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from numpy.typing import NDArray
 
 from pipeline.explore.crop import View
-from pipeline.explore.measure import Measures
+from pipeline.explore.measure import PlaneMeasures
 from pipeline.model.errors import RequestError
 from pipeline.read import Source
 from pipeline.steps.step import Step
 from pipeline.storage.durable import whole_file
+
+COLUMNS = (
+    "background_left", "signal_kept", "noise", "contrast", "negative_share",
+    "background_spread", "signal", "note",
+)  # fmt: skip
+"""How each line of a table ends."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Panel:
         Resolved; none where the setting is refused.
     pixels : numpy.ndarray or None
         Rows and columns of the result.
-    measures : Measures or None
+    measures : PlaneMeasures or None
         What it is like.
     refused : str
         Why there is no result.
@@ -51,7 +57,7 @@ class Panel:
     values: tuple[str, ...]
     steps: tuple[Step, ...] = ()
     pixels: NDArray | None = None
-    measures: Measures | None = None
+    measures: PlaneMeasures | None = None
     refused: str = ""
 
 
@@ -63,29 +69,21 @@ class Sheet:
     view: View
     swept: tuple[Swept, ...]
     before: NDArray
-    measures: Measures
+    measures: PlaneMeasures
     panels: tuple[Panel, ...]
-
-
-COLUMNS = (
-    "background_left", "signal_kept", "noise", "contrast", "negative_share",
-    "background_spread", "signal", "note",
-)  # fmt: skip
-"""How each line of a table ends."""
 
 
 def table(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
     """Return the figures of a sweep: the names of the columns, and a row for the input and each setting."""
-    header = [*(each.path for each in sheet.swept), *COLUMNS]
+    header = [*(field.path for field in sheet.swept), *COLUMNS]
     rows = [[*("" for _ in sheet.swept), *_figures(sheet, sheet.measures), "input, before any step"]]
-    for panel in sheet.panels:
-        rows.append([*panel.values, *_figures(sheet, panel.measures), panel.refused])
+    rows += [[*panel.values, *_figures(sheet, panel.measures), panel.refused] for panel in sheet.panels]
     return header, rows
 
 
-def _figures(sheet: Sheet, measures: Measures | None) -> list[str]:
+def _figures(sheet: Sheet, measures: PlaneMeasures | None) -> list[str]:
     if measures is None:
-        return [""] * 7
+        return [""] * (len(COLUMNS) - 1)
     values = (
         relative(measures.spread, sheet.measures.spread),
         relative(measures.signal, sheet.measures.signal),

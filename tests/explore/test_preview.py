@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy import ndimage
 
 import pipeline
 from pipeline.cli import main
 from pipeline.explore.crop import find_views, parse_list
-from pipeline.explore.figure import fitted, new_figure, parameters, scale_bar
-from pipeline.explore.preview import MOST_ROWS, draw, preview, preview_rows
+from pipeline.explore.figure import parameters, scale_bar, wrapped
+from pipeline.explore.preview import MOST_ROWS, preview, preview_figure, preview_rows
 from pipeline.explore.sample import make_sample
 from pipeline.explore.scales import limits, round_length
 from pipeline.model.errors import DataError, RequestError
@@ -165,7 +166,7 @@ def test_pixels_that_the_dtype_cannot_hold_are_counted_and_said_in_the_picture(m
     opened = ndimage.maximum_filter(ndimage.minimum_filter(frame, 3), 9)
     below = (frame - opened)[10:90, 10:90] < 0
     assert row.clipped == below.sum() > 0
-    said = [text.get_text() for text in draw(job, [row]).figure.texts]
+    said = [text.get_text() for ax in preview_figure(job, [row]).axes for text in ax.texts]
     assert f"{share_text(below.mean())} clipped" in said
 
 
@@ -295,7 +296,7 @@ def test_a_scale_bar_is_a_round_length_not_above_what_it_may_be():
 )
 def test_a_scale_bar_is_as_long_as_it_says(scale, units, unit, pixel):
     spec = ImageSpec("yx", (60, 200), np.dtype("uint8"), scale=scale, units=units)
-    ax = new_figure(2, 1).add_subplot()
+    ax = Figure().add_subplot()
     scale_bar(ax, spec.shape, spec)
     (line,), (label,) = ax.lines, ax.texts
     left, right = line.get_xdata()
@@ -323,7 +324,7 @@ def test_parameters_are_said_in_px_and_in_the_datas_unit():
 
 def test_long_words_lose_their_middle():
     text = "start " + "word " * 200 + "end"
-    short = fitted(text, 5, 10, 2)
+    short = wrapped(text, 5, 10, 2)
     assert short.startswith("start")
     assert short.endswith("end")
     assert len(short.splitlines()) <= 3
