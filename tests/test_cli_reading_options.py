@@ -9,7 +9,7 @@ import tifffile
 from read_samples import write_ngff
 
 from pipeline.cli import main, main_group
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.read import open_source
 

@@ -20,7 +20,7 @@ import zarr
 from foreign_reader import digest
 
 import pipeline
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.reporting.serve import open_server
 

@@ -32,7 +32,7 @@ READ_NOISE = 4.0
 # 8 bits hold them after division by this.
 EIGHT_BIT = 10.0
 
-BAND = 1024
+BAND_ROWS = 1024
 """Rows that are made at once, which bounds the memory; the noise is drawn band by band."""
 
 _CHANNELS = (
@@ -102,26 +102,17 @@ class Sample:
             axes,
             tuple(sizes[axis] for axis in axes),
             np.dtype(self.dtype),
-            chunks=tuple(min(sizes[axis], BAND) if axis in "yx" else 1 for axis in axes),
+            chunks=tuple(min(sizes[axis], BAND_ROWS) if axis in "yx" else 1 for axis in axes),
             scale={axis: scale[axis] for axis in axes if axis in scale},
             units={axis: "second" if axis == "t" else "micrometer" for axis in axes if axis in scale},
             channels=known[: self.channels] if self.channels > 1 else (),
             name="synthetic embryo",
         )
 
-    # -- the truth -------------------------------------------------------------------------
-
     def background(self, t: int, c: int = 0, z: int = 0, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return the expected pixels of a plane without nuclei, in counts of the dtype.
-
-        Parameters
-        ----------
-        t, c, z : int
-            Which plane.
-        rows : slice
-            Which rows of it; all by default.
-        """
-        y, x = self._grid(rows)
+        """Return the expected pixels of (some rows of) a plane without nuclei, in counts of the dtype."""
+        y = np.arange(self.size[0], dtype=np.float32)[rows, None]
+        x = np.arange(self.size[1], dtype=np.float32)[None]
         height, width = self.size
         phase = 2 * math.pi * t / self.frames
         diagonal = math.hypot(height, width) / 2
@@ -145,15 +136,7 @@ class Sample:
         return home + orbit * np.sin(turn)
 
     def signal(self, t: int, c: int = 0, z: int = 0, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return what the nuclei add to the expected pixels of a plane, in counts of the dtype.
-
-        Parameters
-        ----------
-        t, c, z : int
-            Which plane.
-        rows : slice
-            Which rows of it; all by default.
-        """
+        """Return what the nuclei add to the expected pixels of (some rows of) a plane."""
         first, last, _ = rows.indices(self.size[0])
         out = np.zeros((last - first, self.size[1]), np.float32)
         brightness = self._nuclei[c % self.channels][3]
@@ -174,15 +157,9 @@ class Sample:
         """Return the pixels of a plane, as they are in the file: with noise, rounded, clipped."""
         return np.concatenate([self._noisy(t, c, z, rows) for rows in self._bands()])
 
-    # -- how it is made --------------------------------------------------------------------
-
     @property
     def _unit(self) -> float:
         return 1 / EIGHT_BIT if self.dtype == "uint8" else 1.0
-
-    def _grid(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        y = np.arange(self.size[0], dtype=np.float32)[rows, None]
-        return y, np.arange(self.size[1], dtype=np.float32)[None]
 
     def _ellipse(self, y: NDArray, x: NDArray) -> NDArray:
         """Return the squared distance from the embryo's centre, 1 at its outline."""
@@ -224,8 +201,8 @@ class Sample:
         return tuple(channels)
 
     def _bands(self) -> Iterator[slice]:
-        for first in range(0, self.size[0], BAND):
-            yield slice(first, min(first + BAND, self.size[0]))
+        for first in range(0, self.size[0], BAND_ROWS):
+            yield slice(first, min(first + BAND_ROWS, self.size[0]))
 
     def _noisy(self, t: int, c: int, z: int, rows: slice) -> NDArray:
         """Return the pixels of some rows: shot noise (as a Gaussian) and read noise added."""
@@ -245,13 +222,8 @@ class Sample:
         """Yield the whole time-lapse in the order of the file, band by band."""
         axes = self.spec.axes
         for t, c, z in np.ndindex(self.frames, self.channels, self.z):
-            at = {
-                "t": slice(t, t + 1),
-                "c": slice(c, c + 1),
-                "z": slice(z, z + 1),
-                "x": slice(0, self.size[1]),
-            }
             for rows in self._bands():
-                region = tuple(rows if axis == "y" else at[axis] for axis in axes)
+                spans = dict(zip("tcz", (slice(index, index + 1) for index in (t, c, z)), strict=True))
+                spans |= {"y": rows, "x": slice(0, self.size[1])}
                 pixels = self._noisy(t, c, z, rows)
-                yield region, pixels.reshape((1,) * (len(axes) - 2) + pixels.shape)
+                yield tuple(spans[axis] for axis in axes), pixels[(None,) * (len(axes) - 2)]

@@ -5,18 +5,38 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
-from pipeline.explore.embryo import BAND, Sample
-from pipeline.explore.sample_tiff import write_tiff
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.embryo import BAND_ROWS, Sample
 from pipeline.model.errors import RequestError
-from pipeline.model.image import Region
+from pipeline.model.image import ImageSpec, Region
 from pipeline.model.text import size_text
+from pipeline.model.units import short_unit
+from pipeline.storage.durable import whole_file
+from pipeline.write import (
+    build_level,
+    create,
+    discard,
+    level_windows,
+    make_layout,
+    publish,
+    seal,
+    sync,
+    write_region,
+)
+
+# Classic TIFF counts bytes in 32 bits; some are left for metadata.
+_CLASSIC_BYTES = 2**32 - 2**25
+
+Bands = Iterable[tuple[Region, NDArray]]
+"""Rows as wide as the image, in the order of the file, each with where it lies."""
 
 
 def sample_truth(
@@ -29,7 +49,20 @@ def sample_truth(
     dtype: str = "uint16",
     object_radius: float = 8.0,
 ) -> Sample:
-    """Return the truth about the time-lapse that `make_sample` writes for the same arguments.
+    """Return the truth about a synthetic embryo time-lapse: nuclei wander slowly over an uneven background.
+
+    Parameters
+    ----------
+    frames, channels, z : int
+        Time points, channels and planes.
+    size : int or tuple of int
+        Rows and columns in px.
+    seed : int
+        The same seed gives the same pixels.
+    dtype : str
+        uint8, uint16, float32 and so on.
+    object_radius : float
+        Radius of a nucleus in px.
 
     Raises
     ------
@@ -47,18 +80,9 @@ def sample_truth(
 
 
 def make_sample(
-    path: str | Path,
-    *,
-    frames: int = 12,
-    size: int | tuple[int, int] = 512,
-    channels: int = 1,
-    z: int = 1,
-    seed: int = 0,
-    dtype: str = "uint16",
-    object_radius: float = 8.0,
-    progress: Callable[[int, int], None] | None = None,
+    path: str | Path, *, progress: Callable[[int, int], None] | None = None, **arguments: Any
 ) -> Sample:
-    """Write a synthetic embryo time-lapse: nuclei that wander slowly over an uneven background.
+    """Write a synthetic embryo time-lapse.
 
     It is written band by band, so it may be larger than the memory, and appears under its name
     only when it is whole.
@@ -67,18 +91,10 @@ def make_sample(
     ----------
     path : str or Path
         A new file ending in .tif or .tiff (OME-TIFF), or a new folder ending in .zarr (OME-Zarr).
-    frames, channels, z : int
-        Time points, channels and planes.
-    size : int or tuple of int
-        Rows and columns in px.
-    seed : int
-        The same seed gives the same pixels.
-    dtype : str
-        uint8, uint16, float32 and so on.
-    object_radius : float
-        Radius of a nucleus in px.
     progress : callable, optional
         Called with the bands written and the bands there are.
+    **arguments
+        As `sample_truth` takes them.
 
     Returns
     -------
@@ -88,11 +104,9 @@ def make_sample(
     Raises
     ------
     RequestError
-        An argument makes no sense, the name says no format, or the path exists.
+        An argument makes no sense, the name says no format, the path exists or cannot be written.
     """
-    truth = sample_truth(
-        frames=frames, size=size, channels=channels, z=z, seed=seed, dtype=dtype, object_radius=object_radius
-    )
+    truth = sample_truth(**arguments)
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".tif", ".tiff", ".zarr"):
@@ -102,18 +116,13 @@ def make_sample(
     if os.path.lexists(path):
         raise RequestError(f"{path} exists", "choose another name, or remove it first", "path")
     _check_space(path, truth.spec.nbytes)
-    try:
-        write = write_zarr if suffix == ".zarr" else write_tiff
-        write(path, truth.spec, _counted(truth, progress))
-    except FileExistsError as error:
-        raise RequestError(f"{error.filename} is in the way", "choose another name", "path") from None
-    except OSError as error:
-        raise RequestError(f"{path} cannot be written: {error.strerror or error}", "", "path") from None
+    write = write_zarr if suffix == ".zarr" else write_tiff
+    write(path, truth.spec, _counted(truth, progress))
     return truth
 
 
 def _check_space(path: Path, nbytes: int) -> None:
-    folder = next(each for each in path.absolute().parents if each.exists())
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if nbytes > free:
         raise RequestError(
@@ -122,9 +131,74 @@ def _check_space(path: Path, nbytes: int) -> None:
         )  # fmt: skip
 
 
-def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Iterator[tuple[Region, NDArray]]:
-    bands = truth.frames * truth.channels * truth.z * math.ceil(truth.size[0] / BAND)
-    for done, part in enumerate(truth.regions(), start=1):
-        yield part
+def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Bands:
+    count = truth.frames * truth.channels * truth.z * math.ceil(truth.size[0] / BAND_ROWS)
+    for done, band in enumerate(truth.regions(), start=1):
+        yield band
         if progress is not None:
-            progress(done, bands)
+            progress(done, count)
+
+
+def write_tiff(path: Path, spec: ImageSpec, bands: Bands) -> None:
+    """Write an OME-TIFF in the memory of one plane.
+
+    Raises
+    ------
+    RequestError
+        It cannot be written, or something stands under the name.
+    """
+    with (
+        whole_file(path, replace=False, field="path") as file,
+        tifffile.TiffWriter(file, bigtiff=spec.nbytes > _CLASSIC_BYTES, ome=True) as tiff,
+    ):
+        tiff.write(
+            _planes(spec, bands), shape=spec.shape, dtype=spec.dtype, photometric="minisblack",
+            metadata=_ome_metadata(spec),
+        )  # fmt: skip
+
+
+def _planes(spec: ImageSpec, bands: Bands) -> Iterator[NDArray]:
+    plane = np.empty(spec.shape[-2:], spec.dtype)
+    for region, pixels in bands:
+        plane[region[-2]] = pixels.reshape(-1, plane.shape[1])
+        if region[-2].stop == plane.shape[0]:
+            yield plane
+
+
+def _ome_metadata(spec: ImageSpec) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": spec.axes.upper(), "Name": spec.name or None}
+    for axis in spec.scale:
+        key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
+        metadata[key] = spec.scale[axis]
+        if axis in spec.units:
+            metadata[f"{key}Unit"] = short_unit(spec.units[axis])
+    if spec.channels:
+        # OME counts colours as signed RGBA.
+        colors = [bytes.fromhex(f"{channel.color or 'FFFFFF'}FF") for channel in spec.channels]
+        signed = [int.from_bytes(color, "big", signed=True) for color in colors]
+        metadata["Channel"] = {"Name": list(spec.channel_names), "Color": signed}
+    return metadata
+
+
+def write_zarr(path: Path, spec: ImageSpec, bands: Bands) -> None:
+    """Write an OME-Zarr in the memory of one band, each of which is made of whole chunks of `spec.chunks`.
+
+    Raises
+    ------
+    RequestError
+        It cannot be written there.
+    """
+    chunks = dict(zip(spec.axes, spec.chunks, strict=True))
+    layout = make_layout(spec, os.path.abspath(path), chunks=chunks, fingerprint=uuid.uuid4().hex[:16])
+    try:
+        create(layout)
+        records = [record for region, pixels in bands for record in write_region(layout, 0, region, pixels)]
+        for level in range(1, len(layout.levels)):
+            for region in level_windows(layout, level):
+                records += build_level(layout, level, region)
+        sync(layout, records)
+        seal(layout, records, {"kind": "synthetic sample"})
+        publish(layout)
+    except BaseException:
+        discard(layout)
+        raise

@@ -7,8 +7,7 @@ import tifffile
 from pipeline.cli import main
 from pipeline.config.load import load_config
 from pipeline.explore.init import flow_names, starter, stem
-from pipeline.explore.sample import make_sample
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import make_sample, write_zarr
 from pipeline.model.image import ImageSpec
 from pipeline.planning.job import prepare
 from pipeline.read import Source, open_source

@@ -10,7 +10,7 @@ import zarr
 from skimage.measure import label
 from skimage.morphology import disk, white_tophat
 
-from pipeline.explore.embryo import BAND, OFFSET, PIXEL, PLANE, READ_NOISE, Sample
+from pipeline.explore.embryo import BAND_ROWS, OFFSET, PIXEL, PLANE, READ_NOISE, Sample
 from pipeline.explore.sample import make_sample, sample_truth
 from pipeline.model.errors import RequestError
 
@@ -32,7 +32,7 @@ def test_the_file_holds_the_pixels_and_the_scale_that_the_truth_says(tmp_path):
 
 def test_an_ome_zarr_holds_the_same(tmp_path):
     path = tmp_path / "new" / "sample.ome.zarr"
-    truth = make_sample(path, frames=2, size=(BAND + 40, 90), channels=2, z=3, object_radius=5)
+    truth = make_sample(path, frames=2, size=(BAND_ROWS + 40, 90), channels=2, z=3, object_radius=5)
     group = zarr.open_group(path, mode="r")
     np.testing.assert_array_equal(
         group["0"][:], [[[truth.image(t, c, z) for z in range(3)] for c in range(2)] for t in range(2)]
@@ -137,11 +137,11 @@ def test_every_dtype_holds_the_sample(dtype):
 
 
 def test_rows_of_a_tall_image_do_not_depend_on_how_it_is_cut():
-    truth = sample_truth(frames=1, size=(BAND + 100, 60), object_radius=5)
-    rows = slice(BAND - 40, BAND + 30)
+    truth = sample_truth(frames=1, size=(BAND_ROWS + 100, 60), object_radius=5)
+    rows = slice(BAND_ROWS - 40, BAND_ROWS + 30)
     for part in (truth.background, truth.signal):
         np.testing.assert_array_equal(part(0)[rows], part(0, rows=rows))
-    assert truth.image(0).shape == (BAND + 100, 60)
+    assert truth.image(0).shape == (BAND_ROWS + 100, 60)
 
 
 def test_the_seed_decides_the_pixels():
@@ -151,7 +151,7 @@ def test_the_seed_decides_the_pixels():
 
 
 def test_an_image_of_several_bands_is_written_whole(tmp_path):
-    truth = make_sample(tmp_path / "tall.tif", frames=2, size=(BAND + 9, 40), object_radius=5)
+    truth = make_sample(tmp_path / "tall.tif", frames=2, size=(BAND_ROWS + 9, 40), object_radius=5)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "tall.tif")[1], truth.image(1))
 
 

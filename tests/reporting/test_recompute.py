@@ -11,7 +11,7 @@ import zarr
 
 import pipeline
 from pipeline.cli import main
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.kernels.morphology import filters as morphology
 from pipeline.model.errors import RequestError, VerificationError
 from pipeline.model.image import Channel, ImageSpec

@@ -20,7 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from pipeline.cli import main
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.reporting.serve import addresses, byte_range, open_server, view_text

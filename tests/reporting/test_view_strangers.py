@@ -13,7 +13,7 @@ import pytest
 from http_requests import random_request
 from processes import wait_until
 
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.model.image import ImageSpec
 from pipeline.reporting import serve as view
 from pipeline.reporting.serve import open_server

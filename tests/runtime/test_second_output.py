@@ -15,7 +15,7 @@ from skimage import morphology
 
 import pipeline
 from pipeline.cli import main
-from pipeline.explore.sample_zarr import write_zarr
+from pipeline.explore.sample import write_zarr
 from pipeline.model.errors import DataError, RequestError, StoppedError, VerificationError
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.planning.job import prepare
