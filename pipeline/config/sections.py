@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from pipeline.config import types as types
 from pipeline.config.compute_types import Bytes, ClusterName
+from pipeline.read import Source, open_source
 
 
 class Settings(BaseModel):
@@ -46,6 +47,23 @@ class InputConfig(Settings):
     nan: Literal["refuse", "propagate"] = "refuse"
     level: Annotated[int, Field(ge=0)] = 0
     series: Annotated[int, Field(ge=0)] | None = Field(None, examples=[0])
+
+    def open(self) -> Source:
+        """Open the image without reading a pixel.
+
+        Raises
+        ------
+        RequestError
+            As `open_source` does.
+        """
+        return open_source(
+            self.path,
+            axes=self.axes,
+            scale=self.scale,
+            select=self.select,
+            series=self.series,
+            level=self.level,
+        )
 
 
 class OutputConfig(Settings):

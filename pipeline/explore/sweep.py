@@ -15,7 +15,7 @@ from pipeline.explore.sweep_figure import sweep_figure
 from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, write_table
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.planning.plan import resolve_steps
-from pipeline.read import Source, open_source
+from pipeline.read import Source
 from pipeline.steps.registry import REGISTRY
 from pipeline.steps.step import Step
 
@@ -160,12 +160,8 @@ def _first(settings: Iterable[_T | PipelineError]) -> _T:
 
 
 def _open(config: RunConfig) -> Source:
-    given = config.input
     try:
-        return open_source(
-            given.path, axes=given.axes, scale=given.scale, select=given.select,
-            series=given.series, level=given.level,
-        )  # fmt: skip
+        return config.input.open()
     except PipelineError as error:
         raise config.locate(error) from None
 

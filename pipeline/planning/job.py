@@ -21,7 +21,7 @@ from pipeline.planning.memory import DRIVER, PER_FILE, PER_PLANE
 from pipeline.planning.overlap import refuse_overlaps
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.warmup import WarmUp
-from pipeline.read import Missing, Source, open_source
+from pipeline.read import Missing, Source
 from pipeline.read.from_dask import LazySource
 
 
@@ -76,15 +76,7 @@ def prepare(
     if not isinstance(config, RunConfig):
         config = load_config(config, sets=sets, input=input, output=output)
     try:
-        said = config.input
-        source = open_source(
-            said.path,
-            axes=said.axes,
-            scale=said.scale,
-            select=said.select,
-            series=said.series,
-            level=said.level,
-        )
+        source = config.input.open()
         refuse_overlaps(config.output, source)
         return Job(config, source, plan_here(config, source))
     except PipelineError as error:

@@ -179,11 +179,7 @@ def _open_input(output: str, kept: Mapping[str, Any], input: str | None) -> tupl
     plain = {name: part for name, part in kept["config"].items() if name in ("input", "steps", "output")}
     try:
         config = load_config(plain, input=input)
-        said = config.input
-        source = open_source(
-            said.path, axes=said.axes, scale=said.scale, select=said.select, series=said.series,
-            level=said.level,
-        )  # fmt: skip
+        source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
         mend = "say with --input PATH where it is now" if input is None else first.mend

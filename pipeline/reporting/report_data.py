@@ -168,12 +168,8 @@ def _asked(
         }
     )
     steps = tuple(step.resolve(image) for step in given.steps)
-    said = given.input
     try:
-        source = open_source(
-            said.path, axes=said.axes, scale=said.scale, select=said.select, series=said.series,
-            level=said.level,
-        )  # fmt: skip
+        source = given.input.open()
         now = json.loads(json.dumps(source.identity(), default=str))
     except (PipelineError, OSError):
         return steps, None, "The input is no longer where it was, so only the result is shown."

@@ -268,8 +268,8 @@ def test_a_result_that_waits_for_its_place_is_refused_by_both(made, capsys, monk
 WHERE = {
     "while the progress is set up": ("run", "pipeline.runtime.progress.progress_for"),
     "while the config is read": ("run", "pipeline.planning.job.load_config"),
-    "while the input is opened": ("run", "pipeline.planning.job.open_source"),
-    "while the plan is made": ("plan", "pipeline.planning.job.open_source"),
+    "while the input is opened": ("run", "pipeline.config.sections.open_source"),
+    "while the plan is made": ("plan", "pipeline.config.sections.open_source"),
     "while the plan is printed": ("plan", "pipeline.planning.describe.plan_text"),
 }
 
