@@ -1,179 +1,177 @@
-"""The one decorator that compiles kernels: no GIL, no checks, kept on disk between processes.
+"""The decorator that compiles kernels, and the folder in which numba keeps what it compiled.
 
-numba's own cache misses three things that a long run on a cluster meets: it stops with an error
-where neither the package nor the home folder can be written, two processes that save at once can
-swap each other's code, and it does not see a change in a helper of another file. Here each
-signature has a file of its own, replaced in one step, and is compiled afresh where any source file
-of this package changed or the file cannot be read. A cache that cannot be written is no error.
+numba rewrites the list of a function's signatures without a lock, so two processes that add one each could
+get each other's code. Here each signature is to numba a function of a name of its own, with a list of its
+own. Only what Python calls is kept: kernels that it calls in turn are compiled into it.
 """
 
 import contextlib
-import contextvars
 import functools
 import hashlib
 import os
-import pickle
-import stat
+import shutil
 import tempfile
-import uuid
+import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, NullCache
-from numba.core.serialize import dumps
+import numpy as np
+from llvmlite import binding
+from numba.extending import typeof_impl
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
-_may_compile = contextvars.ContextVar("may_compile", default=True)
-_unkept: set[str] = set()
+OLD_FOLDERS = 4
+"""Folders of other versions of the kernels that are left."""
+
+OWNS_DATA = 4
+"""Of an array's flags, the one that compiled code does not depend on."""
+
+_compiling = threading.RLock()
 
 
-class NotCompiledError(Exception):
-    """A kernel is not on disk, where nothing should be compiled."""
+@functools.cache
+def cache_folder() -> Path | None:
+    """Return the folder for what this numba compiles of these sources for this processor.
+
+    It is in `NUMBA_CACHE_DIR` where that is set, else in the user's cache or the temporary folder; None
+    where none of them can be written.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()}".encode())
+    digest.update(binding.get_host_cpu_features().flatten().encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    usual = [f"{cache}/bgone-kernels", f"{tempfile.gettempdir()}/bgone-kernels-{os.getuid()}"]
+    for root in [f"{numba.config.CACHE_DIR}/bgone-kernels"] if numba.config.CACHE_DIR else usual:
+        with contextlib.suppress(OSError):
+            _make_private(root)
+            folder = Path(root, digest.hexdigest()[:16])
+            if not folder.exists():
+                _remove_oldest(root)
+                folder.mkdir(exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            return folder
+    return None
+
+
+def _make_private(folder: str) -> None:
+    """Make a folder that nobody else can write to, since cached code is run when it is loaded."""
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    status = os.stat(folder, follow_symlinks=False)
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{folder} is open to other users")
+
+
+def _remove_oldest(root: str) -> None:
+    by_age = sorted(Path(root).iterdir(), key=lambda path: path.stat().st_mtime)
+    for path in by_age[:-OLD_FOLDERS]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def only_load() -> Iterator[None]:
-    """Load kernels from the disk while this is open, and compile none.
-
-    Raises
-    ------
-    NotCompiledError
-        One is not there.
-    """
-    token = _may_compile.set(False)
+def _numba_keeps_in(folder: Path) -> Iterator[None]:
+    """Set numba's cache folder for what is decorated meanwhile; that of other packages stays theirs."""
+    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
         yield
     finally:
-        _may_compile.reset(token)
+        numba.config.CACHE_DIR = usual
 
 
-def keeps() -> bool:
-    """Return whether compiled code is kept on disk; else each process compiles its own."""
-    return not _unkept
+class Kernel:
+    """A function that is compiled when it is first called, once for each signature; see `jit`.
 
-
-@functools.lru_cache(maxsize=1)
-def _stamp() -> str:
-    """Return a digest of numba's version and of every source file that kernels can come from."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _private_folder() -> Path:
-    """Return a folder of this user alone under the temporary one.
-
-    Cached code is run when loaded, so a folder that someone else could have prepared is refused.
+    Attributes
+    ----------
+    inner : numba's dispatcher
+        What other kernels call.
+    signatures : dict
+        Tuple of numba's types → compiled function.
     """
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"bgone-kernels-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    owned = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
-    if hasattr(os, "getuid") and not owned:
-        raise PermissionError(f"{folder} is open to other users")
-    return folder
+
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.inner = numba.njit(function, **options)
+        self.signatures: dict[tuple, Any] = {}
+        self._function = function
+        self._options = options
+        self._ready: dict[tuple, Any] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function compiled for these arguments."""
+        code = self._ready.get(_layout(args))
+        return (self._prepare(args) if code is None else code)(*args)
+
+    def _prepare(self, args: tuple) -> Any:
+        signature = tuple(map(numba.typeof, args))
+        with _compiling:
+            if signature not in self.signatures:
+                self.signatures[signature] = self._load_or_compile(signature)
+        self._ready[_layout(args)] = self.signatures[signature]
+        return self.signatures[signature]
+
+    def _load_or_compile(self, signature: tuple) -> Any:
+        folder, code = cache_folder(), None
+        if folder is not None:
+            function = types.FunctionType(self._function.__code__, self._function.__globals__)
+            name = hashlib.sha256(f"{folder.name} {signature}".encode()).hexdigest()[:16]
+            function.__qualname__ = f"{self._function.__name__}-{name}"
+            try:
+                with _numba_keeps_in(folder):
+                    code = numba.njit(function, cache=True, **self._options)
+                code.compile(signature)
+            except Exception:  # a full disk, a file torn by a crash: numba raises whatever comes
+                for path in folder.rglob(f"*{name}*"):
+                    path.unlink(missing_ok=True)
+        if code is not None and code.signatures:
+            return code  # kept, or compiled and not kept
+        self.inner.compile(signature)
+        return self.inner
 
 
-class _TemporaryLocator(InTreeCacheLocator):
-    """The last resort: a private folder under the temporary one."""
-
-    def ensure_cache_path(self) -> None:
-        self._cache_path = str(_private_folder())
-        super().ensure_cache_path()
+@typeof_impl.register(Kernel)
+def _type_of_kernel(kernel: Kernel, _: Any) -> numba.types.Dispatcher:
+    """Let a kernel call another as it would a function of numba's own decorator."""
+    return numba.types.Dispatcher(kernel.inner)
 
 
-class _Impl(CompileResultCacheImpl):
-    _locator_classes = [*CompileResultCacheImpl._locator_classes, _TemporaryLocator]  # noqa: RUF012 (numba's name)
-
-
-class _Files:
-    """One file per signature and processor."""
-
-    def __init__(self, folder: str, base: str) -> None:
-        self._folder = Path(folder)
-        self._base = base
-
-    def _path(self, key: object) -> Path:
-        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
-
-    def load(self, key: object) -> Any:
-        try:
-            stamp, data = pickle.loads(self._path(key).read_bytes())
-            return pickle.loads(data) if stamp == _stamp() else None
-        except (OSError, EOFError, ValueError, TypeError, pickle.UnpicklingError):
-            return None  # missing, or torn by a crash: compile it again
-
-    def save(self, key: object, data: Any) -> None:
-        path = self._path(key)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}")
-        try:
-            part.write_bytes(pickle.dumps((_stamp(), dumps(data))))
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-
-
-class _Cache(FunctionCache):
-    _impl_class = _Impl
-
-    def __init__(self, function: Callable) -> None:
-        super().__init__(function)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base)
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        return _or_compile(super().load_overload(sig, target_context), self._name)
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # a full or vanished disk: the code still serves this process
-            super().save_overload(sig, data)
-
-
-class _NoCache(NullCache):
-    def load_overload(self, sig: Any, target_context: Any) -> None:
-        return _or_compile(None, "a kernel")
-
-
-def _or_compile(found: Any, name: str) -> Any:
-    if found is None and not _may_compile.get():
-        raise NotCompiledError(f"{name} is not compiled yet")
-    return found
-
-
-def _compiled(function: Callable, fastmath: bool) -> Any:
-    relaxed = {"reassoc", "contract", "nsz", "arcp"} if fastmath else False  # NaN and infinities still count
-    kernel = numba.njit(nogil=True, boundscheck=False, error_model="numpy", fastmath=relaxed)(function)
-    if hasattr(kernel, "enable_caching"):  # it is the plain function under NUMBA_DISABLE_JIT
-        try:
-            kernel._cache = _Cache(function)
-        except (RuntimeError, OSError):  # nowhere to write: each process compiles
-            kernel._cache = _NoCache()
-            _unkept.add(function.__qualname__)
-    return kernel
+def _layout(args: tuple) -> tuple:
+    """Return what of the arguments decides on their signature, much faster than numba says it."""
+    return tuple(
+        [
+            (arg.dtype, arg.ndim, arg.flags.num & ~OWNS_DATA) if isinstance(arg, np.ndarray)
+            else _layout(arg) if isinstance(arg, tuple)
+            else type(arg)
+            for arg in args
+        ]
+    )  # fmt: skip
 
 
 @overload
-def jit(function: Callable[P, R], *, fastmath: bool = False) -> Callable[P, R]: ...
+def jit(function: Callable[Arguments, Result], *, fastmath: bool = False) -> Callable[Arguments, Result]: ...
 
 
 @overload
-def jit(function: None = None, *, fastmath: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def jit(
+    function: None = None, *, fastmath: bool = False
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]: ...
 
 
-def jit(function: Callable[P, R] | None = None, *, fastmath: bool = False) -> Any:
+def jit(function: Callable | None = None, *, fastmath: bool = False) -> Any:
     """Compile a function with numba when it is first called, once per combination of dtypes.
 
     Parameters
     ----------
     function : callable
-        What numba's nopython mode can compile. It runs without the GIL and without bounds checks,
-        and divides as NumPy does.
+        What numba's nopython mode can compile, called by position. It runs without the GIL and without
+        bounds checks, and divides as NumPy does.
     fastmath : bool
         Whether floating-point sums may be reordered, which lets them use SIMD. NaN and infinities
         stay what they are.
@@ -187,5 +185,8 @@ def jit(function: Callable[P, R] | None = None, *, fastmath: bool = False) -> An
     42
     """
     if function is None:
-        return functools.partial(_compiled, fastmath=fastmath)
-    return cast(Callable[P, R], _compiled(function, fastmath))
+        return functools.partial(jit, fastmath=fastmath)
+    relaxed = {"reassoc", "contract", "nsz", "arcp"} if fastmath else False  # NaN and infinities still count
+    return Kernel(
+        function, {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": relaxed}
+    )

@@ -13,7 +13,6 @@ from pipeline.model.text import shape_text, size_text
 from pipeline.model.tiling import Tiling
 from pipeline.planning.memory import (
     IN_FLIGHT,
-    Compiling,
     Memory,
     Writing,
     base_bytes,
@@ -50,15 +49,12 @@ class Resources:
         "threads", "local" or "remote".
     held : int
         Bytes that this process holds while it plans, where that is known.
-    compiling : str
-        Which processes have to compile the kernels.
     """
 
     workers: int
     memory: int
     cluster: str = "threads"
     held: int = 0
-    compiling: Compiling = "nothing"
 
     @property
     def processes(self) -> bool:
@@ -109,7 +105,6 @@ class Work:
             self.steps,
             self.image.dtype,
             held=resources.held,
-            compiling=resources.compiling,
         )
         # Coarser levels are built by all workers, even where there are fewer blocks.
         return Memory(base, task, tasks, 0, self.writing.levels(resources.workers))

@@ -20,7 +20,6 @@ from pipeline.model.paths import output_problem, resolve_path
 from pipeline.planning.memory import DRIVER, PER_FILE, PER_PLANE
 from pipeline.planning.overlap import refuse_overlaps
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.warmup import WarmUp
 from pipeline.read import Missing, Source
 from pipeline.read.from_dask import LazySource
 
@@ -132,6 +131,5 @@ def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
         cores(),
         memory,
         held=held,
-        compiling=WarmUp.compiling,
         reading=cache(source.beside),
     )

@@ -14,10 +14,10 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from pipeline.kernels.jit import cache_folder
 from pipeline.model.image import ImageSpec
 from pipeline.model.machine import MIB
 from pipeline.steps.chain import chain_dtype
@@ -35,7 +35,10 @@ RUNNING = 16 * MIB
 """Threads, journal, graphs and receipts: 12 measured."""
 
 COMPILED = 72 * MIB
-"""What compiling the kernels of a step leaves beyond that: 40 to 68 measured."""
+"""What compiling the kernels of a step leaves beyond that: 40 to 68 measured.
+
+It is counted in each run, so that the first one on a machine needs no more than it says.
+"""
 
 COMPILED_MORE = 32 * MIB
 """The same for each step more: 13 to 26 measured, kernels share much of it."""
@@ -66,9 +69,6 @@ PER_PLANE = 450
 
 IN_FLIGHT = 2
 """Windows under way at a time: while one ends, the next keeps the workers busy."""
-
-Compiling = Literal["nothing", "once", "everywhere"]
-"""Which processes compile: none where the kernels are on disk, the driver, or each where nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,6 @@ def base_bytes(
     dtype: np.dtype,
     *,
     held: int = 0,
-    compiling: Compiling = "nothing",
 ) -> int:
     """Return what the processes of a run on this machine take before the first pixel.
 
@@ -124,14 +123,13 @@ def base_bytes(
         Of the input.
     held : int
         What the driver holds while it plans, where that is known.
-    compiling : str
-        Which processes compile the kernels.
     """
     driver = max(DRIVER, -(-(held - DRIVER) // ROUND) * ROUND + DRIVER) + KERNELS + RUNNING
-    compiled = 0 if compiling == "nothing" else compiled_bytes(steps, dtype)
+    compiled = compiled_bytes(steps, dtype)
     if not processes:
         return driver + compiled
-    each = WORKER + (compiled if compiling == "everywhere" else 0)
+    # Workers load what the driver has compiled, where it can be kept.
+    each = WORKER + (compiled if cache_folder() is None else 0)
     return driver + compiled + SCHEDULER + workers * each
 
 

@@ -12,7 +12,7 @@ from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Tiling
 from pipeline.planning.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
-from pipeline.planning.memory import Compiling, Memory, Writing
+from pipeline.planning.memory import Memory, Writing
 from pipeline.planning.warmup import WarmUp
 from pipeline.steps.background import background_dtype, backgrounds
 from pipeline.steps.chain import chain_dtype, chain_halo
@@ -183,7 +183,6 @@ def make_plan(
     fingerprint: str = "",
     *,
     held: int = 0,
-    compiling: Callable[[WarmUp], Compiling] | None = None,
     reading: Callable[[tuple[int, ...]], int] | None = None,
 ) -> Plan:
     """Return the plan of a run.
@@ -202,8 +201,6 @@ def make_plan(
         Names the folder of the unfinished run.
     held : int
         Bytes that this process holds already, where that is known.
-    compiling : callable, optional
-        Says which processes have to compile what the run needs; default: none.
     reading : callable, optional
         Says what reading a region of some shape takes beside its pixels; see `Source.beside`.
 
@@ -226,9 +223,6 @@ def make_plan(
     writing = Writing(layout, config.output.offset, mixed)
     work = Work(steps, chain_halo(steps, image.axes), image, output, unit, writing, reading)
     resources = replace(resources_of(config, image, cores, memory), held=held)
-    if compiling is not None:
-        warm_up = warm_up_of(steps, image, layout, config.output.offset)
-        resources = replace(resources, compiling=compiling(warm_up))
     block, resources = choose_block(work, resources)
     if compute.block:
         # The window is chosen for the blocks that there will be.

@@ -1,4 +1,4 @@
-"""The compiled code that a run needs: whether it is on this machine already, and making it."""
+"""Compiling, or loading, the kernels that a run needs before its first block."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 
 from pipeline.kernels.cast import cast
 from pipeline.kernels.halve import halve
-from pipeline.kernels.jit import NotCompiledError, keeps, only_load
 from pipeline.model.image import ImageSpec
-from pipeline.planning.memory import Compiling
 from pipeline.steps.chain import apply_step
 from pipeline.steps.step import Step
 
@@ -52,12 +50,3 @@ class WarmUp:
         for dtype in self.coarser:
             if dtype.itemsize <= 4 or dtype.kind == "f":
                 halve(np.zeros((1, SIDE, SIDE), dtype))
-
-    def compiling(self) -> Compiling:
-        """Load them where all are there, and return which processes have to compile them else."""
-        try:
-            with only_load():
-                self()
-        except NotCompiledError:
-            return "once" if keeps() else "everywhere"
-        return "nothing"

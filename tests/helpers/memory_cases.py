@@ -233,7 +233,7 @@ def any_case(rng) -> Case:
     select = any_selection(rng, axes, shape, whole=steps[-1] in (BALL, IN_TIME))
     compute: dict[str, Any] = {"workers": pick(rng, 1, 2, 3)}
     if rng.random() < 0.3:
-        compute["memory"] = pick(rng, "330 MiB", "400 MiB", "600 MiB")
+        compute["memory"] = pick(rng, "400 MiB", "470 MiB", "670 MiB")
     if rng.random() < 0.05:
         compute |= {"cluster": "local", "memory": "3 GiB"}
     output: dict[str, Any] = {"pyramid": pick(rng, True, True, False)}

@@ -1,134 +1,207 @@
-"""The cache of compiled kernels: never an error, never another signature's code, never stale."""
+"""What is kept of compiled kernels: loaded again, never another signature's, never stale, never an error."""
 
 import importlib.util
+import os
+import resource
+import subprocess
 import sys
+from contextlib import contextmanager
 
+import numba
 import numpy as np
 import pytest
 
 from pipeline.kernels import jit as module
+from pipeline.kernels.jit import cache_folder
 
 SOURCE = """
 from pipeline.kernels.jit import jit
 
 
 @jit
+def add(one, other):
+    return one + other
+
+
+@jit
 def total(values):
-    result = 0
+    result = values.dtype.type(0)
     for i in range(values.size):
-        result += values[i]
+        result = add(result, values[i])
     return result
+"""
+AT_ONCE = """
+import sys
+import numpy as np
+from kernel_under_test import total
+print("ready", flush=True)
+sys.stdin.readline()
+for name in sys.argv[1:]:
+    values = np.array([1, 2, 250]).astype(name)
+    assert total(values) == values.sum(dtype=name), name
 """
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
-    """Import the kernel above afresh, from a folder of its own, whatever NUMBA_CACHE_DIR says."""
-    monkeypatch.setattr(module._Impl, "_locator_classes", [module.InTreeCacheLocator])
-    monkeypatch.setattr(module, "_unkept", set())
+def root(tmp_path, monkeypatch):
+    """An empty folder in which numba's caches are."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    cache_folder.cache_clear()
+    yield tmp_path / "cache" / "bgone-kernels"
+    cache_folder.cache_clear()
+
+
+@pytest.fixture
+def load(tmp_path, root, monkeypatch):
+    """Import the kernel above afresh, as a new process would."""
     path = tmp_path / "kernel_under_test.py"
     path.write_text(SOURCE)
 
     def again():
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
         loaded = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = loaded
+        monkeypatch.setitem(sys.modules, path.stem, loaded)
         spec.loader.exec_module(loaded)
         return loaded.total
 
-    yield again
-    sys.modules.pop(path.stem, None)
+    return again
 
 
-def files(tmp_path):
-    return sorted(tmp_path.rglob("*.nbc"))
+def files(root, ending):
+    return sorted(root.rglob(f"*.{ending}"))
 
 
-def test_second_process_loads_what_the_first_compiled(load, tmp_path):
-    assert load()(np.arange(4)) == 6
-    assert len(files(tmp_path)) == 1
+def loaded(kernel):
+    """Return how many signatures came from the disk."""
+    return sum(sum(code.stats.cache_hits.values()) for code in kernel.signatures.values())
+
+
+def test_what_was_compiled_is_loaded_again(load, root):
+    first = load()
+    assert first(np.arange(4)) == 6
+    assert loaded(first) == 0
+    kept = files(root, "nbc")
+    assert len(kept) == 1  # not what it calls: that is in it
+    again = load()
+    assert again(np.arange(5)) == 10
+    assert loaded(again) == 1
+    assert files(root, "nbc") == kept
+
+
+def test_no_two_signatures_share_a_file(load, root):
     kernel = load()
-    assert kernel(np.arange(5)) == 10
-    assert sum(kernel.stats.cache_hits.values()) == 1
+    for dtype in ("int64", "float64", "uint8"):
+        assert kernel(np.array([1, 2], dtype)) == 3
+        assert kernel(np.array([[1, 2]], dtype)[0]) == 3
+    assert len(kernel.signatures) == len(files(root, "nbi")) == len(files(root, "nbc")) == 3
 
 
-def test_each_signature_has_a_file_of_its_own(load, tmp_path):
+def test_processes_that_compile_at_once_get_what_they_asked_for(load, root, tmp_path):
+    environ = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+    }
+    dtypes = ["uint8", "int8", "uint16", "int16"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, *order], env=environ, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for order in (dtypes, dtypes[::-1], dtypes)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.close()
+    for process in processes:
+        with process:
+            assert process.wait() == 0
     kernel = load()
-    assert kernel(np.arange(4)) == 6
-    assert kernel(np.array([0.5, 0.25])) == 0.75
-    assert len(files(tmp_path)) == 2
+    for name in dtypes:
+        image = np.array([1, 2, 250]).astype(name)
+        assert kernel(image) == image.sum(dtype=name)
+    assert loaded(kernel) == len(dtypes)
 
 
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"torn", b"\x80\x04]."])
-def test_torn_file_is_compiled_again(load, tmp_path, content):
+def test_a_torn_file_is_made_again(load, root, ending, content):
     load()(np.arange(4))
-    (file,) = files(tmp_path)
-    whole = file.stat().st_size
-    file.write_bytes(content)
+    (path,) = files(root, ending)
+    path.write_bytes(content)
     assert load()(np.arange(4)) == 6
-    assert file.stat().st_size == whole
-
-
-def test_changed_source_is_compiled_again(load, tmp_path, monkeypatch):
     load()(np.arange(4))
-    monkeypatch.setattr(module, "_stamp", lambda: "another version")
     kernel = load()
     assert kernel(np.arange(4)) == 6
-    assert sum(kernel.stats.cache_misses.values()) == 1
+    assert loaded(kernel) == 1
 
 
-def test_nowhere_to_write_is_no_error(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(module._Impl, "_locator_classes", [])
+def test_a_changed_source_has_another_folder(root, tmp_path, monkeypatch):
+    source = tmp_path / "package" / "kernel.py"
+    source.parent.mkdir()
+    source.write_text("x = 1")
+    monkeypatch.setattr(module, "__file__", str(source))
+    first = cache_folder()
+    source.write_text("x = 2")
+    cache_folder.cache_clear()
+    assert cache_folder() != first
+    assert cache_folder().parent == first.parent == root
+
+
+def test_few_folders_of_older_versions_are_left(root):
+    for number in range(9):
+        (root / f"version {number}").mkdir(parents=True)
+        os.utime(root / f"version {number}", (number, number))
+    root.chmod(0o700)
+    folder = cache_folder()
+    assert {path.name for path in root.iterdir()} == {folder.name, *(f"version {n}" for n in range(5, 9))}
+
+
+def test_nowhere_to_write_is_no_error(load, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    assert cache_folder() is None
     assert load()(np.arange(4)) == 6
-    assert files(tmp_path) == []
 
 
-def test_full_disk_is_no_error(load, tmp_path, monkeypatch):
-    def full(self, key, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module._Files, "save", full)
-    assert load()(np.arange(4)) == 6
-    assert files(tmp_path) == []
-
-
-def test_last_resort_is_a_private_folder(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(module._Impl, "_locator_classes", [module._TemporaryLocator])
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert load()(np.arange(4)) == 6
-    (file,) = files(tmp_path)
-    assert file.parent.stat().st_mode & 0o077 == 0
+@contextmanager
+def largest_file(nbytes):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
-def test_folder_open_to_others_is_not_used(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(module._Impl, "_locator_classes", [module._TemporaryLocator])
-    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
-    module._private_folder().chmod(0o777)
-    assert load()(np.arange(4)) == 6
-    assert files(tmp_path) == []
-
-
-def test_what_is_not_compiled_is_told_and_not_compiled_where_that_is_not_wanted(load, tmp_path):
-    with pytest.raises(module.NotCompiledError), module.only_load():
-        load()(np.arange(4))
-    assert files(tmp_path) == []
+@pytest.mark.parametrize("nbytes", [0, 2000])
+def test_a_full_disk_is_no_error(load, root, nbytes):
+    cache_folder()
+    with largest_file(nbytes):
+        assert load()(np.arange(4)) == 6
+    assert files(root, "nbc") == []
     load()(np.arange(4))
     kernel = load()
-    with module.only_load():
-        assert kernel(np.arange(5)) == 10
-        with pytest.raises(module.NotCompiledError):
-            kernel(np.array([0.5]))
-    assert kernel(np.array([0.5])) == 0.5
-
-
-def test_whether_code_is_kept_is_known(load, monkeypatch):
-    load()
-    assert module.keeps()
-    monkeypatch.setattr(module._Impl, "_locator_classes", [])
-    kernel = load()
-    assert not module.keeps()
-    with pytest.raises(module.NotCompiledError), module.only_load():
-        kernel(np.arange(4))
     assert kernel(np.arange(4)) == 6
+    assert loaded(kernel) == 1
+
+
+def test_code_is_kept_where_this_user_alone_can_write(root):
+    cache_folder()
+    assert root.stat().st_mode & 0o077 == 0
+    root.chmod(0o777)
+    cache_folder.cache_clear()
+    assert cache_folder() is None
+
+
+def test_the_user_s_cache_is_used_and_else_the_temporary_folder(tmp_path, root, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert cache_folder().parent == tmp_path / "mine" / "bgone-kernels"
+    (tmp_path / "none").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    cache_folder.cache_clear()
+    assert cache_folder().parent == tmp_path / f"bgone-kernels-{os.getuid()}"
+    assert numba.config.CACHE_DIR == ""

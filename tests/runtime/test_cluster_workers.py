@@ -178,7 +178,7 @@ def worker(memory, threads=1):
 
 def test_blocks_are_fitted_to_the_memory_of_the_smallest_worker(folder):
     plan = planned(folder, (2, 4096, 2048))
-    alone = Resources(1, 2**40, "remote", compiling="once")
+    alone = Resources(1, 2**40, "remote")
     room = memory_of(plan.work, plan.tiling.block, plan.tiling.window, alone).predicted - 2**20
     large = fit(plan.work, plan.tiling, plan.tiling.window, worker(2**40), 0)
     small = fit(plan.work, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)

@@ -110,8 +110,7 @@ def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, 
         Not even the smallest blocks fit.
     """
     room = room_of(worker) or memory
-    # Any of them may be the one that compiles for its host.
-    resources = Resources(worker.threads, room, "remote", compiling="once")
+    resources = Resources(worker.threads, room, "remote")
     if memory_of(work, planned.block, planned.window, resources).predicted <= room:
         return refit(work, resources, planned, window)
     try:
