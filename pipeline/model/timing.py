@@ -38,7 +38,7 @@ def spending(kind: str) -> Iterator[None]:
         _account.seconds[kind] = _account.seconds.get(kind, 0.0) + time.perf_counter() - began
 
 
-def take() -> Seconds:
+def collect_seconds() -> Seconds:
     """Return what this thread has noted since it was last asked."""
     spent, _account.seconds = _account.seconds, {}
     return spent

@@ -55,7 +55,7 @@ class Windows:
         ]
 
 
-def refit(work: Work, resources: Resources, planned: Tiling, window: Mapping[str, int]) -> Windows:
+def resume_tiling(work: Work, resources: Resources, planned: Tiling, window: Mapping[str, int]) -> Windows:
     """Return the windows of a run's first start, to be computed with what there is now.
 
     Parameters

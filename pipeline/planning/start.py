@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.planning.job import Job
-from pipeline.planning.resume_tiling import refit
+from pipeline.planning.resume_tiling import resume_tiling
 from pipeline.write import (
     Layout,
     check_files,
@@ -21,9 +21,8 @@ from pipeline.write import (
     refuse_held,
     state,
 )
-from pipeline.write.journal import find_work, fingerprint, versions
 from pipeline.write.publish import State
-from pipeline.write.work import check_others, read_checked
+from pipeline.write.work import check_others, find_work, fingerprint, read_checked, versions
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def _check_runs(start: Start, now: State, overwrite: bool) -> None:
     cut = read_checked(f"{start.layout.work}/windows.json")
     plan = start.job.plan
     if now == "unfinished" and isinstance(cut, Mapping) and plan.resources.cluster != "remote":
-        refit(plan.work, plan.resources, plan.tiling, cut["window"])
+        resume_tiling(plan.work, plan.resources, plan.tiling, cut["window"])
 
 
 def _written(job: Job) -> Iterator[tuple[str, str]]:

@@ -95,7 +95,7 @@ _FIGURES = tuple(field.name for field in fields(Frames) if field.name != "axes")
 
 
 def gather(
-    facts: Iterable[tuple[str, Mapping[str, Any]]], spec: ImageSpec, steps: Sequence[Step]
+    facts: Iterable[tuple[Any, Mapping[str, Any]]], spec: ImageSpec, steps: Sequence[Step]
 ) -> Frames | None:
     """Put the figures together that a run's windows have kept.
 

@@ -22,7 +22,7 @@ from pipeline.write.metadata import BGONE
 def run_files(
     job: Job,
     layout: Layout,
-    facts: Iterable[tuple[str, Mapping[str, Any]]],
+    facts: Iterable[tuple[Any, Mapping[str, Any]]],
     provenance: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> dict[str, bytes]:

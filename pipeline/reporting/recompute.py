@@ -28,7 +28,7 @@ from pipeline.steps.chain import chain_halo
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write import provenance_of
-from pipeline.write.journal import changes
+from pipeline.write.work import changes
 
 SIDES = (128, 64, 32)
 """Rows and columns of a block, the first that is cheap enough."""

@@ -173,7 +173,7 @@ def _asked(
         now = json.loads(json.dumps(source.identity(), default=str))
     except (PipelineError, OSError):
         return steps, None, "The input is no longer where it was, so only the result is shown."
-    kept = {"input": found["inputs"]["input"]}
+    kept = {"input": found["input"]}
     if changes(kept, {"input": now}) or (not now.get("whole") and touched(kept, {"input": now})):
         return steps, None, "The input does not match what the run noted of it, so only the result is shown."
     return steps, InputPixels(source), ""

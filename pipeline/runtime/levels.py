@@ -15,6 +15,7 @@ from pipeline.runtime.store import BuildLevel
 from pipeline.runtime.windows import call_tasks
 from pipeline.write import Layout, LevelRegions, numbers_meeting
 from pipeline.write.journal import Journal
+from pipeline.write.offsets import WindowKey
 
 LEVEL_BYTES = 64 << 20
 """Bytes of the finer level that one task reads at the most, where a file allows."""
@@ -22,12 +23,7 @@ LEVEL_BYTES = 64 << 20
 LEVEL_TASKS = 8
 """Regions in a group: computed and journalled together."""
 
-
-Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _as_it_is(call: Callable[..., Any]) -> Callable[..., Any]:
-    return call
+Call = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -40,80 +36,81 @@ class Levels:
         The output on disk.
     tiling : Tiling
         The windows of the full resolution.
+    journal : Journal
+        What is done.
     """
 
     layout: Layout
     tiling: Tiling
+    journal: Journal
 
-    def groups(self, level: int) -> int:
-        """Return how many groups a level has."""
-        return -(-self._regions(level).count // LEVEL_TASKS)
+    def groups(self, level: int) -> Iterable[WindowKey]:
+        """Return the groups of a level."""
+        count = -(-self._regions(level).count // LEVEL_TASKS)
+        return (WindowKey(level, number) for number in range(count))
 
-    def tasks(self, journal: Journal, level: int, group: int, wrap: Wrap = _as_it_is) -> da.Array:
+    def tasks(self, group: WindowKey, wrap: Callable[[Call], Call]) -> da.Array:
         """Return the building of a group, lazily; the level before it is journalled whole.
 
         `wrap` makes of the call that builds a region the one that a task makes.
         """
-        regions = self._regions(level)
-        first = group * LEVEL_TASKS
-        wanted = [regions.region(number) for number in range(first, min(first + LEVEL_TASKS, regions.count))]
-        sources = [self.layout.source_region(level, region) for region in wanted]
-        names = {name for source in sources for name in self.names(level - 1, source)}
-        known = [
-            {record.key: record for record in journal.records(names, background=background)}
+        finer = group.level - 1
+        regions = self._regions(group.level)
+        first = group.number * LEVEL_TASKS
+        targets = [regions.region(number) for number in range(first, min(first + LEVEL_TASKS, regions.count))]
+        sources = [self.layout.source_region(group.level, region) for region in targets]
+        keys = {key for source in sources for key in self.keys(finer, source)}
+        outputs = [
+            {record.key: record for record in self.journal.records(keys, background=background)}
             for background in (False, True)
         ]
-        arguments = [
-            (
-                region,
-                *(
-                    tuple(records[key] for key in self._keys(level - 1, source) if key in records)
-                    for records in known
-                ),
-            )
-            for region, source in zip(wanted, sources, strict=True)
-        ]
-        return call_tasks(wrap(BuildLevel(self.layout, level)), arguments)
 
-    def names(self, level: int, region: Region) -> list[str]:
-        """Return the names under which what a region of a level holds is journalled."""
+        def files_of(source: Region) -> Iterable[tuple[Any, ...]]:
+            files = list(self._files(finer, source))
+            return (tuple(records[file] for file in files if file in records) for records in outputs)
+
+        arguments = [(target, *files_of(source)) for target, source in zip(targets, sources, strict=True)]
+        return call_tasks(wrap(BuildLevel(self.layout, group.level)), arguments)
+
+    def keys(self, level: int, region: Region) -> list[WindowKey]:
+        """Return the keys under which what a region of a level holds is journalled."""
         if level:
             numbers: Iterable[int] = {
                 number // LEVEL_TASKS for number in self._regions(level).meeting(region)
             }
         else:
-            parts = dict(zip(self.layout.spec.axes, region, strict=True))
-            pixels = tuple(parts[axis] for axis in self.tiling.sizes)
+            sides = dict(zip(self.layout.spec.axes, region, strict=True))
             window = [self.tiling.window[axis] for axis in self.tiling.sizes]
-            numbers = numbers_meeting(self.tiling.grid, window, pixels)
-        return [f"{level}/{number}" for number in sorted(numbers)]
+            numbers = numbers_meeting(
+                self.tiling.grid, window, tuple(sides[axis] for axis in self.tiling.sizes)
+            )
+        return [WindowKey(level, number) for number in sorted(numbers)]
 
     def _regions(self, level: int) -> LevelRegions:
         return LevelRegions.of(self.layout, level, LEVEL_BYTES)
 
-    def _keys(self, level: int, region: Region) -> Iterable[str]:
+    def _files(self, level: int, region: Region) -> Iterable[str]:
         unit = self.layout.levels[level].unit
-        files = [range(part.start // px, -(-part.stop // px)) for part, px in zip(region, unit, strict=True)]
+        files = [range(side.start // px, -(-side.stop // px)) for side, px in zip(region, unit, strict=True)]
         return (self.layout.chunk_key(level, index) for index in itertools.product(*files))
 
 
-def unread_since(before: Iterable[str], levels: int) -> list[str]:
+def unread_since(before: Iterable[WindowKey], levels: int) -> list[WindowKey]:
     """Return the windows of an earlier start that building the coarser levels does not read again.
 
     Parameters
     ----------
-    before : iterable of str
+    before : iterable of WindowKey
         What was done when this start began.
     levels : int
         How many levels there are.
 
     Examples
     --------
-    >>> unread_since(["0/0", "0/1"], levels=2), unread_since(["0/0", "0/1", "1/0"], levels=2)
-    ([], ['0/0', '0/1', '1/0'])
+    >>> keys = [WindowKey(0, 0), WindowKey(0, 1)]
+    >>> len(unread_since(keys, levels=2)), len(unread_since([*keys, WindowKey(1, 0)], levels=2))
+    (0, 3)
     """
-    names = sorted(before)
-    begun = {int(name.partition("/")[0]) for name in names}
-    return [
-        name for name in names if (level := int(name.partition("/")[0])) + 1 == levels or level + 1 in begun
-    ]
+    keys = sorted(before)
+    begun = {key.level for key in keys}
+    return [key for key in keys if key.level + 1 == levels or key.level + 1 in begun]

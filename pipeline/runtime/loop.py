@@ -9,15 +9,14 @@ import dask.array as da
 import numpy as np
 
 from pipeline.model.errors import PipelineError, StoppedError
-from pipeline.runtime.executors.cluster import explain
-from pipeline.runtime.executors.executor import Executor
+from pipeline.runtime.executors.executor import Executor, run_error
 from pipeline.runtime.signals import Stop
 from pipeline.write import DamagedChunksError
 
 Key = TypeVar("Key", bound=Hashable)
-"""What a window is called."""
+"""A window's key."""
 
-PATIENCE = 0.2
+WAIT_SECONDS = 0.2
 """Seconds between looks at whether the run was asked to stop."""
 
 
@@ -36,12 +35,12 @@ def compute_windows(
     executor : Executor
         What computes them.
     windows : iterable of hashable
-        Their names.
+        Their keys.
     tasks : callable
         Makes a window's graph; called when the window begins, so that no two of them are
         kept longer than they run.
     finished : callable
-        Called in this thread with a window's name and its receipts.
+        Called in this thread with a window's key and its results.
     stop : Stop
         Noted signals: what is under way is finished and recorded, nothing new begins.
     moved : callable, optional
@@ -64,7 +63,7 @@ def compute_windows(
             _begin(waiting, under_way, executor, tasks, stop)
         if not under_way:
             break
-        outcome = executor.next(timeout=PATIENCE)
+        outcome = executor.next(timeout=WAIT_SECONDS)
         stop.tell()
         if outcome is None:
             if moved is not None:
@@ -76,11 +75,7 @@ def compute_windows(
         window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
         under_way.discard(window)
         if isinstance(result, BaseException):
-            if failed is None and stop.signal is None and executor.excuses(window, result, stop.say):
-                executor.submit(window, tasks(window))
-                under_way.add(window)
-            else:
-                failed = failed or (window, result)
+            failed = failed or (window, result)
             continue
         if failed is None:
             # The next one begins before this one is brought to the disk, so that no worker waits for that.
@@ -109,7 +104,7 @@ def _begin(
 
 
 def _as_error(window: Hashable, error: BaseException) -> BaseException:
-    known = explain(error)
+    known = run_error(error)
     if isinstance(known, PipelineError | DamagedChunksError) or not isinstance(error, Exception):
         return known
     return StoppedError(

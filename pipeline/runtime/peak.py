@@ -9,7 +9,7 @@ from typing import Self
 
 from pipeline.model.machine import forget_peak, process_peak, tree_memory
 
-EVERY_SECONDS = 0.2
+LOOK_SECONDS = 0.2
 
 
 class PeakMemory:
@@ -39,7 +39,7 @@ class PeakMemory:
         return self.nbytes
 
     def _watch(self) -> None:
-        while not self._end.wait(EVERY_SECONDS):
+        while not self._end.wait(LOOK_SECONDS):
             self.look()
 
     def __enter__(self) -> Self:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from pipeline.model.text import MB, duration
 
-EVERY_SECONDS = 10.0
+LINE_SECONDS = 10.0
 """Between two lines of a log at first; a longer run tells less often, and at most so many times less."""
 
 _LONG_SECONDS, _MOST_TIMES = 200.0, 60.0
@@ -25,6 +28,18 @@ _BAR, _LEAST_BAR = 30, 8
 def now() -> float:
     """Return the seconds of a clock that never goes back."""
     return time.monotonic()
+
+
+@contextmanager
+def told_after(seconds: float, say: Callable[[str], None], text: str) -> Iterator[None]:
+    """Tell something where what is done inside takes longer than so many seconds."""
+    notice = threading.Timer(seconds, say, [text])
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
 
 
 class Progress(Protocol):
@@ -143,7 +158,7 @@ class Silent:
 class Lines:
     """A plain line now and then: for log files and batch jobs."""
 
-    def __init__(self, stream: TextIO, every: float = EVERY_SECONDS) -> None:
+    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
         self._stream = stream
         self._every = every
         self._rate = Rate(0, 0, 0)

@@ -17,10 +17,11 @@ from pipeline.planning.describe import plan_dict
 from pipeline.planning.job import Job, prepare, prepare_save
 from pipeline.planning.start import check_start, check_targets
 from pipeline.reporting import run_files
-from pipeline.runtime.compute import Computation
-from pipeline.runtime.executors.cluster import explain
+from pipeline.runtime.compute import Computed, compute
+from pipeline.runtime.executors.cluster import open_executor
+from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
-from pipeline.runtime.progress import Progress, Silent
+from pipeline.runtime.progress import Progress, Silent, told_after
 from pipeline.runtime.signals import Stop, stoppable
 from pipeline.runtime.summary import Summary, performance
 from pipeline.write import (
@@ -35,8 +36,8 @@ from pipeline.write import (
     read_manifest,
     seal,
 )
-from pipeline.write.journal import Journal, begin, changes, touched
-from pipeline.write.work import refuse_others
+from pipeline.write.journal import Journal, begin
+from pipeline.write.work import changes, refuse_others, touched
 
 
 def run(
@@ -84,7 +85,7 @@ def run(
         try:
             return _Run(job, overwrite, told, stop, began).go()
         except MemoryError as error:
-            raise explain(error) from error
+            raise run_error(error) from error
         except PipelineError as error:
             raise job.config.locate(error) from error.__cause__
 
@@ -159,14 +160,14 @@ class _Run:
             peak = stack.enter_context(PeakMemory())
             cut = {"window": dict(self.job.plan.tiling.window)}
             journal = stack.enter_context(begin(layout, inputs, lambda: cut, overwrite=self.overwrite))
-            done = Computation(self.job, layout, journal, self.progress, self.stop)
+            computed = Computed()
             if journal.state == "unfinished":
                 with _leaving_nothing(layout, journal):
                     self._look_at_what_is_done(layout, journal, inputs)
-                    done.run()
+                    computed = self._compute(layout, journal)
                     self._refuse_changed(inputs)
             self.stop.working = True  # the commit is short, and better ends
-            summary = self._summary(layout, journal, done, peak)
+            summary = self._summary(layout, journal, computed, peak)
             if journal.state == "unfinished":
                 self._refuse_clipped(summary)
                 self._seal(layout, journal, summary, inputs)
@@ -176,6 +177,17 @@ class _Run:
                 seconds=time.monotonic() - self.began - summary.startup_seconds,
                 memory_peak_bytes=peak.look(),
             )
+
+    def _compute(self, layout: Layout, journal: Journal) -> Computed:
+        resources = self.job.plan.resources
+        if resources.cluster != "remote":
+            # Before the clock starts; workers then find the kernels in the cache.
+            # Told only where it takes long: from the second run on the cache has them.
+            said = "compiling the kernels, once on this machine"
+            with told_after(1.0, self.progress.say, said):
+                self.job.plan.warm_up()
+        with open_executor(resources, self.job.config.compute.cluster, self.progress.say) as executor:
+            return compute(self.job, layout, journal, executor, self.progress, self.stop)
 
     def _is_to_be_replaced(self, layout: Layout) -> bool:
         """Return whether a complete output of this very config is written again: only if it is damaged."""
@@ -220,13 +232,13 @@ class _Run:
                 "let nothing write to it, then run again: what has changed is compared once more",
             )
 
-    def _summary(self, layout: Layout, journal: Journal, done: Computation, peak: PeakMemory) -> Summary:
+    def _summary(self, layout: Layout, journal: Journal, done: Computed, peak: PeakMemory) -> Summary:
         plan = self.job.plan
         pixels_in = done.bytes_in // plan.image.dtype.itemsize
-        startup = max(0.0, done.ready - self.began)
+        startup = max(0.0, done.began - self.began)
         return Summary(
             output=layout.path,
-            windows=sum(name.startswith("0/") for name in journal.done),
+            windows=sum(key.level == 0 for key in journal.done),
             windows_resumed=done.resumed,
             seconds=time.monotonic() - self.began - startup,
             startup_seconds=startup,
@@ -275,12 +287,12 @@ class _Run:
         return {
             "config": self.job.config.resolved(),
             "input": {"path": self.job.source.path, **inputs["input"]},
+            "files": inputs["files"],
             "versions": inputs["versions"],
             "plan": plan,
             "started": self.started,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "summary": summary.as_dict(),
-            "inputs": inputs,
         }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.kernels.cast import cast, first_outside
 from pipeline.model.errors import DataError
 from pipeline.model.image import Region
-from pipeline.model.timing import Seconds, spending, take
+from pipeline.model.timing import Seconds, collect_seconds, spending
 from pipeline.runtime.planes import PlaneSums, plane_sums
 from pipeline.steps.background import background_pixels
 from pipeline.steps.contract import Background
@@ -20,7 +20,7 @@ Records = tuple[ChunkRecord, ...]
 
 
 @dataclass(frozen=True)
-class Receipt:
+class BlockResult:
     """What became of one block: its files, pixels clipped, figures of its planes, seconds by kind of work.
 
     `background` are its files of the background, where there is one.
@@ -54,7 +54,7 @@ class StoreRegion:
     overflow: str
     meanings: tuple[Background, ...] = ()
 
-    def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> Receipt:
+    def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> BlockResult:
         """Write one block.
 
         Parameters
@@ -75,8 +75,12 @@ class StoreRegion:
                 raise self._refusal(region, block, clipped)
             planes = plane_sums(region, before, block, clipped)
         files = write_region(self.layout, 0, region, pixels)
-        return Receipt(
-            files, clipped, planes, background=self._background(region, before, block), seconds=take()
+        return BlockResult(
+            files,
+            clipped,
+            planes,
+            background=self._background(region, before, block),
+            seconds=collect_seconds(),
         )
 
     def _background(self, region: Region, before: NDArray | None, block: NDArray) -> tuple[ChunkRecord, ...]:
@@ -132,7 +136,7 @@ class BuildLevel:
     layout: Layout
     level: int
 
-    def __call__(self, wanted: tuple[Region, Records, Records]) -> Receipt:
+    def __call__(self, wanted: tuple[Region, Records, Records]) -> BlockResult:
         """Build one region, given what the files of the finer level that it reads ought to hold.
 
         Those of the output, then those of its background.
@@ -147,4 +151,4 @@ class BuildLevel:
         with spending("pyramid"):
             files = build_level(self.layout, self.level, region, records)
             more = () if second is None else build_level(second, self.level, region, others)
-        return Receipt(files, 0, (), take(), more)
+        return BlockResult(files, 0, (), collect_seconds(), more)

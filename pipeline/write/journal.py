@@ -1,4 +1,4 @@
-"""What of a run is done: a work folder that the same run finds again, and one line a finished window.
+"""The journal of a run: one checksummed line for each finished window, in a work folder of its own.
 
 The work folder `<output>.work-<fingerprint>` holds `inputs.json` (what the fingerprint was made
 of), `windows.json` (how the run is cut, fixed at its first start), `journal` (this file's
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -20,23 +21,14 @@ from pipeline.write.create import create
 from pipeline.write.layout import Layout
 from pipeline.write.lock import Lock
 from pipeline.write.manifest import check_files
-from pipeline.write.offsets import Places
+from pipeline.write.offsets import Offsets, WindowKey
 from pipeline.write.own import clear_drafts
 from pipeline.write.publish import ABOVE, State, discard_work, state
 from pipeline.write.region import ChunkRecord
-from pipeline.write.work import (
-    canonical,
-    changes,
-    find_work,
-    fingerprint,
-    read_checked,
-    refuse_others,
-    touched,
-    versions,
-    write_checked,
-)
+from pipeline.write.work import canonical, read_checked, refuse_others, touched, write_checked
 
-__all__ = ["Journal", "begin", "changes", "find_work", "fingerprint", "touched", "versions"]
+_KEY = re.compile(r"(\d{1,2})/(\d{1,9})", re.ASCII)
+"""How a line names its window: LEVEL/NUMBER."""
 
 _OWN = ("window", "chunks", "background", "of")
 """What the journal itself keeps of a window."""
@@ -124,7 +116,7 @@ class Journal:
         self.state = state
         self._path = f"{layout.work}/journal"
         self._cut = f"{crc32c(canonical(windows)):08x}"
-        self._places = Places()
+        self._offsets = Offsets()
         self._whole = True
         self._load()
 
@@ -148,17 +140,16 @@ class Journal:
         return journal
 
     @property
-    def done(self) -> frozenset[str]:
+    def done(self) -> frozenset[WindowKey]:
         """The windows that are on disk."""
-        return frozenset(self._places)
+        return frozenset(self._offsets)
 
-    def __contains__(self, window: str) -> bool:
-        """Whether a window is on disk."""
-        return window in self._places
+    def __contains__(self, window: WindowKey) -> bool:
+        return window in self._offsets
 
     def append(
         self,
-        window: str,
+        window: WindowKey,
         records: Iterable[ChunkRecord],
         background: Iterable[ChunkRecord] = (),
         **facts: Any,
@@ -167,8 +158,8 @@ class Journal:
 
         Parameters
         ----------
-        window : str
-            Its name, any text.
+        window : WindowKey
+            Which one.
         records : iterable of ChunkRecord
             Its files.
         background : iterable of ChunkRecord
@@ -176,41 +167,38 @@ class Journal:
         **facts
             What else to keep of it, as JSON: how many pixels were clipped.
         """
-        entry = {"window": window, "chunks": [list(record) for record in records], **facts}
+        kept: dict[str, Any] = {"chunks": [list(record) for record in records], **facts}
         if second := [list(record) for record in background]:
-            entry["background"] = second
-        self._write(entry)
+            kept["background"] = second
+        self._write(window, kept)
 
-    def forget(self, windows: Iterable[str]) -> None:
+    def forget(self, windows: Iterable[WindowKey]) -> None:
         """Note windows as not done: their files turned out to be damaged."""
         for window in windows:
-            self._write({"window": window, "dropped": True})
+            self._write(window, {"dropped": True})
 
     def keep(self, inputs: Mapping[str, Any]) -> None:
         """Keep these inputs for the next start to compare its own with."""
         write_checked(self.layout, "inputs.json", inputs)
 
-    def facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def facts(self) -> Iterator[tuple[WindowKey, dict[str, Any]]]:
         """Yield each finished window and what `append` kept of it, read from the disk."""
-        for window, entry in self._entries(self._places):
-            yield (
-                window,
-                {key: value for key, value in entry.items() if key not in _OWN},
-            )
+        for window, entry in self._entries(self._offsets):
+            yield window, {name: value for name, value in entry.items() if name not in _OWN}
 
     def records(
-        self, windows: Iterable[str] | None = None, *, background: bool = False
+        self, windows: Iterable[WindowKey] | None = None, *, background: bool = False
     ) -> Iterator[ChunkRecord]:
-        """Yield the files of finished windows (default: all), read from the disk in the order of their names.
+        """Yield the files of finished windows (default: all), read from the disk in the order of their keys.
 
         So the same run lists them in the same order, whatever befell it on the way. With `background`
-        those of the background, which have the same names.
+        those of the background, whose files have the same keys.
         """
-        names = self._places if windows is None else sorted(set(windows), key=_by_numbers)
-        for _, entry in self._entries(names):
-            yield from (ChunkRecord(*record) for record in entry.get(_kept_as(background), ()))
+        kept_as = "background" if background else "chunks"
+        for _, entry in self._entries(self._offsets if windows is None else sorted(set(windows))):
+            yield from (ChunkRecord(*record) for record in entry.get(kept_as, ()))
 
-    def check(self, *, content: bool = False) -> list[str]:
+    def check(self, *, content: bool = False) -> list[WindowKey]:
         """Compare the files of finished windows with what was journalled, and forget damaged windows.
 
         Parameters
@@ -221,33 +209,30 @@ class Journal:
 
         Returns
         -------
-        list of str
+        list of WindowKey
             The windows to be computed again for that, which are `done` no longer.
         """
-        last = self._places.last()
+        last = self._offsets.last()
         damaged = set()
-        for names, read in ((None, content), ([] if last is None else [last], True)):
+        for windows, read in ((None, content), ([] if last is None else [last], True)):
             for output in self.layout.outputs:
-                records = self.records(names, background=output is not self.layout)
-                found = check_files(output.image, records, content=read)
-                damaged |= {damage.key for damage in found}
+                records = self.records(windows, background=output is not self.layout)
+                damaged |= {damage.key for damage in check_files(output.image, records, content=read)}
         return self.forget_files(damaged)
 
-    def forget_files(self, keys: Iterable[str]) -> list[str]:
+    def forget_files(self, files: Iterable[str]) -> list[WindowKey]:
         """Forget the windows that hold any of some files, of the output or its background; return them."""
-        wanted = set(keys)
-        if not wanted:
-            return []
+        files = set(files)
         lost = [
             window
-            for window, entry in self._entries(self._places)
-            if any(record[0] in wanted for record in entry["chunks"])
+            for window, entry in self._entries(self._offsets if files else ())
+            if any(record[0] in files for record in entry["chunks"])
         ]
         self.forget(lost)
         return lost
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        text = canonical({**entry, "of": self._cut})
+    def _write(self, window: WindowKey, entry: dict[str, Any]) -> None:
+        text = canonical({**entry, "window": f"{window.level}/{window.number}", "of": self._cut})
         line = b"%08x " % crc32c(text) + text + b"\n"
         # What a crash or a full disk left at the end becomes a line of its own, which nobody can
         # read and nobody needs.
@@ -255,52 +240,44 @@ class Journal:
         self._whole = False
         end = durable.append(self._path, start + line)
         self._whole = True
-        self._note(entry, end - len(line))
+        self._note(window, entry, end - len(line))
 
-    def _note(self, entry: Mapping[str, Any], begin: int) -> None:
+    def _note(self, window: WindowKey, entry: Mapping[str, Any], begin: int) -> None:
         if entry.get("dropped"):
-            self._places.discard(entry["window"])
+            self._offsets.discard(window)
         else:
-            self._places[entry["window"]] = begin
+            self._offsets[window] = begin
 
     def _load(self) -> None:
         begin = 0
         with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
             for line in file:
-                entry = _entry(line)
-                if entry is not None and entry.get("of") == self._cut:
-                    self._note(entry, begin)
+                window, entry = _parse(line)
+                if window is not None and entry.get("of") == self._cut:
+                    self._note(window, entry, begin)
                 begin += len(line)
                 self._whole = line.endswith(b"\n")
 
-    def _entries(self, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _entries(self, windows: Iterable[WindowKey]) -> Iterator[tuple[WindowKey, dict[str, Any]]]:
         with open(self._path, "rb") as file:
             for window in windows:
-                file.seek(self._places[window])
-                entry = _entry(file.readline())
-                if entry is None:
+                file.seek(self._offsets[window])
+                known, entry = _parse(file.readline())
+                if known != window:
                     raise StoppedError(
                         f"{self._path} was changed during the run", "run the same command again"
                     )
                 yield window, entry
 
 
-def _kept_as(background: bool) -> str:
-    return "background" if background else "chunks"
-
-
-def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
-    """Return a key that sorts numbers in names by value: 0/9 comes before 0/10."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split("/")]
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """Return what a line says, or None where it is torn or changed."""
+def _parse(line: bytes) -> tuple[WindowKey | None, dict[str, Any]]:
+    """Return a line's window and what it says of it; no window where the line is torn or changed."""
     digest, _, text = line.rstrip(b"\n").partition(b" ")
     if digest != b"%08x" % crc32c(text):
-        return None
+        return None, {}
     try:
         entry = json.loads(text)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and "window" in entry else None
+        numbers = _KEY.fullmatch(entry["window"])
+    except (ValueError, TypeError, KeyError):
+        return None, {}
+    return (WindowKey(*map(int, numbers.groups())), entry) if numbers else (None, {})

@@ -33,6 +33,7 @@ from pipeline.model.machine import cores
 from pipeline.storage import durable
 from pipeline.write import region
 from pipeline.write.journal import Journal
+from pipeline.write.offsets import WindowKey
 
 STEPS = {
     "hardly more than a copy": {"subtract_minimum": {"size": 3}},
@@ -65,13 +66,13 @@ def no_checksums() -> Iterator[None]:
 @contextmanager
 def no_journal() -> Iterator[None]:
     """Keep what is done in memory."""
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[WindowKey, dict[str, Any]] = {}
 
-    def write(journal: Journal, entry: dict[str, Any]) -> None:
-        kept[entry["window"]] = entry
-        journal._places[entry["window"]] = 0
+    def write(journal: Journal, window: WindowKey, entry: dict[str, Any]) -> None:
+        kept[window] = entry
+        journal._offsets[window] = 0
 
-    def entries(journal: Journal, windows: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def entries(journal: Journal, windows: Iterable[WindowKey]) -> Iterator[tuple[WindowKey, dict[str, Any]]]:
         yield from ((window, kept[window]) for window in windows)
 
     with patch.object(Journal, "_write", write), patch.object(Journal, "_entries", entries):

@@ -6,8 +6,8 @@ import os
 import numpy as np
 
 from pipeline.model.image import ImageSpec
-from pipeline.runtime.executors.remote_write import Elsewhere, sync_shared
-from pipeline.runtime.store import Receipt
+from pipeline.runtime.executors.remote_write import RemoteWrite, sync_shared
+from pipeline.runtime.store import BlockResult
 from pipeline.write import (
     Contents,
     DamagedChunksError,
@@ -22,7 +22,9 @@ from pipeline.write import (
     with_background,
     write_region,
 )
-from pipeline.write.journal import begin, fingerprint
+from pipeline.write.journal import begin
+from pipeline.write.offsets import WindowKey
+from pipeline.write.work import fingerprint
 
 SPEC = ImageSpec("tyx", (3, 520, 40), np.dtype("uint16"))
 
@@ -79,8 +81,8 @@ def _compute(layout, journal, fill, computed, hosts):
     for level in range(len(layout.levels)):
         regions = list(level_windows(layout, level, 1)) if level else _cut(step)
         for number, region in enumerate(regions):
-            name = f"{level}/{number}"
-            if name in journal.done:
+            key = WindowKey(level, number)
+            if key in journal.done:
                 continue
             try:
                 records = _written(layout, journal, level, region, pixels, hosts)
@@ -89,8 +91,8 @@ def _compute(layout, journal, fill, computed, hosts):
                 return _compute(layout, journal, fill, computed, hosts)
             for each, files in zip(layout.outputs, records, strict=True):
                 (sync if hosts == 1 else sync_shared)(each, files)
-            journal.append(name, *records, clipped=number)
-            computed.append(name)
+            journal.append(key, *records, clipped=number)
+            computed.append(key)
     return None
 
 
@@ -99,10 +101,10 @@ def _written(layout, journal, level, region, pixels, hosts):
 
     def call():
         first, *rest = [_write(each, journal, level, region, pixels) for each in layout.outputs]
-        return Receipt(tuple(first), 0, background=tuple(*rest))
+        return BlockResult(tuple(first), 0, background=tuple(*rest))
 
-    receipt = (call if hosts == 1 else Elsewhere(lambda: None, layout, call))()
-    return [receipt.records, receipt.background][: len(layout.outputs)]
+    result = (call if hosts == 1 else RemoteWrite(lambda: None, layout, call))()
+    return [result.records, result.background][: len(layout.outputs)]
 
 
 def _write(layout, journal, level, region, pixels):

@@ -2,44 +2,44 @@
 
 import threading
 
-from pipeline.model.timing import spending, take
+from pipeline.model.timing import collect_seconds, spending
 from pipeline.runtime.summary import performance, time_text
 
 
 def test_a_nested_kind_of_work_counts_for_the_outer_one_alone():
-    take()
+    collect_seconds()
     with spending("pyramid"), spending("encode"):
         pass
     with spending("read"):
         pass
-    assert list(take()) == ["pyramid", "read"]
-    assert take() == {}
+    assert list(collect_seconds()) == ["pyramid", "read"]
+    assert collect_seconds() == {}
 
 
 def test_each_thread_has_an_account_of_its_own():
-    take()
+    collect_seconds()
     found = []
 
     def other():
         with spending("filter"):
             pass
-        found.append(take())
+        found.append(collect_seconds())
 
     thread = threading.Thread(target=other)
     thread.start()
     thread.join()
     assert list(found[0]) == ["filter"]
-    assert take() == {}
+    assert collect_seconds() == {}
 
 
 def test_an_error_inside_is_noted_too():
-    take()
+    collect_seconds()
     try:
         with spending("read"):
             raise OSError
     except OSError:
         pass
-    assert list(take()) == ["read"]
+    assert list(collect_seconds()) == ["read"]
 
 
 def test_shares_are_of_all_the_workers_time():

@@ -15,7 +15,7 @@ from pipeline.planning import job
 from pipeline.planning.blocks import Work
 from pipeline.planning.memory import DRIVER, IN_FLIGHT, chain_bytes
 from pipeline.planning.plan import make_plan
-from pipeline.planning.resume_tiling import refit
+from pipeline.planning.resume_tiling import resume_tiling
 
 TOPHAT = {"white_tophat": {"radius": 25}}
 MINIMUM = {"subtract_minimum": {"size": 3}}
@@ -221,7 +221,7 @@ def test_windows_of_the_first_start_are_computed_in_what_there_is_now(memory):
     first = plan(image, [TOPHAT], memory=4000 * MIB)
     window = {"y": 5120, "x": 8000}
     now = plan(image, [TOPHAT], memory=memory * MIB)
-    found = refit(now.work, now.resources, now.tiling, window)
+    found = resume_tiling(now.work, now.resources, now.tiling, window)
     assert dict(found.tiling.window) == window != dict(now.tiling.window)
     assert found.memory.predicted <= memory * MIB
     for number in range(found.tiling.windows):
@@ -240,7 +240,7 @@ def test_a_run_that_goes_on_with_too_little_memory_is_refused_with_what_would_do
     found = plan(image, [TOPHAT], memory=400 * MIB)
     small = replace(found.resources, memory=255 * MIB)
     with pytest.raises(RequestError, match=r"may use 255\.0 MiB"):
-        refit(found.work, small, found.tiling, {"y": 5120, "x": 8000})
+        resume_tiling(found.work, small, found.tiling, {"y": 5120, "x": 8000})
 
 
 def test_a_step_for_some_channels_takes_its_part_beside_the_others():
@@ -265,7 +265,7 @@ def test_no_block_of_an_older_window_is_larger_than_what_is_counted(memory):
     image = ImageSpec("yx", (20_480, 2048), np.dtype("uint16"), (512, 512))
     now = plan(image, [{"white_tophat": {"radius": 300}}], memory=memory * MIB)
     for rows in (1024, 5120, 7168, 10_240):
-        found = refit(now.work, now.resources, now.tiling, {"y": rows, "x": 2048})
+        found = resume_tiling(now.work, now.resources, now.tiling, {"y": rows, "x": 2048})
         assert found.tiling.block["y"] <= rows
         for part in found.parts(0):
             assert max(part[0].kept) <= found.tiling.block["y"]

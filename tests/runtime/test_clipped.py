@@ -10,7 +10,7 @@ from skimage.morphology import disk, white_tophat
 
 import pipeline
 from pipeline.model.errors import DataError
-from pipeline.planning.resume_tiling import refit
+from pipeline.planning.resume_tiling import resume_tiling
 from pipeline.write import provenance_of
 
 SHAPE = (6, 96, 64)
@@ -93,10 +93,10 @@ def test_they_are_counted_where_a_window_is_computed_in_parts(made, monkeypatch,
     """As by a start with so little memory that it cannot hold a window of the first start."""
 
     def in_parts(*arguments):
-        found = refit(*arguments)
+        found = resume_tiling(*arguments)
         return replace(found, part={**found.part, "t": 1})
 
-    monkeypatch.setattr("pipeline.runtime.compute.refit", in_parts)
+    monkeypatch.setattr("pipeline.runtime.compute.resume_tiling", in_parts)
     folder, count = made
     name = f"{blocks}-parts"
     assert_counted(folder, name, run(folder, name, "threads"), count)

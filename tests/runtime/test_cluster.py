@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import threading
 
@@ -76,22 +77,49 @@ def test_workers_hand_each_other_what_blocks_have_in_common(place, fleet):
     assert_same(summary.output, place / "threads/tiles.ome.zarr")
 
 
-def test_a_worker_that_differs_is_named_and_nothing_is_left(place, fleet):
-    before = sorted(os.listdir(place))
+def without_bgone(folder):
+    """Return the environment of a process that cannot import bgone."""
+    (folder / "pipeline.py").write_text("raise ImportError('this is another pipeline')")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_a_worker_that_differs_is_named_with_its_host_and_the_others_go_on(place, fleet):
     other = fleet.worker(environ=another_version(place / "elsewhere"))
     fleet.wait(2)
     try:
-        with pytest.raises(RequestError) as caught:
-            run(place, str(fleet.file), "not.ome.zarr")
+        summary, told = run(place, str(fleet.file), "beside/out.ome.zarr")
+        (line,) = (line for line in told.splitlines() if "left out" in line)
+        assert line.startswith("left out: the worker tcp://127.0.0.1:")
+        assert f" on {socket.gethostname()} has bgone 9.9.9, and the run is started with " in line
+        assert line.endswith(
+            f"{versions()['bgone']}; start the workers in the environment that bgone runs in"
+        )
+        assert_same(summary.output, place / "threads/out.ome.zarr")
+        assert other.poll() is None
     finally:
         other.kill()
         other.wait()
         shutil.rmtree(place / "elsewhere")
+
+
+def test_where_no_worker_may_compute_each_is_named_and_nothing_is_left(place, brief):
+    folder = place / "none"
+    folder.mkdir()
+    movie(folder)
+    with fleet_in(folder) as fleet:
+        fleet.scheduler()
+        environ = another_version(folder / "elsewhere")
+        for _ in range(2):
+            fleet.worker(environ=environ)
+        fleet.worker(environ={**environ, **without_bgone(folder / "elsewhere")})
+        fleet.wait(3)
+        with pytest.raises(RequestError) as caught:
+            run(folder, str(fleet.file), "not.ome.zarr")
     text = str(caught.value)
     assert text.startswith("compute.cluster: the worker tcp://127.0.0.1:")
-    assert f"has bgone 9.9.9, and the run is started with {versions()['bgone']}; start the workers in" in text
+    assert f"(and 2 others) has bgone 9.9.9, and the run is started with {versions()['bgone']}; start" in text
     assert "\n" not in text
-    assert sorted(os.listdir(place)) == before
+    assert sorted(os.listdir(folder)) == ["elsewhere", "fleet", "movie.tif"]
 
 
 def test_a_scheduler_that_differs_is_named_and_nothing_is_left(place, brief):
@@ -161,7 +189,7 @@ def test_the_file_of_a_scheduler_that_is_gone_is_one_clear_line(tmp_path, brief)
 
 @pytest.mark.slow
 def test_workers_that_join_later_are_looked_at_too(place, brief):
-    """One of another version and one that cannot see the output are left out; one that is fit helps."""
+    """One of another version is left out, and lives; one that is fit helps."""
     folder = place / "joining"
     folder.mkdir()
     movie(folder, (60, 64, 64))
@@ -183,6 +211,7 @@ def test_workers_that_join_later_are_looked_at_too(place, brief):
         summary = pipeline.run(
             request_for(folder, fleet.address, window={"t": 2}), progress=Slow(notes, every=0)
         )
+        assert [process.poll() for process in fleet.processes] == [None] * 4
     run(folder, "threads", "threads/out.ome.zarr", window={"t": 2})
     assert "left out: the worker" in notes.getvalue()
     assert "has bgone 9.9.9" in notes.getvalue()

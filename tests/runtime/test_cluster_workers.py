@@ -20,15 +20,15 @@ from pipeline.model.tiling import cut_axis
 from pipeline.planning.blocks import Resources, memory_of
 from pipeline.planning.job import prepare
 from pipeline.read import open_source
+from pipeline.runtime.executors.check_plugin import different_versions
 from pipeline.runtime.executors.cluster import Cluster
-from pipeline.runtime.executors.remote_write import fit, sync_own, sync_shared
-from pipeline.runtime.executors.worker_check import Finding, Guard, compare_versions, make_probe
-from pipeline.runtime.executors.workers import PAUSES, Fleet, Worker, room_of
+from pipeline.runtime.executors.remote_write import RemoteRead, sync_own, sync_shared
+from pipeline.runtime.executors.worker_check import Guard, make_check
+from pipeline.runtime.executors.workers import PAUSES, Worker, Workers, room_of, tiling_for_worker
 from pipeline.runtime.windows import window_tasks
 from pipeline.steps.chain import ApplyChain
 from pipeline.storage import durable
 from pipeline.write import create, make_layout, sync, write_region
-from pipeline.write.work import versions
 
 # What a worker is asked.
 
@@ -41,12 +41,12 @@ def asked(folder):
     layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
     os.mkdir(layout.work)
     create(layout)
-    return make_probe(layout, source)
+    return make_check(layout, source)
 
 
 def test_where_all_is_as_the_driver_sees_it_nothing_is_found_and_nothing_left(asked):
     before = files_of(asked.work)
-    assert asked.findings() == []
+    assert asked.finding() is None
     assert files_of(asked.work) == before
 
 
@@ -56,7 +56,7 @@ def vanish(folder, probe, monkeypatch):
 
 def replace_token(folder, probe, monkeypatch):
     layout = make_layout(probe.source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
-    make_probe(layout, probe.source)
+    make_check(layout, probe.source)
 
 
 def forbid(folder, probe, monkeypatch):
@@ -92,12 +92,13 @@ def other_input(folder, probe, monkeypatch):
 )
 def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, mend):
     harm(folder, asked, monkeypatch)
-    (finding,) = asked.findings()
-    assert finding.what.startswith(said)
-    assert finding.mend.startswith(mend)
-    guard = Guard(asked.work, asked.token)
-    with pytest.raises(StoppedError, match=f"a worker on .* {said}"):
-        guard()
+    event = asked()
+    assert event["what"].startswith(said)
+    assert event["mend"].startswith(mend)
+    with pytest.raises(StoppedError, match=r"a worker on .* may not take part"):
+        Guard(asked.token)()
+    with pytest.raises(StoppedError, match=r"a worker on .* may not take part"):
+        RemoteRead(Guard(asked.token), asked.source).read((slice(0, 1),) * 3)
 
 
 @pytest.mark.parametrize("which", [0, 1, -1], ids=["first", "second", "last"])
@@ -110,12 +111,12 @@ def test_files_of_a_folder_are_compared_by_their_sizes(folder, which):
     layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
     os.mkdir(layout.work)
     create(layout)
-    probe = make_probe(layout, source)
-    assert probe.findings() == []
+    probe = make_check(layout, source)
+    assert probe.finding() is None
     path = sorted(place.iterdir())[which]
     with open(path, "ab") as file:
         file.write(b"more")
-    (finding,) = probe.findings()
+    finding = probe.finding()
     assert finding.what.startswith(f"has another input under the name {path} (")
 
 
@@ -128,34 +129,24 @@ def test_a_last_pixel_that_differs_is_found_and_a_nan_does_not_differ_from_itsel
     layout = make_layout(source.spec, str(folder / "out.ome.zarr"), fingerprint="abc")
     os.mkdir(layout.work)
     create(layout)
-    probe = make_probe(layout, source)
-    assert probe.findings() == []
+    probe = make_check(layout, source)
+    assert probe.finding() is None
     pixels[-1, -1, -1] = 1
     tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"})
-    (finding,) = replace(probe, source=open_source(str(path))).findings()
+    finding = replace(probe, source=open_source(str(path))).finding()
     assert finding.what.startswith("reads other pixels")
 
 
-def test_a_guard_looks_once(asked, monkeypatch):
-    guard = Guard(asked.work, asked.token)
-    guard()
+def test_a_worker_that_has_passed_is_not_looked_at_again(asked):
+    assert os.path.dirname(asked()["mark"]) == f"{asked.work}/drafts"
     shutil.rmtree(asked.work)
-    guard()
-
-
-def test_a_guard_refuses_another_version(asked, monkeypatch):
-    monkeypatch.setattr(
-        "pipeline.runtime.executors.worker_check.versions", lambda: {**versions(), "numpy": "0.1"}
-    )
-    with pytest.raises(StoppedError, match=r"has numpy 0\.1, and the run is started with"):
-        Guard(asked.work, asked.token)()
+    Guard(asked.token)()
 
 
 def test_versions_are_compared_name_by_name():
-    wanted = {"bgone": "1", "numpy": "2", "python": "3.11"}
-    assert compare_versions(wanted, {**wanted, "dask": "7"}) == []
-    (finding,) = compare_versions(wanted, {"bgone": "1", "numpy": None, "python": "3.12"})
-    assert finding.what == (
+    wanted = {"bgone": "1", "numpy": "2", "python": "3.11.7"}
+    assert different_versions(wanted, {**wanted, "dask": "7", "python": "3.11.2.final.0"}) == ""
+    assert different_versions(wanted, {"bgone": "1", "numpy": None, "python": "3.12.1"}) == (
         "has no numpy, and the run is started with 2; Python 3.12, and the run is started with 3.11"
     )
 
@@ -173,15 +164,15 @@ def planned(folder, shape=(4, 512, 512)):
 
 
 def worker(memory, threads=1):
-    return Worker("tcp://a:1", "a", "a", threads, memory)
+    return Worker("tcp://a:1", "a", threads, memory)
 
 
 def test_blocks_are_fitted_to_the_memory_of_the_smallest_worker(folder):
     plan = planned(folder, (2, 4096, 2048))
     alone = Resources(1, 2**40, "remote")
     room = memory_of(plan.work, plan.tiling.block, plan.tiling.window, alone).predicted - 2**20
-    large = fit(plan.work, plan.tiling, plan.tiling.window, worker(2**40), 0)
-    small = fit(plan.work, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)
+    large = tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(2**40), 0)
+    small = tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)
     assert large.tiling.block == plan.tiling.block
     assert np.prod(list(small.tiling.block.values())) < np.prod(list(large.tiling.block.values()))
     assert small.memory.predicted <= room
@@ -193,10 +184,10 @@ def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
     with pytest.raises(
         RequestError, match=r"worker tcp://a:1 has 256.0 MiB for 4 threads, and .* need"
     ) as caught:
-        fit(plan.work, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
+        tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
     assert "more memory or fewer threads" in str(caught.value)
     with pytest.raises(RequestError, match=r"^compute.memory: the worker tcp://a:1 may hold 256.0 MiB for 4"):
-        fit(plan.work, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
+        tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
 
 
 class FakeClient:
@@ -241,7 +232,8 @@ def test_the_smallest_worker_is_the_one_with_the_least_memory_for_each_of_its_th
             }
         }
 
-    fleet = Fleet(SimpleNamespace(scheduler_info=scheduler_info), str)
+    fleet = Workers(SimpleNamespace(scheduler_info=scheduler_info), str, print)
+    assert len(fleet.fit()) == 4
     assert fleet.smallest().name == "c"  # as little as b for each thread, and more of them
     fleet.unfit["c"] = None
     assert fleet.smallest().name == "b"
@@ -252,7 +244,7 @@ def test_the_smallest_worker_is_the_one_with_the_least_memory_for_each_of_its_th
 
 @pytest.mark.parametrize(("threads", "windows"), [((1,), 2), ((4, 4), 2), ((40,) * 10, 25), ((), 2)])
 def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads, windows):
-    cluster = Cluster(FakeClient(*threads), "")
+    cluster = Cluster(FakeClient(*threads), "", print)
     count = 0
     while count < cluster.in_flight:
         cluster.submit(count, da.zeros(32, chunks=1))
@@ -262,39 +254,119 @@ def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads
 
 def test_as_many_workers_are_wanted_as_have_blocks_to_do():
     jobs = SimpleNamespace(begin=lambda: None, keep_up=lambda names: None, wanted=None, waiting="a job")
-    cluster = Cluster(FakeClient(4, 4), "", jobs)
+    cluster = Cluster(FakeClient(4, 4), "", print, jobs)
 
     def refuse():
         raise RequestError("it is not looked at here")
 
     with pytest.raises(RequestError, match="not looked at"):
-        cluster.prepare(refuse, None, print)
+        cluster.prepare(refuse)
     cluster.expect(100)
     assert cluster.in_flight == 2  # asks which workers there are
     assert jobs.wanted() == 25
     cluster.submit(0, da.zeros(60, chunks=1))
     assert jobs.wanted() == 25
     cluster.submit(1, da.zeros(40, chunks=1))
-    cluster.cancel()
+    cluster.close()
     assert jobs.wanted() == 1
 
 
-def test_workers_that_are_not_fit_get_no_tasks():
-    client = FakeClient(1, 1, 1)
-    cluster = Cluster(client, "")
+class Future:
+    """A window's future that ended with an error."""
+
+    status = "error"
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def add_done_callback(self, call):
+        self.done = lambda: call(self)
+
+    def result(self, timeout=None):
+        raise self.error
+
+    def cancel(self, force=False):
+        pass
+
+
+class Answering(FakeClient):
+    """A client whose windows end when they are told to."""
+
+    cluster = None
+
+    def __init__(self, *threads):
+        super().__init__(*threads)
+        self.sent = []
+
+    def compute(self, tasks, workers=None):
+        self.workers = workers
+        self.sent.append(Future(StoppedError("met with a worker that may not take part")))
+        return self.sent[-1]
+
+
+def unfit(cluster, address):
+    """Let a worker say that it may not take part."""
+    event = {"worker": address, "host": "other", "what": "has another version", "mend": "mend it"}
+    cluster._workers._events.put(event)
+
+
+def test_workers_that_are_not_fit_are_named_with_their_host_and_get_no_tasks():
+    said = []
+    client = Answering(1, 1, 1)
+    cluster = Cluster(client, "", said.append)
     cluster.submit(0, da.zeros(4, chunks=1))
     assert client.workers is None  # any may
-    cluster._fleet.unfit["tcp://a:1"] = Finding("has another version", "mend it")
+    unfit(cluster, "tcp://a:1")
+    assert cluster.next(timeout=0) is None
+    assert said == ["left out: the worker tcp://a:1 on other has another version; mend it"]
     cluster.submit(1, da.zeros(4, chunks=1))
     assert client.workers == ["tcp://a:0", "tcp://a:2"]
+
+
+def test_a_window_that_met_with_an_unfit_worker_is_sent_to_the_others_and_only_then_has_failed():
+    client = Answering(1, 1)
+    cluster = Cluster(client, "", print)
+    cluster.submit("window", da.zeros(4, chunks=1))
+    unfit(cluster, "tcp://a:1")
+    client.sent[0].done()
+    assert cluster.next(timeout=0) is None
+    assert (client.workers, len(client.sent)) == (["tcp://a:0"], 2)
+    client.sent[1].done()
+    window, error = cluster.next(timeout=0)
+    assert (window, error) == ("window", client.sent[1].error)
+
+
+def test_a_window_whose_workers_have_gone_is_sent_to_those_that_come(monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.executors.workers.ASK_SECONDS", -1)
+    client = Answering(1, 1)
+    cluster = Cluster(client, "", print)
+    unfit(cluster, "tcp://a:0")
+    cluster.next(timeout=0)
+    client.threads = [1]  # no fit one is left
+    cluster.submit("window", da.zeros(4, chunks=1))
+    assert client.sent == []
+    client.threads = [1, 1]
+    cluster.next(timeout=0)
+    assert (client.workers, len(client.sent)) == (["tcp://a:1"], 1)
+    client.threads = [1]
+    cluster.next(timeout=0)
+    assert len(client.sent) == 1  # it may come again, or another
+    client.threads = [1, 1, 1]
+    monkeypatch.setattr(client, "scheduler_info", lambda n_workers: {"workers": {"tcp://a:2": {"name": 2,
+                        "nthreads": 1, "memory_limit": 0}}})  # fmt: skip
+    cluster.next(timeout=0)
+    assert (client.workers, len(client.sent)) == (["tcp://a:2"], 2)
+    client.sent[0].done()  # cancelled
+    assert cluster.next(timeout=0) is None
+    assert len(client.sent) == 2
 
 
 @pytest.mark.parametrize(
     ("threads", "seconds", "blocks"), [(4, 0.04, 1), (400, 0.04, 20), (4000, 0.04, 200), (4, 0.001, 8)]
 )
 def test_a_task_is_worth_what_it_costs_the_scheduler(threads, seconds, blocks):
-    assert Cluster(FakeClient(threads), "").batch(seconds) == blocks
-    assert Cluster(FakeClient(threads), "", own=True).batch(seconds) == 1
+    assert Cluster(FakeClient(threads), "", print).batch(seconds) == blocks
+    assert Cluster(FakeClient(threads), "", print, own=True).batch(seconds) == 1
 
 
 # Who brings what to the disk.
@@ -350,8 +422,7 @@ def test_workers_that_are_gone_for_a_moment_after_long_work_are_waited_for(monke
     now = [0.0]
     monkeypatch.setattr("pipeline.runtime.executors.cluster.time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr("pipeline.runtime.executors.cluster.is_alive", lambda client: False)
-    monkeypatch.setattr(Cluster, "_revive", lambda self: None)
-    cluster = Cluster(SimpleNamespace(), "two processes", own=True)
+    cluster = Cluster(SimpleNamespace(), "two processes", print, own=True)
     for now[0] in (1000.0, 1059.0):
         assert cluster.next(timeout=0) is None
     now[0] = 1061.0

@@ -14,8 +14,8 @@ class InOrder:
 
     in_flight, trouble = 2, ""
 
-    def __init__(self, failing=(), excused=()):
-        self.failing, self.excused = dict(failing), list(excused)
+    def __init__(self, failing=()):
+        self.failing = dict(failing)
         self.submitted, self.under_way = [], []
 
     def submit(self, window, tasks):
@@ -29,13 +29,6 @@ class InOrder:
 
     def begun(self):
         return len(self.under_way) / 2
-
-    def excuses(self, window, error, say):
-        if window not in self.excused:
-            return False
-        self.excused.remove(window)
-        del self.failing[window]
-        return True
 
 
 def compute(executor, stop=None, note=lambda window: None, moved=None):
@@ -87,13 +80,6 @@ def test_of_two_failures_the_first_is_told():
     assert (recorded, ended) == ("", first)
 
 
-def test_a_window_that_met_with_an_unfit_worker_is_tried_again():
-    executor = InOrder({"b": ValueError("no such file")}, excused="b")
-    recorded, ended = compute(executor)
-    assert (sorted(recorded), ended) == (list("abcd"), None)
-    assert executor.submitted == list("abcbd")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_after_a_signal_none_begins_and_what_was_under_way_is_recorded(number):
     said = []
@@ -102,11 +88,3 @@ def test_after_a_signal_none_begins_and_what_was_under_way_is_recorded(number):
     assert (recorded, executor.submitted) == ("abc", ["a", "b", "c"])
     assert type(ended) is type(stop.error())
     assert len(said) == 1
-
-
-def test_after_a_signal_nothing_is_tried_again():
-    executor, stop = InOrder({"b": ValueError("no such file")}, excused="b"), Stop(working=True)
-    recorded, ended = compute(executor, stop, lambda window: window == "a" and stop.note(signal.SIGTERM))
-    assert executor.submitted == ["a", "b", "c"]
-    assert recorded == "ac"
-    assert "b failed" in str(ended)

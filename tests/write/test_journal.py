@@ -16,10 +16,13 @@ from small_run import digest, inputs_of, layout_of, pixels_of, small_run
 from pipeline.model.errors import RequestError, StoppedError
 from pipeline.storage import durable
 from pipeline.write import ChunkRecord, verify
-from pipeline.write.journal import begin, changes, find_work, fingerprint, touched, versions
+from pipeline.write.journal import begin
 from pipeline.write.lock import Holder
+from pipeline.write.offsets import WindowKey
+from pipeline.write.work import changes, find_work, fingerprint, touched, versions
 
-ALL = ["0/0", "0/1", "0/2", "1/0", "1/1", "1/2"]
+ALL = [WindowKey(level, number) for level in range(2) for number in range(3)]
+A, B, C = ALL[:3]
 
 
 class Killed(BaseException):
@@ -94,11 +97,11 @@ def test_the_cut_of_the_first_start_holds(stopped):
 
 def test_windows_of_another_cut_are_not_taken_for_those_of_this_one(output):
     layout = layout_of(output)
-    for step, known in ((1, set()), (2, set()), (1, {"0/0"})):
+    for step, known in ((1, set()), (2, set()), (1, {A})):
         with begin(layout, inputs_of(), lambda step=step: {"step": step}) as journal:
             assert journal.done == known
             if step == 1:
-                journal.append("0/0", [])
+                journal.append(A, [])
         os.unlink(f"{layout.work}/windows.json")
 
 
@@ -118,10 +121,10 @@ def test_every_flipped_bit_of_the_journal_costs_a_window_and_no_pixel(stopped):
         with open(path, "wb") as file:
             file.write(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
         with begin(layout, inputs_of(), dict) as journal:
-            assert journal.done < {"0/0", "0/1"}
+            assert journal.done < {A, B}
     with open(path, "wb") as file:
         file.write(b"\xff" + data[1:])
-    assert small_run(stopped) == ["0/0", *ALL[2:]]
+    assert small_run(stopped) == [A, *ALL[2:]]
     assert list(verify(stopped)) == []
 
 
@@ -174,7 +177,7 @@ def test_a_file_harmed_before_the_end_is_computed_again(output, monkeypatch, win
             byte = file.read(1)[0]
             file.seek(40)
             file.write(bytes([byte ^ 1]))
-    assert f"0/{window}" in small_run(output)
+    assert ALL[window] in small_run(output)
     assert list(verify(output)) == []
     np.testing.assert_array_equal(zarr.open_array(f"{output}/0", mode="r")[...], pixels_of())
 
@@ -187,25 +190,25 @@ def test_check_reads_everything_when_asked(stopped):
         file.write(b"\x01\x02\x03")
     with begin(layout, inputs_of(), dict) as journal:
         assert journal.check() == []
-        assert journal.check(content=True) == ["0/0"]
-        assert journal.done == {"0/1"}
+        assert journal.check(content=True) == [A]
+        assert journal.done == {B}
     with begin(layout, inputs_of(), dict) as journal:
-        assert journal.done == {"0/1"}
+        assert journal.done == {B}
 
 
 def test_facts_and_records_are_kept_by_window(output):
     layout = layout_of(output)
     records = (ChunkRecord("0/c/0/0/0", 7, 255), ChunkRecord("0/c/0/1/0", 0, None))
     with begin(layout, inputs_of(), dict) as journal:
-        journal.append("a", records, clipped=3, low=-1.5)
-        journal.append("b", records[:1], clipped=0)
-        assert dict(journal.facts()) == {"a": {"clipped": 3, "low": -1.5}, "b": {"clipped": 0}}
-        journal.append("a", records[1:], clipped=4)
-        assert dict(journal.facts()) == {"a": {"clipped": 4}, "b": {"clipped": 0}}
-        assert list(journal.records(["a"])) == [records[1]]
-        journal.forget(["b"])
+        journal.append(A, records, clipped=3, low=-1.5)
+        journal.append(B, records[:1], clipped=0)
+        assert dict(journal.facts()) == {A: {"clipped": 3, "low": -1.5}, B: {"clipped": 0}}
+        journal.append(A, records[1:], clipped=4)
+        assert dict(journal.facts()) == {A: {"clipped": 4}, B: {"clipped": 0}}
+        assert list(journal.records([A])) == [records[1]]
+        journal.forget([B])
     with begin(layout, inputs_of(), dict) as journal:
-        assert journal.done == {"a"}
+        assert journal.done == {A}
         assert list(journal.records()) == [records[1]]
 
 
@@ -218,16 +221,16 @@ def test_a_full_disk_in_the_journal_loses_one_line(output, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with begin(layout, inputs_of(), dict) as journal:
-        journal.append("a", [])
+        journal.append(A, [])
         monkeypatch.setattr(os, "write", half)
         with pytest.raises(StoppedError, match="no space left"):
-            journal.append("b", [])
+            journal.append(B, [])
         monkeypatch.setattr(os, "write", write)
-        journal.append("c", [])
-        assert journal.done == {"a", "c"}
-        assert dict(journal.facts()) == {"a": {}, "c": {}}
+        journal.append(C, [])
+        assert journal.done == {A, C}
+        assert dict(journal.facts()) == {A: {}, C: {}}
     with begin(layout, inputs_of(), dict) as journal:
-        assert journal.done == {"a", "c"}
+        assert journal.done == {A, C}
 
 
 def test_a_window_is_journalled_after_its_files_and_folders_are_on_disk(output, monkeypatch):
@@ -311,7 +314,7 @@ def test_a_fingerprint_is_that_of_values_and_not_of_their_order_or_of_times():
 def test_an_input_that_was_only_touched_is_the_same_run_and_told(stopped):
     inputs = {**inputs_of(), "input": {"size": 7, "mtime_ns": 2}}
     with begin(layout_of(stopped), inputs, dict) as journal:
-        assert journal.done == {"0/0", "0/1"}
+        assert journal.done == {A, B}
         assert journal.touched == ["input.mtime_ns was 1, is now 2"]
 
 

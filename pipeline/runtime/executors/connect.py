@@ -18,6 +18,7 @@ import psutil
 
 from pipeline.model.errors import RequestError, StoppedError
 from pipeline.planning.blocks import Resources
+from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.reach import (
     CONNECT_SECONDS,
     look_at_scheduler,
@@ -25,7 +26,7 @@ from pipeline.runtime.executors.reach import (
     temporary_security,
 )
 from pipeline.runtime.executors.slurm import Jobs, slurm_jobs
-from pipeline.runtime.executors.workers import FIELD, Say
+from pipeline.runtime.executors.workers import CLUSTER
 
 CLOSE_SECONDS = 60
 """Time for a cluster of the run's own to end by itself."""
@@ -100,7 +101,7 @@ def connect(
             raise RequestError(
                 f"the scheduler at {getattr(target, 'scheduler_address', target)} does not take this client"
                 f" ({type(error).__name__})",
-                "see that it runs, then run the same command again", FIELD,
+                "see that it runs, then run the same command again", CLUSTER,
             ) from None  # fmt: skip
         try:
             yield client, jobs
@@ -160,7 +161,7 @@ def require_files(more: int) -> None:
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise RequestError(
             f"{needed} files and connections would be open at a time, and this process may have {hard}",
-            "allow more (ulimit -n), lower compute.workers, or say cluster: threads", FIELD,
+            "allow more (ulimit -n), lower compute.workers, or say cluster: threads", CLUSTER,
         )  # fmt: skip
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
@@ -184,7 +185,9 @@ def require_temporary_folder() -> None:
     if folder and (folder != os.getcwd() or folder in (*meant, "/tmp", "/var/tmp", "/usr/tmp")):
         return
     raise RequestError(
-        "no folder for temporary files can be written to", "set TMPDIR to one, or say cluster: threads", FIELD
+        "no folder for temporary files can be written to",
+        "set TMPDIR to one, or say cluster: threads",
+        CLUSTER,
     )
 
 

@@ -1,107 +1,101 @@
-"""What computes a run's windows, and the threads of this process that do where nothing else is said."""
+"""What computes a run's windows: the contract, and the threads of this process."""
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask.array as da
 import dask.threaded
 import numpy as np
 from dask.core import flatten
 
+from pipeline.model.errors import PipelineError, StoppedError
 from pipeline.model.text import number_of
 from pipeline.planning.memory import IN_FLIGHT
-from pipeline.planning.warmup import WarmUp
-from pipeline.runtime.executors.worker_check import Guard, Probe
-from pipeline.runtime.executors.workers import Say, Worker
 
-Key = Hashable
-"""What a window is called while it is under way."""
+if TYPE_CHECKING:
+    from pipeline.runtime.executors.worker_check import Guard, WorkerCheck
+    from pipeline.runtime.executors.workers import Worker
 
-Outcome = tuple[Key, np.ndarray | BaseException]
-"""A window's name, and its receipts or what went wrong."""
+Say = Callable[[str], None]
+"""Tells the user something."""
+
+Outcome = tuple[Hashable, "np.ndarray | BaseException"]
+"""A window's key, and its results or what went wrong."""
 
 
-class Executor(Protocol):
+class Elsewhere(NamedTuple):
+    """Workers that do not share this process's disk and memory: see `RemoteWrite`."""
+
+    guard: Guard
+    smallest: Worker
+
+
+class Executor(ABC):
     """Something that computes windows."""
 
     where: str
     """For the reader."""
 
+    trouble: str = ""
+    """What keeps it from going on, in words, or nothing."""
+
     @property
+    @abstractmethod
     def in_flight(self) -> int:
         """Windows that keep it busy."""
 
-    @property
-    def trouble(self) -> str:
-        """What keeps it from going on, in words, or nothing."""
+    @abstractmethod
+    def submit(self, window: Hashable, tasks: da.Array) -> None:
+        """Start computing a window."""
 
-    @property
-    def smallest(self) -> Worker | None:
-        """The worker with the least memory a thread, where they do not share this machine's."""
+    @abstractmethod
+    def next(self, timeout: float | None = None) -> Outcome | None:
+        """Wait for any window to end and return it; None when `timeout` seconds passed."""
 
-    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
-        """Look at what computes before it gets its first task.
+    @abstractmethod
+    def begun(self) -> float:
+        """Return how much of the windows under way is computed, as a number of windows."""
+
+    def prepare(self, make: Callable[[], WorkerCheck]) -> Elsewhere | None:
+        """Let those who compute be looked at before they get their first task.
 
         Parameters
         ----------
         make : callable
-            Makes the probe; called where there are workers elsewhere.
-        warm : WarmUp
-            Run once in each of them.
-        say : callable
-            Tells the user something.
+            Makes the check; called where there are workers elsewhere.
 
         Returns
         -------
-        Guard or None
-            What each task must call that writes.
+        Elsewhere or None
+            None where all computes on this machine.
 
         Raises
         ------
         RequestError
-            Some cannot take part, and why.
+            None can take part, and why.
         """
+        return None
 
     def expect(self, blocks: int) -> None:
         """Note how many blocks are to come."""
+        return
 
     def batch(self, seconds: float) -> int:
         """Return how many blocks one task should do, each of which takes so many seconds."""
-
-    def submit(self, window: Key, tasks: da.Array) -> None:
-        """Start computing a window."""
-
-    def next(self, timeout: float | None = None) -> Outcome | None:
-        """Wait for any window to end and return it; None when `timeout` seconds passed."""
-
-    def begun(self) -> float:
-        """Return how much of the windows under way is computed, as a number of windows."""
-
-    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
-        """Return whether a window failed for a worker that gets no more of them: it may be tried again."""
-
-    def cancel(self) -> None:
-        """Stop what is under way."""
+        return 1
 
 
-def told_at_the_end(threads: int, ending: threading.Event) -> tuple[Any, ...]:
-    """Return what Dask calls while it computes a graph, to tell when fewer tasks are left than threads."""
-
-    def look(state: Mapping[str, Sized]) -> None:
-        if sum(len(state[kind]) for kind in ("waiting", "ready", "running")) < threads:
-            ending.set()
-
-    # In the order of Dask's callbacks: at the start, of its state, before a task, after one, at the end.
-    return None, lambda _, state: look(state), None, lambda *told: look(told[3]), None
-
-
-class Threads:
+class Threads(Executor):
     """Windows computed by threads of this process; filters, codecs and files release the GIL."""
+
+    in_flight = IN_FLIGHT
 
     def __init__(self, workers: int) -> None:
         self.where = number_of(workers, "thread")
@@ -111,47 +105,17 @@ class Threads:
         self._workers = workers
         self._ending = threading.Event()
         self._ending.set()
-        self._shares: dict[Key, float] = {}
+        self._shares: dict[Hashable, float] = {}
 
-    @property
-    def in_flight(self) -> int:
-        """Two: while one ends, the next keeps the threads busy."""
-        return IN_FLIGHT
-
-    @property
-    def trouble(self) -> str:
-        """Nothing."""
-        return ""
-
-    @property
-    def smallest(self) -> Worker | None:
-        """None: threads share the memory of the run."""
-        return None
-
-    def prepare(self, make: Callable[[], Probe], warm: WarmUp, say: Say) -> Guard | None:
-        """Do nothing: threads see what the run sees."""
-        return None
-
-    def expect(self, blocks: int) -> None:
-        """Do nothing: the number of threads is fixed."""
-
-    def batch(self, seconds: float) -> int:
-        """One: a task costs threads next to nothing."""
-        return 1
-
-    def excuses(self, window: Key, error: BaseException, say: Say) -> bool:
-        """No."""
-        return False
-
-    def submit(self, window: Key, tasks: da.Array) -> None:
+    def submit(self, window: Hashable, tasks: da.Array) -> None:
         """Start computing a window."""
         before, self._ending = self._ending, threading.Event()
-        # Names come and go in the loop's thread alone, which adds up the shares.
+        # Keys come and go in the loop's thread alone, which adds up the shares.
         self._shares[window] = 0.0
         self._windows.submit(self._compute, window, tasks, before, self._ending)
 
     def _compute(
-        self, window: Key, tasks: da.Array, before: threading.Event, ending: threading.Event
+        self, window: Hashable, tasks: da.Array, before: threading.Event, ending: threading.Event
     ) -> None:
         try:
             # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
@@ -159,21 +123,27 @@ class Threads:
             graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
             share = 1 / max(len(graph), 1)
 
-            def one_more(*_: object) -> None:
+            def look(state: Mapping[str, Sized]) -> None:
+                if sum(len(state[kind]) for kind in ("waiting", "ready", "running")) < self._workers:
+                    ending.set()
+
+            def task_ended(
+                key: Any, result: Any, graph: Any, state: Mapping[str, Sized], thread: Any
+            ) -> None:
                 self._shares[window] += share
+                look(state)
 
             # It begins when the one before leaves a thread idle: two that take turns would both hold what
             # their blocks share.
             before.wait()
-            # By position, as above: each task that has ended is counted.
-            counted = (None, None, None, one_more, None)
-            told = told_at_the_end(self._workers, ending)
-            found = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[told, counted])
-            receipts = np.concatenate([block.reshape(-1) for block in flatten(found, (list, tuple))])
+            # By position: at the start, of Dask's state, before a task, after one, at the end.
+            callbacks = (None, lambda _, state: look(state), None, task_ended, None)
+            blocks = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[callbacks])
+            results = np.concatenate([block.reshape(-1) for block in flatten(blocks, (list, tuple))])
         except BaseException as error:  # handed to the loop, which raises it
             self._done.put((window, error))
         else:
-            self._done.put((window, receipts))
+            self._done.put((window, results))
         finally:
             ending.set()
 
@@ -195,3 +165,21 @@ class Threads:
         self._windows.shutdown(wait=False, cancel_futures=True)
         self._blocks.shutdown(wait=wait, cancel_futures=True)
         self._windows.shutdown(wait=wait)
+
+
+def run_error(error: BaseException) -> BaseException:
+    """Return what a full memory or a lost worker means for the run; other errors as they are."""
+    if isinstance(error, MemoryError):
+        return StoppedError(
+            "a worker ran out of memory", "set compute.memory or compute.workers lower, and run again"
+        )
+    if not isinstance(error, PipelineError) and "distributed" in sys.modules:
+        from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker | CommClosedError | FutureCancelledError):
+            return StoppedError(
+                f"workers were lost ({type(error).__name__})", "the same command goes on; their logs say why"
+            )
+    return error

@@ -16,7 +16,8 @@ from typing import Any
 from pipeline.config.compute_types import address_fault
 from pipeline.model.errors import RequestError
 from pipeline.model.messages import shown
-from pipeline.runtime.executors.workers import FIELD, Say
+from pipeline.runtime.executors.executor import Say
+from pipeline.runtime.executors.workers import CLUSTER
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -48,23 +49,23 @@ def scheduler_address(cluster: str) -> str:
     if not os.path.isfile(cluster):
         raise RequestError(
             f"{cluster} is neither an address nor a scheduler file",
-            "say auto, local, threads, tcp://HOST:PORT, or the file that dask scheduler wrote", FIELD,
+            "say auto, local, threads, tcp://HOST:PORT, or the file that dask scheduler wrote", CLUSTER,
         )  # fmt: skip
     try:
         if os.path.getsize(cluster) > LARGEST_FILE:
-            raise RequestError(f"{cluster} is too large for a scheduler file", mend, FIELD)
+            raise RequestError(f"{cluster} is too large for a scheduler file", mend, CLUSTER)
         with open(cluster, encoding="utf-8") as file:
             found = json.load(file)
     except OSError as error:
-        raise RequestError(f"{cluster} cannot be read ({error.strerror})", mend, FIELD) from None
+        raise RequestError(f"{cluster} cannot be read ({error.strerror})", mend, CLUSTER) from None
     except (ValueError, RecursionError):
-        raise RequestError(f"{cluster} is not a scheduler file: it is no JSON", mend, FIELD) from None
+        raise RequestError(f"{cluster} is not a scheduler file: it is no JSON", mend, CLUSTER) from None
     address = found.get("address") if isinstance(found, dict) else None
     if address is None:
-        raise RequestError(f"{cluster} is not a scheduler file: it names no address", mend, FIELD)
+        raise RequestError(f"{cluster} is not a scheduler file: it names no address", mend, CLUSTER)
     fault = address_fault(address) if isinstance(address, str) else f"{shown(address)} is no address"
     if fault:
-        raise RequestError(f"{cluster} is not a scheduler file: {fault}", mend, FIELD)
+        raise RequestError(f"{cluster} is not a scheduler file: {fault}", mend, CLUSTER)
     return str(address)
 
 
@@ -86,7 +87,7 @@ def temporary_security() -> Any:
     except ImportError:
         raise RequestError(
             "worker processes need the package cryptography, which keeps others from using them",
-            "pip install cryptography, or say cluster: threads", FIELD,
+            "pip install cryptography, or say cluster: threads", CLUSTER,
         ) from None  # fmt: skip
 
 
@@ -123,17 +124,19 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
     except TimeoutError:
         raise RequestError(
             f"what listens at {address}{told} does not answer as a Dask scheduler does",
-            "correct the address", FIELD,
+            "correct the address", CLUSTER,
         ) from None  # fmt: skip
     except OSError as error:
         reason, mend = _refusal(error)
-        raise RequestError(f"no scheduler answers at {address}{told} ({reason})", mend, FIELD) from None
+        raise RequestError(f"no scheduler answers at {address}{told} ({reason})", mend, CLUSTER) from None
     # What is no Dask may say anything, and distributed's reader fails at it in any way; so does a
     # protocol that is not installed.
     except Exception as error:
         reason = _first_line(str(error).strip() or type(error).__name__)
         raise RequestError(
-            f"no Dask scheduler can be spoken to at {address}{told} ({reason})", "correct the address", FIELD
+            f"no Dask scheduler can be spoken to at {address}{told} ({reason})",
+            "correct the address",
+            CLUSTER,
         ) from None
     finally:
         notice.cancel()
@@ -141,7 +144,7 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
         there = answer.get("scheduler") if isinstance(answer, Mapping) else None
         raise RequestError(
             f"{address}{told} is no scheduler" + (f" but a worker of the one at {there}" if there else ""),
-            "give the scheduler's address", FIELD,
+            "give the scheduler's address", CLUSTER,
         )  # fmt: skip
 
 
@@ -158,16 +161,18 @@ def _credentials(address: str) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:  # an ssl.SSLError is an OSError
         reason = getattr(error, "filename", None) or _first_line(str(error))
         raise RequestError(
-            f"the TLS credentials of dask's configuration cannot be read ({reason})", mend, FIELD
+            f"the TLS credentials of dask's configuration cannot be read ({reason})", mend, CLUSTER
         ) from None
     secure = address.partition("://")[0] in SECURE
     if secure and found["ssl_context"] is None:
-        raise RequestError(f"{address} needs TLS credentials, and dask's configuration has none", mend, FIELD)
+        raise RequestError(
+            f"{address} needs TLS credentials, and dask's configuration has none", mend, CLUSTER
+        )
     if found["require_encryption"] and not secure:
         raise RequestError(
             f"dask's configuration requires encryption, and {address} has none",
             "write tls://HOST:PORT",
-            FIELD,
+            CLUSTER,
         )
     return found
 

@@ -1,37 +1,54 @@
-"""What differs where workers are elsewhere: each is looked at, syncs its own files, and has its own limit."""
+"""Reading and writing as a worker elsewhere does it: only once it is checked, and it syncs its own files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.model.errors import RequestError
-from pipeline.model.tiling import Tiling
-from pipeline.planning.blocks import Resources, Work, choose_block, choose_window, memory_of
-from pipeline.planning.resume_tiling import Windows, refit
+from numpy.typing import NDArray
+
+from pipeline.model.image import ImageSpec, Region
+from pipeline.read import Source
 from pipeline.runtime.executors.worker_check import Guard
-from pipeline.runtime.executors.workers import Worker, room_of, too_small
 from pipeline.storage import durable
 from pipeline.write import ChunkRecord, Layout
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class RemoteRead:
+    """A source that is read by workers which have passed their check; picklable."""
+
+    guard: Guard
+    source: Source
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The image."""
+        return self.source.spec
+
+    def read(self, region: Region) -> NDArray:
+        """Return the pixels of a region."""
+        self.guard()
+        return self.source.read(region)
+
+
+@dataclass(frozen=True)
+class RemoteWrite:
     """A call that writes files of the output, as a worker of a cluster makes it; picklable.
 
-    The worker is looked at first, and brings its files to the disk itself: what it has written may
-    wait in the memory of its host, where no other host's fsync reaches it.
+    The worker brings its files to the disk itself: what it has written may wait in the memory of its
+    host, where no other host's fsync reaches it.
 
     Parameters
     ----------
     guard : Guard
-        Looks at the worker.
+        Lets workers pass that have been checked.
     layout : Layout
         The output on disk.
     call : callable
-        Writes, and returns a `Receipt`.
+        Writes, and returns a `BlockResult`.
     """
 
     guard: Guard
@@ -39,12 +56,12 @@ class Elsewhere:
     call: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        """Return the receipt, once all is on the disk."""
+        """Return the result, once all is on the disk."""
         self.guard()
-        receipt = self.call(*arguments)
-        for output, records in zip(self.layout.outputs, (receipt.records, receipt.background), strict=False):
+        result = self.call(*arguments)
+        for output, records in zip(self.layout.outputs, (result.records, result.background), strict=False):
             sync_own(output, records)
-        return receipt
+        return result
 
 
 def sync_own(layout: Layout, records: Iterable[ChunkRecord]) -> None:
@@ -79,46 +96,9 @@ def sync_shared(layout: Layout, records: Iterable[ChunkRecord]) -> None:
 def _by_array(layout: Layout, records: Iterable[ChunkRecord]) -> dict[str, list[str]]:
     """Return the paths of files, by the folder in which an array's chunks begin."""
     depth = 2 if layout.version == "0.5" else 1
-    found: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
     for record in records:
         if not record.empty:
-            parts = record.key.split("/")
-            folder = "/".join([layout.image, *parts[:depth]])
-            found.setdefault(folder, []).append(f"{layout.image}/{record.key}")
-    return found
-
-
-def fit(work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int) -> Windows:
-    """Return the windows of a run, in blocks that the smallest worker of a cluster can hold.
-
-    Parameters
-    ----------
-    work : Work
-        What is cut.
-    planned : Tiling
-        How it would be cut on this machine.
-    window : mapping of str to int
-        Axis → px of the windows of the first start.
-    worker : Worker
-        The one with the least memory a thread.
-    memory : int
-        Bytes that a worker may take that has no limit of its own.
-
-    Raises
-    ------
-    RequestError
-        Not even the smallest blocks fit.
-    """
-    room = room_of(worker) or memory
-    resources = Resources(worker.threads, room, "remote")
-    if memory_of(work, planned.block, planned.window, resources).predicted <= room:
-        return refit(work, resources, planned, window)
-    try:
-        block, fewer = choose_block(work, resources)
-        if fewer.workers == worker.threads:
-            fitting = Tiling(planned.sizes, block, choose_window(work, block, resources), planned.halo)
-            return refit(work, resources, fitting, window)
-    except RequestError:
-        pass
-    least = {axis: work.least(axis) for axis in work.image.axes}
-    raise too_small(worker, work.memory(least, resources).predicted, room)
+            folder = "/".join([layout.image, *record.key.split("/")[:depth]])
+            files.setdefault(folder, []).append(f"{layout.image}/{record.key}")
+    return files

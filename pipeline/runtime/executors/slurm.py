@@ -24,9 +24,9 @@ MAXIMUM_JOBS = 10
 LOST_SECONDS = 15
 """A job whose workers have all gone for so long has ended: of its walltime, or of its node."""
 
-FIELD = "compute.cluster.slurm"
+SLURM = "compute.cluster.slurm"
 
-EXAMPLE = {"cores": "cores: 8", "memory": "memory: 24 GiB"}
+SIZES = {"cores": "cores: 8", "memory": "memory: 24 GiB"}
 
 PROLOGUE = (
     # A pipeline.py in the folder that the job was submitted from must not shadow the package.
@@ -83,7 +83,7 @@ class Jobs:
                     job.status = Status.failed  # else the cluster does not close
             raise RequestError(
                 f"SLURM refuses the job: {_reason(error)}",
-                "correct the keywords (queue, account, walltime, memory, …) or jobqueue.yaml", FIELD,
+                "correct the keywords (queue, account, walltime, memory, …) or jobqueue.yaml", SLURM,
             ) from None  # fmt: skip
         self.cluster.adapt(Adaptive=Wanted, minimum_jobs=self.minimum, maximum_jobs=self.maximum)
 
@@ -181,7 +181,7 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
     SLURMCluster = slurm_cluster_class()
     if shutil.which("sbatch") is None:
         raise RequestError(
-            "there is no sbatch on the PATH", "start the run where jobs are submitted, on a login node", FIELD
+            "there is no sbatch on the PATH", "start the run where jobs are submitted, on a login node", SLURM
         )
     own = {name.replace("-", "_"): value for name, value in keywords.items()}
     _require_size(own)
@@ -223,7 +223,7 @@ def _telling() -> Iterator[None]:
         text = str(error).split(" Very likely")[0].strip() or type(error).__name__
         raise RequestError(
             f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}",
-            "see the keywords of its SLURMCluster", FIELD,
+            "see the keywords of its SLURMCluster", SLURM,
         ) from None  # fmt: skip
 
 
@@ -240,12 +240,12 @@ def _require_size(keywords: Mapping[str, Any]) -> None:
     if missing:
         raise RequestError(
             f"does not say the {' and '.join(missing)} of a job, nor does jobqueue.yaml",
-            f"write {{slurm: {{{', '.join(EXAMPLE[name] for name in missing)}}}}}, or so", FIELD,
+            f"write {{slurm: {{{', '.join(SIZES[name] for name in missing)}}}}}, or so", SLURM,
         )  # fmt: skip
     if processes and processes > cores:
         raise RequestError(
             f"{processes} processes are more than the {cores} cores of a job", "lower it, or raise cores",
-            f"{FIELD}.processes",
+            f"{SLURM}.processes",
         )  # fmt: skip
 
 

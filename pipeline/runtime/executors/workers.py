@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
-import threading
+import pickle
+import platform
+import queue
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,11 +15,14 @@ from typing import Any
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import number_of, size_text
-from pipeline.planning.warmup import WarmUp
-from pipeline.runtime.executors.worker_check import Finding, Probe, compare_versions, look_aside, warm_aside
+from pipeline.model.tiling import Tiling
+from pipeline.planning.blocks import Resources, Work, choose_block, choose_window, memory_of
+from pipeline.planning.resume_tiling import Windows, resume_tiling
+from pipeline.runtime.executors.executor import Say
+from pipeline.runtime.executors.worker_check import Finding, WorkerCheck
+from pipeline.runtime.progress import told_after
 from pipeline.storage import durable
-
-Say = Callable[[str], None]
+from pipeline.write.work import versions
 
 ASK_SECONDS = 5
 """A scheduler is not asked more often which workers it has."""
@@ -28,8 +33,11 @@ PAUSES = 0.8
 SEEN_SECONDS = 10
 """How long what one host wrote may take to show on another, over a network file system."""
 
-FIELD = "compute.cluster"
-SCHEDULER = "scheduler"
+DISMISS_SECONDS = 5
+"""How long a run's end waits for the cluster to forget its check."""
+
+CLUSTER = "compute.cluster"
+"""The field of the config that says which cluster."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,13 @@ class Worker:
 
     address: str
     name: str
-    host: str
     threads: int
     memory: int
     """Bytes, 0 where it has no limit."""
 
 
-class Fleet:
-    """The workers of a cluster.
+class Workers:
+    """The workers of a cluster, and which of them may compute.
 
     Parameters
     ----------
@@ -53,24 +60,33 @@ class Fleet:
         Connected.
     waiting : callable
         Tells what is waited for where there are none.
+    say : callable
+        Told which workers are left out.
 
     Attributes
     ----------
     unfit : dict
-        Address → what is wrong with it.
+        Address → host, and what is wrong with it.
     known : list of Worker
         Those that there were when last asked.
     """
 
-    def __init__(self, client: Any, waiting: Callable[[], str]) -> None:
+    def __init__(self, client: Any, waiting: Callable[[], str], say: Say) -> None:
         self._client = client
         self._waiting = waiting
-        self.known: list[Worker] = []
+        self._say = say
         self._asked = float("-inf")
-        self.unfit: dict[str, Finding] = {}
+        self._events: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
+        self._plugin = ""
+        self._heard: set[str] = set()
+        self._marks: dict[str, tuple[str, str, float]] = {}
+        self.known: list[Worker] = []
+        self.unfit: dict[str, tuple[str, Finding]] = {}
 
-    def workers(self, *, afresh: bool = False) -> list[Worker]:
-        """Return the workers that there are, asked for anew every few seconds.
+    def fit(self, *, afresh: bool = False) -> list[Worker]:
+        """Return the workers that may compute, asked for anew every few seconds.
+
+        One that has joined and not been heard of yet is among them: it gets no task before its check.
 
         Raises
         ------
@@ -80,128 +96,137 @@ class Fleet:
         now = time.monotonic()
         if afresh or now - self._asked > ASK_SECONDS:
             # Without a scheduler that is what distributed remembers of it: not even workers, maybe.
-            found = self._client.scheduler_info(n_workers=-1).get("workers", {})
+            workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
             if afresh and self._client.status != "running":
                 raise ConnectionError("no scheduler")
             self.known = [
-                Worker(
-                    address,
-                    str(worker["name"]),
-                    str(worker["host"]),
-                    int(worker["nthreads"]),
-                    int(worker["memory_limit"] or 0),
-                )
-                for address, worker in found.items()
+                Worker(address, str(of["name"]), int(of["nthreads"]), int(of["memory_limit"] or 0))
+                for address, of in workers.items()
             ]
             self._asked = now
         return [worker for worker in self.known if worker.address not in self.unfit]
 
-    def wait_for_first(self, say: Say) -> None:
-        """Wait until there is a worker."""
-        told = False
-        while not self.workers(afresh=True):
-            if not told:
-                say(f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)")
-                told = True
-            time.sleep(0.2)
-
-    def examine(self, probe: Probe) -> dict[str, Finding]:
-        """Ask every worker whether it sees what the run is about, and return who does not, and what.
-
-        The versions are asked for through distributed's own question, which any version of
-        bgone, and none, can answer; only then is code of this one sent.
-
-        Returns
-        -------
-        dict
-            Address → what is wrong; "scheduler" is one too.
-        """
-        workers = {worker.address: worker for worker in self.workers(afresh=True)}
-        asked = self._client.get_versions(packages=[name for name in probe.versions if name != "python"])
-        found = {
-            address: finding
-            for address in workers
-            if (finding := _another_version(probe, asked["workers"].get(address)))
-        }
-        if finding := _another_version(probe, asked["scheduler"]):
-            found[SCHEDULER] = Finding(finding.what, "start it in the environment that bgone runs in")
-        alike = [address for address in workers if address not in found]
-        if alike:
-            answers = self._client.run(look_aside, probe, workers=alike, on_error="return")
-            left = {}
-            for address, answer in answers.items():
-                if isinstance(answer, BaseException):
-                    found[address] = _could_not(answer)
-                elif answer[0]:
-                    found[address] = answer[0][0]
-                else:
-                    left[address] = answer[1]
-            found.update(_unseen(left, probe.work))
-        # One that was lost while it was asked is looked at by its first task, should it come again.
-        there = {SCHEDULER, *(worker.address for worker in self.workers(afresh=True))} if found else ()
-        return {address: finding for address, finding in found.items() if address in there}
-
-    def admit(self, probe: Probe, say: Say) -> None:
-        """Refuse the cluster where a worker is not fit, or the scheduler, which unpickles tasks too.
+    def admit(self, check: WorkerCheck) -> None:
+        """Wait for a worker, let all check themselves, and from then on each that joins.
 
         Raises
         ------
         RequestError
-            One problem for each kind, with the workers that have it.
+            None of them may compute, or the scheduler is of another version: it unpickles tasks too.
+        OSError, TimeoutError
+            No scheduler answers.
         """
-        notice = threading.Timer(2.0, say, ["asking the workers what they see; they load bgone for it"])
-        notice.start()
-        try:
-            found = self.examine(probe)
-        finally:
-            notice.cancel()
-        if found:
-            raise RequestError(self._problems(found))
+        from pipeline.runtime.executors.check_plugin import CheckPlugin, register
 
-    def exclude(self, probe: Probe, say: Say) -> bool:
-        """Look at all workers once more, leave out those that are not fit; return whether there are any."""
-        found = self.examine(probe)
-        for problem in self._problems(found):
-            say(f"left out: {problem.what}; {problem.mend}")
-        self.unfit.update(found)
-        return bool(found)
+        self._wait_for_one()
+        wanted = {**versions(), "python": platform.python_version()}
+        self._refuse_versions(wanted)
+        plugin = CheckPlugin(f"bgone-{check.token}", wanted, pickle.dumps(check))
+        with told_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
+            self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
+            self._plugin = plugin.name
+            register(self._client, plugin)
+            end = time.monotonic() + SEEN_SECONDS
+            while self._some_are_unheard() and time.monotonic() < end:
+                time.sleep(0.05)
+        problems = _problems(self.unfit)
+        if not self.fit():
+            raise RequestError(problems)
+        self._tell(problems)
 
-    def _problems(self, found: Mapping[str, Finding]) -> list[Problem]:
-        """Return one problem for each kind of finding, naming the first worker that has it."""
-        asked = [address for address in found if address != SCHEDULER]
-        hosts = self._client.run(socket.gethostname, workers=asked, on_error="ignore") if asked else {}
-        kinds: dict[Finding, list[str]] = defaultdict(list)
-        for address, finding in sorted(found.items()):
-            kinds[finding].append(address)
-        return [
-            Problem(f"{_name(addresses, hosts)} {finding.what}", finding.mend, FIELD)
-            for finding, addresses in kinds.items()
-        ]
+    def _wait_for_one(self) -> None:
+        told = False
+        while not self.fit(afresh=True):
+            if not told:
+                self._say(f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)")
+                told = True
+            time.sleep(0.2)
 
-    def warm_up(self, warm: WarmUp, say: Say) -> None:
-        """Compile the kernels on each host once, then load them in every worker."""
-        hosts: dict[str, str] = {}
-        for worker in self.workers():
-            hosts.setdefault(worker.host, worker.address)
-        count = number_of(len(hosts), "host")
-        # Told only where it takes long: from the second run on each has them in its cache.
-        notice = threading.Timer(1.0, say, [f"compiling the kernels on {count}, once on each"])
-        notice.start()
-        try:
-            first = list(hosts.values())
-            rest = [worker.address for worker in self.workers() if worker.address not in first]
-            for group in filter(None, (first, rest)):
-                self._client.run(warm_aside, warm, workers=group, on_error="ignore")
-        finally:
-            notice.cancel()
+    def _refuse_versions(self, wanted: Mapping[str, str]) -> None:
+        """Refuse a scheduler of another version, and workers that the plugin is no code for."""
+        from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, different_versions
 
-    def smallest(self) -> Worker | None:
-        """Return the worker with the least memory for each of its threads, or None where there is none."""
+        asked = self._client.get_versions(packages=[name for name in wanted if name != "python"])
+        compared = {
+            "scheduler": (asked["scheduler"], wanted, "start it in the environment that bgone runs in")
+        }
+        python = {"python": wanted["python"]}
+        compared |= {f"worker {at}": (of, python, SAME_ENVIRONMENT) for at, of in asked["workers"].items()}
+        problems = []
+        for name, (answer, ours, mend) in compared.items():
+            packages = (answer or {}).get("packages")  # of one that has gone since there are none
+            if packages and (what := different_versions(ours, dict(packages))):
+                problems.append(Problem(f"the {name} {what}", mend, CLUSTER))
+        if problems:
+            raise RequestError(problems)
+
+    def _some_are_unheard(self) -> bool:
+        self.unfit.update(self._news())
+        there = {worker.address for worker in self.fit(afresh=True)}
+        return bool(there - self._heard or there & self._marks.keys())
+
+    def hear(self) -> None:
+        """Leave out, and tell of, workers that are found to be unfit by now."""
+        if news := self._news():
+            self.unfit.update(news)
+            self._tell(_problems(news))
+
+    def _news(self) -> dict[str, tuple[str, Finding]]:
+        """Return the workers that are newly known to be unfit."""
+        unfit = {}
+        while not self._events.empty():
+            event = self._events.get()
+            address, host = event["worker"], event["host"]
+            self._heard.add(address)
+            if "mark" in event:
+                self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
+            else:
+                unfit[address] = host, Finding(event["what"], event["mend"])
+        for address, (host, mark, end) in list(self._marks.items()):
+            drafts, name = os.path.split(mark)
+            if name in os.listdir(drafts):
+                durable.remove_file(mark)
+                del self._marks[address]
+            elif time.monotonic() > end:
+                mend = "put the output (or output.work) where every worker has it under the same path"
+                unfit[address] = (
+                    host,
+                    Finding(f"writes into another folder than {os.path.dirname(drafts)}", mend),
+                )
+                del self._marks[address]
+        return unfit
+
+    def _tell(self, problems: list[Problem]) -> None:
+        for problem in problems:
+            self._say(f"left out: {problem.what}; {problem.mend}")
+
+    def dismiss(self) -> None:
+        """Take the check off a cluster that others may use too."""
+        if self._plugin and self._client.status == "running":
+            with contextlib.suppress(OSError, TimeoutError, ValueError):
+                unregister = self._client.scheduler.unregister_worker_plugin
+                self._client.sync(unregister, name=self._plugin, callback_timeout=DISMISS_SECONDS)
+
+    def smallest(self) -> Worker:
+        """Return the worker with the least memory for each of its threads, of those that were known last."""
 
         def share(worker: Worker) -> tuple[float, int]:
             return (worker.memory or float("inf")) / worker.threads, -worker.threads
 
-        return min(self.workers(), key=share, default=None)
+        fit = [worker for worker in self.known if worker.address not in self.unfit]
+        return min(fit, key=share)
+
+
+def _problems(unfit: Mapping[str, tuple[str, Finding]]) -> list[Problem]:
+    """Return one problem for each kind of finding, naming the first worker that has it, and its host."""
+    kinds: dict[Finding, list[str]] = defaultdict(list)
+    for address, (host, finding) in sorted(unfit.items()):
+        kinds[finding].append(f"the worker {address} on {host}")
+    problems = []
+    for finding, (first, *others) in kinds.items():
+        more = f" (and {number_of(len(others), 'other')})" if others else ""
+        problems.append(Problem(f"{first}{more} {finding.what}", finding.mend, CLUSTER))
+    return problems
 
 
 def room_of(worker: Worker) -> int:
@@ -209,59 +234,46 @@ def room_of(worker: Worker) -> int:
     return int(PAUSES * worker.memory)
 
 
-def _could_not(error: BaseException) -> Finding:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Finding(
-        f"cannot take part ({type(error).__name__}: {reason})",
-        "start the workers in the environment that bgone runs in",
-    )
+def tiling_for_worker(
+    work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int
+) -> Windows:
+    """Return the windows of a run, in blocks that a worker of a cluster can hold.
 
+    Parameters
+    ----------
+    work : Work
+        What is cut.
+    planned : Tiling
+        How it would be cut on this machine.
+    window : mapping of str to int
+        Axis → px of the windows of the first start.
+    worker : Worker
+        The one with the least memory a thread.
+    memory : int
+        Bytes that a worker may take that has no limit of its own.
 
-def _unseen(left: Mapping[str, str], work: str) -> dict[str, Finding]:
-    """Return the workers whose files do not show here, and remove those that do."""
-    end = time.monotonic() + SEEN_SECONDS
-    missing = dict(left)
-    while missing:
-        shown = set(os.listdir(f"{work}/drafts"))
-        for address, path in list(missing.items()):
-            if os.path.basename(path) in shown:
-                durable.remove_file(path)
-                del missing[address]
-        if time.monotonic() > end:
-            break
-        time.sleep(0.05 * bool(missing))
-    mend = "put the output (or output.work) where every worker has it under the same path"
-    return {address: Finding(f"writes into another folder than {work}", mend) for address in missing}
-
-
-def _name(addresses: list[str], hosts: Mapping[str, str]) -> str:
-    """Return the first of them, where it is, and how many more there are."""
-    first = addresses[0]
-    where = first if first == SCHEDULER else f"worker {first} on {hosts.get(first, 'a lost host')}"
-    return f"the {where}{_and_others(len(addresses) - 1)}"
-
-
-def _another_version(probe: Probe, answer: Mapping[str, Any] | None) -> Finding | None:
-    """Return what is other in an answer of distributed's to its question for versions."""
-    packages = dict((answer or {}).get("packages") or {})
-    if not packages:
-        return None  # it has gone since
-    packages["python"] = ".".join(str(packages["python"]).split(".")[:2])
-    different = compare_versions(probe.versions, packages)
-    return different[0] if different else None
-
-
-def _and_others(count: int) -> str:
-    """Return how many more there are, or nothing.
-
-    >>> _and_others(0), _and_others(1), _and_others(7)
-    ('', ' (and 1 other)', ' (and 7 others)')
+    Raises
+    ------
+    RequestError
+        Not even the smallest blocks fit.
     """
-    return f" (and {number_of(count, 'other')})" if count else ""
+    room = room_of(worker) or memory
+    # Any of them may be the one that compiles for its host.
+    resources = Resources(worker.threads, room, "remote", compiling="once")
+    if memory_of(work, planned.block, planned.window, resources).predicted <= room:
+        return resume_tiling(work, resources, planned, window)
+    try:
+        block, fewer = choose_block(work, resources)
+        if fewer.workers == worker.threads:
+            smaller = Tiling(planned.sizes, block, choose_window(work, block, resources), planned.halo)
+            return resume_tiling(work, resources, smaller, window)
+    except RequestError:
+        pass
+    least = {axis: work.least(axis) for axis in work.image.axes}
+    raise _too_small(worker, work.memory(least, resources).predicted, room)
 
 
-def too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
-    """Return the error that says that a worker cannot hold what its threads need."""
+def _too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
     threads = number_of(worker.threads, "thread")
     if not worker.memory:
         return RequestError(
@@ -274,5 +286,5 @@ def too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
         f"the worker {worker.address} has {size_text(worker.memory)} for {threads},"
         f" and the smallest blocks need {size_text(needed / PAUSES)}",
         "start workers with more memory or fewer threads, or lower output.chunks or the radii and sigmas",
-        FIELD,
+        CLUSTER,
     )
