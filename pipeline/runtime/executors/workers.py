@@ -259,7 +259,7 @@ def tiling_for_worker(
     """
     room = room_of(worker) or memory
     # Any of them may be the one that compiles for its host.
-    resources = Resources(worker.threads, room, "remote", compiling="once")
+    resources = Resources(worker.threads, room, "remote")
     if memory_of(work, planned.block, planned.window, resources).predicted <= room:
         return resume_tiling(work, resources, planned, window)
     try:
