@@ -14,8 +14,8 @@ from pipeline.explore.measure import find_regions, measure
 from pipeline.explore.sweep_figure import sweep_figure
 from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, write_table
 from pipeline.model.errors import PipelineError, RequestError
-from pipeline.planning.plan import resolve_steps
 from pipeline.read import Source
+from pipeline.steps.chain import resolve_steps
 from pipeline.steps.registry import REGISTRY
 from pipeline.steps.step import Step
 

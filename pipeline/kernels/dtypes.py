@@ -86,3 +86,14 @@ def check_dtype(dtype: np.dtype) -> None:
 def largest(dtype: np.dtype) -> np.generic:
     """Return +∞, or the largest value of an integer type, in that type."""
     return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
+
+
+def dtype_range(dtype: np.dtype) -> tuple[float, float]:
+    """Return the smallest and the largest value that a dtype holds; of integers as whole numbers.
+
+    >>> dtype_range(np.dtype("int16"))
+    (-32768, 32767)
+    """
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)

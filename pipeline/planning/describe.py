@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.model.image import ImageSpec
 from pipeline.model.text import number_of, shape_text, size_text
 from pipeline.model.units import short_unit
+from pipeline.planning.memory import memory_of_blocks
 from pipeline.planning.plan import Plan
 from pipeline.read import Missing
 from pipeline.steps.step import Step
@@ -147,7 +148,7 @@ def block_reason(plan: Plan) -> str:
     if not cut:
         return "whole along every axis with a halo, so no pixel is filtered twice"
     whole = {axis: sizes[axis] if axis in cut else px for axis, px in block.items()}
-    needed = plan.work.memory(whole, plan.resources).predicted
+    needed = memory_of_blocks(plan.workload, whole, plan.resources).predicted
     if needed > plan.resources.memory:
         why = f"whole would take {size_text(needed)} of memory"
     elif math.prod(-(-size // whole[axis]) for axis, size in sizes.items()) < plan.resources.workers:
@@ -198,8 +199,8 @@ def values_text(plan: Plan) -> str:
     offset = f", {plan.offset:g} added first" if plan.offset else ""
     cast = (
         "as the chain gives them"
-        if plan.chain_dtype == plan.output.dtype
-        else f"{plan.chain_dtype} cast to {plan.output.dtype}"
+        if plan.workload.chain_dtype == plan.output.dtype
+        else f"{plan.workload.chain_dtype} cast to {plan.output.dtype}"
     )
     out = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
     return f"{cast}{offset}; {out.get(plan.overflow, 'a value out of range stops the run')}"

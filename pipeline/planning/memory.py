@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.kernels.jit import cache_folder
-from pipeline.model.image import ImageSpec
 from pipeline.model.machine import MIB
-from pipeline.steps.chain import chain_dtype
+from pipeline.planning.workload import Resources, Workload
 from pipeline.steps.contract import step_dtype
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
@@ -101,36 +100,42 @@ class Memory:
         return self.base + max(self.tasks * self.task + self.shared, self.levels)
 
 
-def base_bytes(
-    workers: int,
-    processes: bool,
-    steps: tuple[Step, ...],
-    dtype: np.dtype,
-    *,
-    held: int = 0,
-) -> int:
-    """Return what the processes of a run on this machine take before the first pixel.
+def memory_of_blocks(workload: Workload, block: Mapping[str, int], resources: Resources) -> Memory:
+    """Return what a run in blocks of this size takes, where they share nothing."""
+    tasks = min(resources.workers, workload.count(block))
+    # Coarser levels are built by all workers, even where there are fewer blocks.
+    levels = max((_level_bytes(output, resources.workers) for output in workload.layout.outputs), default=0)
+    return Memory(base_bytes(workload, resources), task_bytes(workload, block), tasks, 0, levels)
 
-    Parameters
-    ----------
-    workers : int
-        Blocks at a time.
-    processes : bool
-        Whether the workers are processes of their own.
-    steps : tuple of Step
-        The chain.
-    dtype : numpy.dtype
-        Of the input.
-    held : int
-        What the driver holds while it plans, where that is known.
-    """
-    driver = max(DRIVER, -(-(held - DRIVER) // ROUND) * ROUND + DRIVER) + KERNELS + RUNNING
-    compiled = compiled_bytes(steps, dtype)
-    if not processes:
-        return driver + compiled
+
+def memory_of(
+    workload: Workload, block: Mapping[str, int], window: Mapping[str, int], resources: Resources
+) -> Memory:
+    """Return what a run in these blocks and windows takes."""
+    memory = memory_of_blocks(workload, block, resources)
+    if not any(workload.halo[axis] and block[axis] < window[axis] for axis in block):
+        return memory
+    read = math.prod(padded(window, workload.halo, workload.image.sizes)) * workload.image.dtype.itemsize
+    windows = workload.count(window)
+    if resources.cluster == "threads":
+        # The next one begins when fewer blocks than workers are left, each with its neighbours.
+        rest = (resources.workers - 1) * 3 ** len(workload.cut_axes(block)) * workload.block_bytes(block)
+        return replace(memory, shared=with_heap(read + min(read, rest) * (windows > 1)))
+    # Worker processes hand each other what is shared, and then both hold it.
+    copies = 2 if resources.processes and resources.workers > 1 else 1
+    return replace(memory, shared=with_heap(copies * min(IN_FLIGHT, windows) * read))
+
+
+def base_bytes(workload: Workload, resources: Resources) -> int:
+    """Return what the processes of a run on this machine take before the first pixel."""
+    held = -(-(resources.held - DRIVER) // ROUND) * ROUND + DRIVER
+    compiled = compiled_bytes(workload.steps, workload.image.dtype)
+    driver = max(DRIVER, held) + KERNELS + RUNNING + compiled
+    if not resources.processes:
+        return driver
     # Workers load what the driver has compiled, where it can be kept.
     each = WORKER + (compiled if cache_folder() is None else 0)
-    return driver + compiled + SCHEDULER + workers * each
+    return driver + SCHEDULER + resources.workers * each
 
 
 def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
@@ -142,13 +147,24 @@ def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
     return COMPILED + COMPILED_MORE * max(0, len(kinds) - 1)
 
 
-def padded(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the shape of a block with its halo on both sides, no larger than the image.
+def task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
+    """Return what one block takes on its way from file to file, the largest there is.
 
-    >>> padded({"y": 64, "x": 90}, {"y": 8, "x": 8}, {"y": 100, "x": 100})
-    (80, 100)
+    While it is read, a stored chunk stands beside it. It is held to the end, for the figures of its
+    planes, through the chain and while what the chain gave is written.
+
+    Blocks beyond the threshold (32 MiB at most) from which the C library maps memory are given back at
+    once; others stay in its heap.
     """
-    return tuple(min(sizes[axis], px + 2 * halo.get(axis, 0)) for axis, px in block.items())
+    image = workload.image
+    block = largest_block(block, workload.halo, image.sizes)
+    shape = padded(block, workload.halo, image.sizes)
+    pixels, kept = math.prod(shape), math.prod(block.values())
+    held = pixels * image.dtype.itemsize
+    # Where a plane is cut, its parts are read without the halo that they have in common.
+    reading = held + max(workload.beside(shape), workload.beside(tuple(block.values())))
+    filtering = chain_bytes(workload.steps, shape, image.dtype, image.axes)
+    return with_heap(max(reading, filtering, held + writing_bytes(workload, pixels, kept)))
 
 
 def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
@@ -157,105 +173,31 @@ def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype
     held = pixels * dtype.itemsize
     most = 0
     for index, step in enumerate(steps):
-        given = step_dtype(step, dtype)
+        result = step_dtype(step, dtype)
         # The block read is held to the end of the task; for the first step it is the input too.
         own = 0 if index == 0 else pixels * dtype.itemsize
         if step.channels is not None:
             # What it gives for one channel is put among the others.
-            own += pixels // shape[axes.index("c")] * given.itemsize
-        most = max(most, own + pixels * given.itemsize + step.working_bytes(shape, dtype, axes))
-        dtype = given
+            own += pixels // shape[axes.index("c")] * result.itemsize
+        most = max(most, own + pixels * result.itemsize + step.working_bytes(shape, dtype, axes))
+        dtype = result
     return held + most
 
 
-def largest(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the largest block of an image: a rest at the end that is shorter than the halo joins it.
-
-    >>> largest({"y": 40, "x": 40}, {"y": 0, "x": 25}, {"y": 100, "x": 100})
-    {'y': 40, 'x': 60}
-    """
-    rests = {axis: sizes[axis] % px for axis, px in block.items()}
-    joins = {axis: px < sizes[axis] and rests[axis] < halo.get(axis, 0) for axis, px in block.items()}
-    return {axis: px + (rests[axis] if joins[axis] else 0) for axis, px in block.items()}
-
-
-def task_bytes(
-    steps: tuple[Step, ...], image: ImageSpec, writing: Writing, block: Mapping[str, int],
-    halo: Mapping[str, int], beside: Callable[[tuple[int, ...]], int],
-) -> int:  # fmt: skip
-    """Return what one block takes on its way from file to file, the largest there is.
-
-    While it is read, a stored chunk stands beside it. It is held to the end, for the figures of its
-    planes, through the chain and while what the chain gave is written.
-
-    Blocks beyond the threshold (32 MiB at most) from which the C library maps memory are given back at
-    once; others stay in its heap.
-
-    Parameters
-    ----------
-    steps : tuple of Step
-        The chain.
-    image : ImageSpec
-        What comes in.
-    writing : Writing
-        What goes out.
-    block, halo : mapping of str to int
-        Axis → px.
-    beside : callable
-        Shape of a region → bytes that reading it takes beside its pixels.
-    """
-    block = largest(block, halo, image.sizes)
-    shape = padded(block, halo, image.sizes)
-    pixels, kept = math.prod(shape), math.prod(block.values())
-    held = pixels * image.dtype.itemsize
-    # Where a plane is cut, its parts are read without the halo that they have in common.
-    reading = held + max(beside(shape), beside(tuple(block.values())))
-    filtering = chain_bytes(steps, shape, image.dtype, image.axes)
-    return with_heap(
-        max(reading, filtering, held + writing.bytes(chain_dtype(steps, image.dtype), pixels, kept))
-    )
-
-
-@dataclass(frozen=True)
-class Writing:
-    """What becomes of a block after the chain.
-
-    Parameters
-    ----------
-    layout : Layout
-        The output on disk.
-    offset : float
-        Added before the cast.
-    mixed : bool
-        Whether the background of some channels is another than that of others.
-    """
-
-    layout: Layout
-    offset: float = 0.0
-    mixed: bool = False
-
-    def bytes(self, given: np.dtype, pixels: int, kept: int) -> int:
-        """Return what writing what is kept of a block takes, what the chain gave included."""
-        layout, second = self.layout, self.layout.background
-        dtype = layout.spec.dtype
-        alike = given == dtype and not self.offset
-        cast = 0 if alike and kept == pixels else kept * dtype.itemsize
-        # On the way: an array without gaps for whole numbers, and for floats up to two that may be wider.
-        casting = (
-            0 if alike else kept * given.itemsize if dtype.kind != "f" else 2 * kept * _widest(given, dtype)
-        )
-        if second is None:
-            return pixels * given.itemsize + cast + max(casting, _file_bytes(layout))
-        taken = (2 if self.mixed else 1) * kept * second.spec.dtype.itemsize
-        return pixels * given.itemsize + cast + max(casting, _file_bytes(layout), taken + _file_bytes(second))
-
-    def levels(self, workers: int) -> int:
-        """Return what building the coarser levels takes, by all workers at a time, file by file."""
-        return max((_level_bytes(output, workers) for output in self.layout.outputs), default=0)
-
-
-def _widest(*dtypes: np.dtype) -> int:
-    return max(dtype.itemsize for dtype in dtypes)
+def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
+    """Return what writing takes of which `kept` pixels of a block are kept, what the chain gave included."""
+    layout, second, result = workload.layout, workload.layout.background, workload.chain_dtype
+    dtype = layout.spec.dtype
+    alike = result == dtype and not workload.offset
+    cast = 0 if alike and kept == pixels else kept * dtype.itemsize
+    # On the way: an array without gaps for whole numbers, and for floats up to two that may be wider.
+    widest = max(result.itemsize, dtype.itemsize)
+    casting = 0 if alike else kept * result.itemsize if dtype.kind != "f" else 2 * kept * widest
+    most = max(casting, _file_bytes(layout))
+    if second is not None:
+        taken = (2 if workload.mixed else 1) * kept * second.spec.dtype.itemsize
+        most = max(most, taken + _file_bytes(second))
+    return pixels * result.itemsize + cast + most
 
 
 def _file_bytes(layout: Layout) -> int:
@@ -275,6 +217,28 @@ def _level_bytes(layout: Layout, workers: int) -> int:
         tasks = min(workers, math.prod(level.grid))
         most = max(most, tasks * with_heap((made_of + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
     return most
+
+
+def padded(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of a block with its halo on both sides, no larger than the image.
+
+    >>> padded({"y": 64, "x": 90}, {"y": 8, "x": 8}, {"y": 100, "x": 100})
+    (80, 100)
+    """
+    return tuple(min(sizes[axis], px + 2 * halo.get(axis, 0)) for axis, px in block.items())
+
+
+def largest_block(
+    block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the largest block of an image: a rest at the end that is shorter than the halo joins it.
+
+    >>> largest_block({"y": 40, "x": 40}, {"y": 0, "x": 25}, {"y": 100, "x": 100})
+    {'y': 40, 'x': 60}
+    """
+    rests = {axis: sizes[axis] % px for axis, px in block.items()}
+    joins = {axis: px < sizes[axis] and rests[axis] < halo.get(axis, 0) for axis, px in block.items()}
+    return {axis: px + (rests[axis] if joins[axis] else 0) for axis, px in block.items()}
 
 
 def with_heap(nbytes: int) -> int:

@@ -1,21 +1,24 @@
-"""What a run would do, worked out before any pixel is read. Pure: no I/O, no dask."""
+"""What a run would do, worked out before any pixel is read. Pure: no I/O, no Dask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.config.load import RunConfig
-from pipeline.model.errors import PipelineError, Problem, RequestError
+from pipeline.config.sections import OutputConfig
+from pipeline.kernels.dtypes import dtype_range
+from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Tiling
-from pipeline.planning.blocks import Resources, Work, choose_block, choose_window, force, memory_of, refusal
-from pipeline.planning.memory import Memory, Writing
+from pipeline.planning.blocks import choose_block, choose_window, force, refusal
+from pipeline.planning.memory import Memory, memory_of
 from pipeline.planning.warmup import WarmUp
+from pipeline.planning.workload import Resources, Workload
 from pipeline.steps.background import background_dtype, backgrounds
-from pipeline.steps.chain import chain_dtype, chain_halo
+from pipeline.steps.chain import chain_dtype, chain_range, resolve_steps
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
@@ -38,141 +41,64 @@ class Plan:
 
     Parameters
     ----------
-    image, output : ImageSpec
-        What comes in (after `select`), and what goes out, both on the image's axes.
-    steps : tuple of Step
-        The chain in its order, resolved.
-    work : Work
-        What was cut, for cutting it anew where a run goes on with less memory.
+    workload : Workload
+        The chain, the image (after `select`) and the output on disk.
     tiling : Tiling
         Blocks and windows.
     resources : Resources
         Workers, memory, and where they are.
     memory : Memory
         What it takes.
-    layout : Layout
-        The output on disk.
-    offset : float
-        Added before the cast to the output's dtype.
     overflow : str
         "clip", "error", or "fits" where nothing can overflow.
     """
 
-    image: ImageSpec
-    output: ImageSpec
-    steps: tuple[Step, ...]
-    work: Work
+    workload: Workload
     tiling: Tiling
     resources: Resources
     memory: Memory
-    layout: Layout
-    offset: float
     overflow: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The chain in its order, resolved."""
+        return self.workload.steps
+
+    @property
+    def image(self) -> ImageSpec:
+        """What comes in."""
+        return self.workload.image
+
+    @property
+    def output(self) -> ImageSpec:
+        """What goes out, on the image's axes."""
+        return self.image.with_(dtype=self.layout.spec.dtype)
+
+    @property
+    def layout(self) -> Layout:
+        """The output on disk."""
+        return self.workload.layout
+
+    @property
+    def offset(self) -> float:
+        """Added before the cast to the output's dtype."""
+        return self.workload.offset
+
+    @property
+    def halo(self) -> Mapping[str, int]:
+        """The chain's halo, axis → px."""
+        return self.workload.halo
 
     @property
     def warm_up(self) -> WarmUp:
         """What loads the compiled code that it needs, or compiles it."""
-        return warm_up_of(self.steps, self.image, self.layout, self.offset)
+        coarser = tuple(output.spec.dtype for output in self.layout.outputs if len(output.levels) > 1)
+        return WarmUp(self.steps, self.image, self.layout.spec.dtype, self.offset, coarser)
 
     @property
     def backgrounds(self) -> tuple[Background, ...]:
         """What of input and result is the background, for each channel; nothing where it is not written."""
         return () if self.layout.background is None else backgrounds(self.steps, self.image)
-
-    @property
-    def halo(self) -> Mapping[str, int]:
-        """The chain's halo, axis → px."""
-        return self.tiling.halo
-
-    @property
-    def chain_dtype(self) -> np.dtype:
-        """The dtype that the chain gives, before the cast to the output's."""
-        return chain_dtype(self.steps, self.image.dtype)
-
-
-def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]:
-    """Return the chain bound to an image.
-
-    Raises
-    ------
-    RequestError
-        All mistakes of all steps at once.
-    """
-    resolved: list[Step] = []
-    problems: list[Problem] = []
-    for index, step in enumerate(steps):
-        try:
-            resolved.append(step.resolve(image))
-            image = image.with_(dtype=chain_dtype((resolved[-1],), image.dtype))
-        except PipelineError as error:
-            problems.extend(error.under(f"steps.{index}").problems)
-    if problems:
-        raise RequestError(problems)
-    return tuple(resolved)
-
-
-def value_range(steps: tuple[Step, ...], dtype: np.dtype) -> tuple[float, float]:
-    """Return the range of values that a chain can give for an image of `dtype`: whole numbers exactly."""
-    low, high = dtype_range(dtype)
-    for step in steps:
-        new = step.value_range(low, high)
-        low, high = new if step.channels is None else (min(low, new[0]), max(high, new[1]))
-    return low, high
-
-
-def dtype_range(dtype: np.dtype) -> tuple[float, float]:
-    """Return the smallest and the largest value that a dtype holds."""
-    if dtype.kind == "f":
-        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-
-
-def output_dtype(config: RunConfig, image: ImageSpec, steps: tuple[Step, ...]) -> tuple[np.dtype, str]:
-    """Return the dtype of the output, and what happens to a value that it cannot hold.
-
-    Raises
-    ------
-    RequestError
-        It cannot hold all that the chain can give and the config does not say what then, or
-        it is not a dtype of images.
-    """
-    given = chain_dtype(steps, image.dtype)
-    said = config.output.dtype
-    dtype = given if said is None else image.dtype if said == "input" else np.dtype(said)
-    offset = config.output.offset
-    added = (
-        int(offset) if float(offset).is_integer() else offset
-    )  # a float64 cannot tell ends of 64 bits apart
-    low, high = (bound + added for bound in value_range(steps, image.dtype))
-    least, most = dtype_range(dtype)
-    same_floats = dtype.kind == "f" and given.kind == "f" and dtype.itemsize >= given.itemsize
-    if same_floats or (least <= low and high <= most):
-        return dtype, "fits"
-    if config.output.overflow is None:
-        raise RequestError(
-            f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}",
-            "say overflow: clip (counted and reported) or error, or another dtype", "output.overflow",
-        )  # fmt: skip
-    return dtype, config.output.overflow
-
-
-def choose_cluster(config: RunConfig, image: ImageSpec, workers: int) -> str:
-    """Return "threads", "local" or "remote"."""
-    cluster = config.compute.cluster
-    if cluster == "auto":
-        return "threads" if image.nbytes < SHORT or workers <= FEW else "local"
-    return cluster if cluster in ("threads", "local") else "remote"
-
-
-def resources_of(config: RunConfig, image: ImageSpec, cores: int, memory: int) -> Resources:
-    """Return what the run may use: as the config says, else this machine's cores and memory.
-
-    Of a cluster's workers nothing is known before it is reached. Then blocks are fitted to them.
-    """
-    workers = config.compute.workers or cores
-    cluster = choose_cluster(config, image, workers)
-    usual = workers * WORKER_THREAD if cluster == "remote" else memory
-    return Resources(workers, config.compute.memory or usual, cluster)
 
 
 def make_plan(
@@ -180,7 +106,6 @@ def make_plan(
     image: ImageSpec,
     cores: int,
     memory: int,
-    fingerprint: str = "",
     *,
     held: int = 0,
     reading: Callable[[tuple[int, ...]], int] | None = None,
@@ -197,8 +122,6 @@ def make_plan(
         Workers, where the config says nothing.
     memory : int
         Bytes for the run, where the config says nothing.
-    fingerprint : str
-        Names the folder of the unfinished run.
     held : int
         Bytes that this process holds already, where that is known.
     reading : callable, optional
@@ -209,39 +132,81 @@ def make_plan(
     RequestError
         Something cannot work: a length on this image, a dtype, a block, the memory.
     """
-    steps = resolve_steps(config.steps, image)
-    dtype, overflow = output_dtype(config, image, steps)
-    compute = config.compute
-    layout = plan_layout(config, image.with_(dtype=dtype), fingerprint)
+    steps, compute = resolve_steps(config.steps, image), config.compute
+    dtype, overflow = output_dtype(config.output, image, steps)
+    layout = plan_layout(config, image.with_(dtype=dtype))
     if config.output.background is not None:
-        backgrounds(steps, image)
         layout = with_background(layout, config.output.background, background_dtype(steps, image))
-    unit = layout.unit_sizes
-    output = image.with_(dtype=dtype, chunks=tuple(unit[axis] for axis in image.axes))
-    # Only channels that a step leaves alone have another background than the rest.
-    mixed = "c" in image.axes and any(step.channels is not None for step in steps)
-    writing = Writing(layout, config.output.offset, mixed)
-    work = Work(steps, chain_halo(steps, image.axes), image, output, unit, writing, reading)
-    resources = replace(resources_of(config, image, cores, memory), held=held)
-    block, resources = choose_block(work, resources)
-    if compute.block:
-        # The window is chosen for the blocks that there will be.
-        block = dict(force(work, compute.block, None, Tiling(image.sizes, block, block, work.halo)).block)
-    chosen = Tiling(image.sizes, block, choose_window(work, block, resources), work.halo)
-    tiling = force(work, compute.block, compute.window, chosen)
-    needed = memory_of(work, tiling.block, tiling.window, resources)
+    workload = Workload(steps, image, layout, config.output.offset, reading)
+    workers = compute.workers or cores
+    cluster = choose_cluster(compute.cluster, image.nbytes, workers)
+    # Of a cluster's workers nothing is known before it is reached. Then blocks are fitted to them.
+    usual = workers * WORKER_THREAD if cluster == "remote" else memory
+    resources = Resources(workers, compute.memory or usual, cluster, held)
+    tiling, resources = choose_tiling(workload, resources, compute.block, compute.window)
+    needed = memory_of(workload, tiling.block, tiling.window, resources)
     if needed.predicted > resources.memory:
-        raise refusal(work, tiling.block, needed, resources, needed.predicted)
-    return Plan(image, output, steps, work, tiling, resources, needed, layout, config.output.offset, overflow)
+        raise refusal(workload, tiling.block, needed, resources, needed.predicted)
+    return Plan(workload, tiling, resources, needed, overflow)
 
 
-def warm_up_of(steps: tuple[Step, ...], image: ImageSpec, layout: Layout, offset: float) -> WarmUp:
-    """Return what loads the compiled code that a run needs."""
-    coarser = tuple(output.spec.dtype for output in layout.outputs if len(output.levels) > 1)
-    return WarmUp(steps, image, layout.spec.dtype, offset, coarser)
+def choose_tiling(
+    workload: Workload,
+    resources: Resources,
+    forced_block: Mapping[str, int] | None,
+    forced_window: Mapping[str, int] | None,
+) -> tuple[Tiling, Resources]:
+    """Return blocks and windows, and the resources that go with them (fewer workers where memory is short).
+
+    Raises
+    ------
+    RequestError
+        What is forced cannot be, or not even one block of the least size fits into the memory.
+    """
+    sizes, halo = workload.image.sizes, workload.halo
+    block, resources = choose_block(workload, resources)
+    if forced_block:
+        # The window is chosen for the blocks that there will be.
+        block = dict(force(workload, forced_block, None, Tiling(sizes, block, block, halo)).block)
+    chosen = Tiling(sizes, block, choose_window(workload, block, resources), halo)
+    return force(workload, forced_block, forced_window, chosen), resources
 
 
-def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> Layout:
+def output_dtype(output: OutputConfig, image: ImageSpec, steps: tuple[Step, ...]) -> tuple[np.dtype, str]:
+    """Return the dtype of the output, and what happens to a value that it cannot hold.
+
+    Raises
+    ------
+    RequestError
+        It cannot hold all that the chain can give and the config does not say what then, or
+        it is not a dtype of images.
+    """
+    result = chain_dtype(steps, image.dtype)
+    names = {None: result, "input": image.dtype}
+    dtype = names[output.dtype] if output.dtype in names else np.dtype(output.dtype)
+    # A float64 cannot tell the ends of 64 bits apart.
+    offset = int(output.offset) if float(output.offset).is_integer() else output.offset
+    low, high = (bound + offset for bound in chain_range(steps, image.dtype))
+    least, most = dtype_range(dtype)
+    same_floats = dtype.kind == "f" and result.kind == "f" and dtype.itemsize >= result.itemsize
+    if same_floats or (least <= low and high <= most):
+        return dtype, "fits"
+    if output.overflow is None:
+        raise RequestError(
+            f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}",
+            "say overflow: clip (counted and reported) or error, or another dtype", "output.overflow",
+        )  # fmt: skip
+    return dtype, output.overflow
+
+
+def choose_cluster(cluster: object, nbytes: int, workers: int) -> str:
+    """Return "threads", "local" or "remote", for what the config says and an input of so many bytes."""
+    if cluster == "auto":
+        return "threads" if nbytes < SHORT or workers <= FEW else "local"
+    return str(cluster) if cluster in ("threads", "local") else "remote"
+
+
+def plan_layout(config: RunConfig, image: ImageSpec) -> Layout:
     """Return the output on disk; where chunks are not said, they follow a forced block or window.
 
     Raises
@@ -249,25 +214,24 @@ def plan_layout(config: RunConfig, output: ImageSpec, fingerprint: str = "") -> 
     RequestError
         The output cannot be laid out so.
     """
-    said = config.output
-    chunks = dict(said.chunks or {})
-    usual = dict(zip(output.axes, choose_chunks(output, {}), strict=True))
-    shards = {axis: px for axis, px in (said.shards or {}).items() if px % usual.get(axis, px)}
+    output = config.output
+    chunks = dict(output.chunks or {})
+    usual = dict(zip(image.axes, choose_chunks(image, {}), strict=True))
+    shards = {axis: px for axis, px in (output.shards or {}).items() if px % usual.get(axis, px)}
     # A forced block has the last word: it is whole files.
     for forced in (shards, config.compute.window, config.compute.block):
         for axis, px in (forced or {}).items():
-            if axis in output.axes and axis not in (said.chunks or {}) and px < output.sizes[axis]:
+            if axis in image.axes and axis not in (output.chunks or {}) and px < image.sizes[axis]:
                 chunks[axis] = px
     return make_layout(
-        output,
-        said.path,
+        image,
+        output.path,
         chunks=chunks,
-        shards=said.shards,
-        compressor=said.compressor,
-        checksum=bool(said.checksum),
-        pyramid=said.pyramid,
-        version=said.version,
-        axes=said.axes,
-        work_root=said.work or "",
-        fingerprint=fingerprint,
+        shards=output.shards,
+        compressor=output.compressor,
+        checksum=bool(output.checksum),
+        pyramid=output.pyramid,
+        version=output.version,
+        axes=output.axes,
+        work_root=output.work or "",
     )

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.model.tiling import Cut, Tiling, cut_axis
-from pipeline.planning.blocks import Resources, Work, choose_window, memory_of, refusal
-from pipeline.planning.memory import Memory
+from pipeline.planning.blocks import choose_window, refusal
+from pipeline.planning.memory import Memory, memory_of
+from pipeline.planning.workload import Resources, Workload
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Windows:
         ]
 
 
-def resume_tiling(work: Work, resources: Resources, planned: Tiling, window: Mapping[str, int]) -> Windows:
+def resume_tiling(
+    workload: Workload, resources: Resources, planned: Tiling, window: Mapping[str, int]
+) -> Windows:
     """Return the windows of a run's first start, to be computed with what there is now.
 
     Parameters
     ----------
-    work : Work
+    workload : Workload
         What is cut.
     resources : Resources
         Workers and memory of now.
@@ -75,24 +78,24 @@ def resume_tiling(work: Work, resources: Resources, planned: Tiling, window: Map
         Not even one block after the other fits into the memory.
     """
     if dict(window) == dict(planned.window):
-        return Windows(planned, window, memory_of(work, planned.block, window, resources))
-    block = {axis: _block(work, axis, px, window[axis]) for axis, px in planned.block.items()}
-    part = choose_window(work, block, resources, window)
-    memory = memory_of(work, block, part, resources)
+        return Windows(planned, window, memory_of(workload, planned.block, window, resources))
+    block = {axis: _block(workload, axis, px, window[axis]) for axis, px in planned.block.items()}
+    part = choose_window(workload, block, resources, window)
+    memory = memory_of(workload, block, part, resources)
     if memory.predicted > resources.memory:
-        raise refusal(work, block, memory, resources, memory.predicted)
-    return Windows(Tiling(work.image.sizes, block, dict(window), work.halo), part, memory)
+        raise refusal(workload, block, memory, resources, memory.predicted)
+    return Windows(Tiling(workload.image.sizes, block, dict(window), workload.halo), part, memory)
 
 
-def _block(work: Work, axis: str, planned: int, window: int) -> int:
+def _block(workload: Workload, axis: str, planned: int, window: int) -> int:
     """Return the largest block up to the planned one that leaves no rest shorter than the halo."""
     if planned >= window:
         return window
-    unit, halo = work.unit[axis], work.halo[axis]
-    for px in range(planned // unit * unit, 0, -unit):
+    file, halo = workload.file_sizes[axis], workload.halo[axis]
+    for px in range(planned // file * file, 0, -file):
         if px < halo:
             break
         rest = window % px
         if rest == 0 or rest >= halo:
             return px
-    return min(window, math.ceil(max(planned, halo) / unit) * unit)
+    return min(window, math.ceil(max(planned, halo) / file) * file)

@@ -160,7 +160,7 @@ def _check_runs(start: Start, now: State, overwrite: bool) -> None:
     cut = read_checked(f"{start.layout.work}/windows.json")
     plan = start.job.plan
     if now == "unfinished" and isinstance(cut, Mapping) and plan.resources.cluster != "remote":
-        resume_tiling(plan.work, plan.resources, plan.tiling, cut["window"])
+        resume_tiling(plan.workload, plan.resources, plan.tiling, cut["window"])
 
 
 def _written(job: Job) -> Iterator[tuple[str, str]]:

@@ -21,10 +21,9 @@ from pipeline.config.load import RunConfig, load_config
 from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.model.image import ImageSpec, Region, origin_of, region_shape
 from pipeline.model.machine import cores
-from pipeline.planning.plan import resolve_steps
 from pipeline.read import Source, open_source
 from pipeline.reporting.oracle import Compared, cast, compared_with, reference_chain, taken_off
-from pipeline.steps.chain import chain_halo
+from pipeline.steps.chain import chain_halo, resolve_steps
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write import provenance_of

@@ -104,11 +104,11 @@ def compute(
         A window failed, files keep being damaged, or the run was asked to stop.
     """
     plan, before, first = job.plan, journal.done, journal.windows["window"]
-    windows = resume_tiling(plan.work, plan.resources, plan.tiling, first)
+    windows = resume_tiling(plan.workload, plan.resources, plan.tiling, first)
     elsewhere = executor.prepare(lambda: make_check(layout, job.source, plan.warm_up))
     if elsewhere is not None:
         memory = plan.resources.memory
-        windows = tiling_for_worker(plan.work, plan.tiling, first, elsewhere.smallest, memory)
+        windows = tiling_for_worker(plan.workload, plan.tiling, first, elsewhere.smallest, memory)
     guard = None if elsewhere is None else elsewhere.guard
     computation = _Computation(job, layout, journal, executor, progress, stop, windows, guard)
     began = time.monotonic()

@@ -98,7 +98,7 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
     Raises
     ------
     RequestError
-        No integer of 64 bits holds them all.
+        A step changes more than a background, or no integer of 64 bits holds them all.
 
     Examples
     --------
@@ -108,6 +108,7 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
     >>> background_dtype([step], image), background_dtype([step, step], image)
     (dtype('uint16'), dtype('int32'))
     """
+    backgrounds(steps, image)
     given = chain_dtype(tuple(steps), image.dtype)
     if given.kind == "f":
         return given

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.kernels.dtypes import dtype_range
+from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.finite import check_finite
+from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Cut
 from pipeline.model.timing import spending
 from pipeline.steps.contract import StepContract, step_dtype
+
+if TYPE_CHECKING:
+    from pipeline.steps.step import Step
 
 Steps = tuple[StepContract, ...]
 
@@ -30,6 +37,36 @@ def chain_halo(steps: Steps, axes: str) -> dict[str, int]:
     """Return the halo of a chain of resolved steps: their halos summed, axis by axis."""
     halos = [step.halo() for step in steps]
     return {axis: sum(halo.get(axis, 0) for halo in halos) for axis in axes}
+
+
+def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]:
+    """Return the chain bound to an image.
+
+    Raises
+    ------
+    RequestError
+        All mistakes of all steps at once.
+    """
+    resolved: list[Step] = []
+    problems: list[Problem] = []
+    for index, step in enumerate(steps):
+        try:
+            resolved.append(step.resolve(image))
+            image = image.with_(dtype=step_dtype(resolved[-1], image.dtype))
+        except PipelineError as error:
+            problems.extend(error.under(f"steps.{index}").problems)
+    if problems:
+        raise RequestError(problems)
+    return tuple(resolved)
+
+
+def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
+    """Return the range of values that a chain can give for an image of `dtype`: whole numbers exactly."""
+    low, high = dtype_range(dtype)
+    for step in steps:
+        least, most = step.value_range(low, high)
+        low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
+    return low, high
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:

@@ -114,7 +114,7 @@ class Layout:
         return self.levels[0].unit
 
     @property
-    def unit_sizes(self) -> dict[str, int]:
+    def file_sizes(self) -> dict[str, int]:
         """Axis → px of `unit`, along the axes of the pixels that come to be written."""
         sizes = dict(zip(self.spec.axes, self.unit, strict=True))
         return {axis: sizes[axis] for axis in self.axes}

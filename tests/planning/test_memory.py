@@ -18,7 +18,7 @@ from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.machine import MIB
 from pipeline.model.text import size_text
-from pipeline.planning.memory import COMPILED, COMPILED_MORE, DRIVER, largest
+from pipeline.planning.memory import COMPILED, COMPILED_MORE, DRIVER, largest_block
 from pipeline.planning.plan import make_plan
 
 TOPHAT = {"white_tophat": {"radius": 25}}
@@ -89,9 +89,9 @@ def test_compiling_is_counted_once_or_in_each_worker_where_nothing_can_be_kept(m
 
 
 def test_a_rest_shorter_than_the_halo_makes_the_last_block_larger():
-    assert largest({"x": 100}, {"x": 30}, {"x": 420}) == {"x": 120}
-    assert largest({"x": 100}, {"x": 30}, {"x": 430}) == {"x": 100}
-    assert largest({"x": 100}, {"x": 30}, {"x": 100}) == {"x": 100}
+    assert largest_block({"x": 100}, {"x": 30}, {"x": 420}) == {"x": 120}
+    assert largest_block({"x": 100}, {"x": 30}, {"x": 430}) == {"x": 100}
+    assert largest_block({"x": 100}, {"x": 30}, {"x": 100}) == {"x": 100}
 
 
 def run_apart(config, limit, **environ):

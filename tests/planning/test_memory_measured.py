@@ -14,7 +14,7 @@ from pipeline.runtime.peak import PeakMemory
 CHILD = "import sys; held = bytearray(b'x') * (150 << 20); print('there', flush=True); sys.stdin.read()"
 BETWEEN_LOOKS = """
 import numpy as np
-from pipeline import peak
+from pipeline.runtime import peak
 peak.EVERY_SECONDS = 1000
 with peak.PeakMemory() as measured:
     before = measured.look()

@@ -12,8 +12,7 @@ from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.machine import MIB
 from pipeline.planning import job
-from pipeline.planning.blocks import Work
-from pipeline.planning.memory import DRIVER, IN_FLIGHT, chain_bytes
+from pipeline.planning.memory import DRIVER, IN_FLIGHT, chain_bytes, writing_bytes
 from pipeline.planning.plan import make_plan
 from pipeline.planning.resume_tiling import resume_tiling
 
@@ -133,7 +132,7 @@ def test_the_cast_is_counted(dtype, least):
     output = {"dtype": dtype, "overflow": "clip", "pyramid": False, "offset": 0 if dtype == "float32" else 5}
     found = plan(FRAMES, [{"gaussian": {"sigma": 3}}], output=output)
     pixels = 2048 * 2048
-    assert found.work.writing.bytes(found.chain_dtype, pixels, pixels) >= least * pixels
+    assert writing_bytes(found.workload, pixels, pixels) >= least * pixels
     assert found.memory.task >= (2 + least) * pixels
 
 
@@ -209,9 +208,7 @@ def test_a_cgroup_above_limits_too(monkeypatch, tmp_path):
 
 
 def test_the_default_of_what_reading_takes_is_a_chunk_as_stored_and_decoded():
-    work = plan(FRAMES, [TOPHAT]).work
-    assert isinstance(work, Work)
-    assert work.beside((1, 64, 64)) == 2 * 2048 * 2048 * 2
+    assert plan(FRAMES, [TOPHAT]).workload.beside((1, 64, 64)) == 2 * 2048 * 2048 * 2
 
 
 @pytest.mark.parametrize("memory", [390, 430, 520, 770])
@@ -221,7 +218,7 @@ def test_windows_of_the_first_start_are_computed_in_what_there_is_now(memory):
     first = plan(image, [TOPHAT], memory=4000 * MIB)
     window = {"y": 5120, "x": 8000}
     now = plan(image, [TOPHAT], memory=memory * MIB)
-    found = resume_tiling(now.work, now.resources, now.tiling, window)
+    found = resume_tiling(now.workload, now.resources, now.tiling, window)
     assert dict(found.tiling.window) == window != dict(now.tiling.window)
     assert found.memory.predicted <= memory * MIB
     for number in range(found.tiling.windows):
@@ -240,7 +237,7 @@ def test_a_run_that_goes_on_with_too_little_memory_is_refused_with_what_would_do
     found = plan(image, [TOPHAT], memory=400 * MIB)
     small = replace(found.resources, memory=255 * MIB)
     with pytest.raises(RequestError, match=r"may use 255\.0 MiB"):
-        resume_tiling(found.work, small, found.tiling, {"y": 5120, "x": 8000})
+        resume_tiling(found.workload, small, found.tiling, {"y": 5120, "x": 8000})
 
 
 def test_a_step_for_some_channels_takes_its_part_beside_the_others():
@@ -265,7 +262,7 @@ def test_no_block_of_an_older_window_is_larger_than_what_is_counted(memory):
     image = ImageSpec("yx", (20_480, 2048), np.dtype("uint16"), (512, 512))
     now = plan(image, [{"white_tophat": {"radius": 300}}], memory=memory * MIB)
     for rows in (1024, 5120, 7168, 10_240):
-        found = resume_tiling(now.work, now.resources, now.tiling, {"y": rows, "x": 2048})
+        found = resume_tiling(now.workload, now.resources, now.tiling, {"y": rows, "x": 2048})
         assert found.tiling.block["y"] <= rows
         for part in found.parts(0):
             assert max(part[0].kept) <= found.tiling.block["y"]

@@ -97,7 +97,7 @@ def test_a_plan_fits_its_memory_and_its_blocks_are_whole_chunks(
         block, window, unit = (
             found.tiling.block[axis],
             found.tiling.window[axis],
-            found.layout.unit_sizes[axis],
+            found.layout.file_sizes[axis],
         )
         assert block == size or block % unit == 0
         assert window == size or window % block == 0
@@ -200,7 +200,7 @@ def test_a_gaussian_of_uint8_fits_uint8_without_overflow_said():
 def test_forced_blocks_are_taken_and_checked():
     found = plan(spec(), compute={"block": {"y": 100, "x": 333}})
     assert (found.tiling.block["y"], found.tiling.block["x"]) == (100, 333)
-    assert found.layout.unit_sizes == {"t": 1, "y": 100, "x": 333}
+    assert found.layout.file_sizes == {"t": 1, "y": 100, "x": 333}
     with pytest.raises(RequestError, match="not a multiple of the output's chunk, 64 px"):
         plan(spec(), output={"chunks": {"y": 64}}, compute={"block": {"y": 100}})
     with pytest.raises(RequestError, match="not a whole number of blocks"):
@@ -223,9 +223,9 @@ def test_channels_keep_their_names():
 def test_axes_without_a_chunk_of_their_own_follow_the_block_and_the_shards():
     small = spec(shape=(4, 50, 61))
     found = plan(small, output={"chunks": {"y": 16, "x": 16}}, compute={"block": {"t": 1, "y": 16, "x": 16}})
-    assert found.layout.unit_sizes == {"t": 1, "y": 16, "x": 16}
+    assert found.layout.file_sizes == {"t": 1, "y": 16, "x": 16}
     found = plan(small, {"white_tophat": {"radius": 4}}, output={"shards": {"t": 2, "y": 32, "x": 32}})
-    assert found.layout.unit_sizes == {"t": 2, "y": 32, "x": 32}
+    assert found.layout.file_sizes == {"t": 2, "y": 32, "x": 32}
     found = plan(small, output={"chunks": {"y": 32, "x": 32}}, compute={"window": {"t": 1, "y": 96, "x": 64}})
     assert found.tiling.window["t"] == 1
 

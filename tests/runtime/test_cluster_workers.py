@@ -17,8 +17,9 @@ from processes import files_of, movie
 import pipeline
 from pipeline.model.errors import RequestError, StoppedError
 from pipeline.model.tiling import cut_axis
-from pipeline.planning.blocks import Resources, memory_of
 from pipeline.planning.job import prepare
+from pipeline.planning.memory import memory_of
+from pipeline.planning.workload import Resources
 from pipeline.read import open_source
 from pipeline.runtime.executors.check_plugin import different_versions
 from pipeline.runtime.executors.cluster import Cluster
@@ -170,9 +171,9 @@ def worker(memory, threads=1):
 def test_blocks_are_fitted_to_the_memory_of_the_smallest_worker(folder):
     plan = planned(folder, (2, 4096, 2048))
     alone = Resources(1, 2**40, "remote")
-    room = memory_of(plan.work, plan.tiling.block, plan.tiling.window, alone).predicted - 2**20
-    large = tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(2**40), 0)
-    small = tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)
+    room = memory_of(plan.workload, plan.tiling.block, plan.tiling.window, alone).predicted - 2**20
+    large = tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(2**40), 0)
+    small = tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(int(room / PAUSES)), 0)
     assert large.tiling.block == plan.tiling.block
     assert np.prod(list(small.tiling.block.values())) < np.prod(list(large.tiling.block.values()))
     assert small.memory.predicted <= room
@@ -184,10 +185,10 @@ def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
     with pytest.raises(
         RequestError, match=r"worker tcp://a:1 has 256.0 MiB for 4 threads, and .* need"
     ) as caught:
-        tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
+        tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
     assert "more memory or fewer threads" in str(caught.value)
     with pytest.raises(RequestError, match=r"^compute.memory: the worker tcp://a:1 may hold 256.0 MiB for 4"):
-        tiling_for_worker(plan.work, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
+        tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
 
 
 class FakeClient:

@@ -9,7 +9,7 @@ import distributed
 import pytest
 
 from pipeline.model.errors import StoppedError
-from pipeline.planning.blocks import Resources
+from pipeline.planning.workload import Resources
 from pipeline.runtime.executors.connect import connect
 
 

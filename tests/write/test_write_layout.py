@@ -103,7 +103,7 @@ def test_padding_keeps_what_the_axes_mean():
     assert layout.spec.shape == (4, 1, 1, 8, 9)
     assert layout.axes == "tyx"
     assert layout.spec.units == {"t": "second"}
-    assert layout.unit_sizes == {"t": 4, "y": 8, "x": 9}
+    assert layout.file_sizes == {"t": 4, "y": 8, "x": 9}
 
 
 def test_a_layout_pickles():

@@ -61,7 +61,7 @@ def test_zarr_reads_every_pixel_where_it_was_put(case, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
     layout = layout_at(folder, ImageSpec("tyx", shape, np.dtype(dtype)), **keywords)
     pixels = coordinates(shape, dtype)
-    step = layout.unit_sizes["t"]
+    step = layout.file_sizes["t"]
     records = []
     for start in range(0, shape[0], step):
         region = (slice(start, min(start + step, shape[0])), *whole(shape[1:]))

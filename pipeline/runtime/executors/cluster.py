@@ -18,8 +18,8 @@ from dask.graph_manipulation import clone
 
 from pipeline.model.errors import RequestError
 from pipeline.model.machine import share_heap
-from pipeline.planning.blocks import Resources
 from pipeline.planning.memory import IN_FLIGHT
+from pipeline.planning.workload import Resources
 from pipeline.runtime.executors.connect import connect, is_alive, refuse_dead
 from pipeline.runtime.executors.executor import Elsewhere, Executor, Outcome, Say, Threads, run_error
 from pipeline.runtime.executors.slurm import Jobs

@@ -17,7 +17,7 @@ import dask
 import psutil
 
 from pipeline.model.errors import RequestError, StoppedError
-from pipeline.planning.blocks import Resources
+from pipeline.planning.workload import Resources
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.reach import (
     CONNECT_SECONDS,

@@ -16,8 +16,10 @@ from typing import Any
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import number_of, size_text
 from pipeline.model.tiling import Tiling
-from pipeline.planning.blocks import Resources, Work, choose_block, choose_window, memory_of
+from pipeline.planning.blocks import choose_block, choose_window
+from pipeline.planning.memory import memory_of, memory_of_blocks
 from pipeline.planning.resume_tiling import Windows, resume_tiling
+from pipeline.planning.workload import Resources, Workload
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.worker_check import Finding, WorkerCheck
 from pipeline.runtime.progress import told_after
@@ -235,13 +237,13 @@ def room_of(worker: Worker) -> int:
 
 
 def tiling_for_worker(
-    work: Work, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int
+    workload: Workload, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int
 ) -> Windows:
     """Return the windows of a run, in blocks that a worker of a cluster can hold.
 
     Parameters
     ----------
-    work : Work
+    workload : Workload
         What is cut.
     planned : Tiling
         How it would be cut on this machine.
@@ -260,17 +262,17 @@ def tiling_for_worker(
     room = room_of(worker) or memory
     # Any of them may be the one that compiles for its host.
     resources = Resources(worker.threads, room, "remote")
-    if memory_of(work, planned.block, planned.window, resources).predicted <= room:
-        return resume_tiling(work, resources, planned, window)
+    if memory_of(workload, planned.block, planned.window, resources).predicted <= room:
+        return resume_tiling(workload, resources, planned, window)
     try:
-        block, fewer = choose_block(work, resources)
+        block, fewer = choose_block(workload, resources)
         if fewer.workers == worker.threads:
-            smaller = Tiling(planned.sizes, block, choose_window(work, block, resources), planned.halo)
-            return resume_tiling(work, resources, smaller, window)
+            smaller = Tiling(planned.sizes, block, choose_window(workload, block, resources), planned.halo)
+            return resume_tiling(workload, resources, smaller, window)
     except RequestError:
         pass
-    least = {axis: work.least(axis) for axis in work.image.axes}
-    raise _too_small(worker, work.memory(least, resources).predicted, room)
+    least = {axis: workload.least(axis) for axis in workload.image.axes}
+    raise _too_small(worker, memory_of_blocks(workload, least, resources).predicted, room)
 
 
 def _too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
