@@ -202,7 +202,7 @@ def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
 
 def _file_bytes(layout: Layout) -> int:
     """Return what one file in the making takes: its pixels gathered, encoded, and that with its checksum."""
-    return (FILE + layout.checksum) * math.prod(layout.unit) * layout.spec.dtype.itemsize
+    return (FILE + layout.checksum) * math.prod(layout.file_shape) * layout.spec.dtype.itemsize
 
 
 def _level_bytes(layout: Layout, workers: int) -> int:
@@ -211,9 +211,9 @@ def _level_bytes(layout: Layout, workers: int) -> int:
     for finer, level in itertools.pairwise(layout.levels):
         steps = (c // f for c, f in zip(level.factors, finer.factors, strict=True))
         made_of = math.prod(
-            min(px * step, size) for px, step, size in zip(level.unit, steps, finer.shape, strict=True)
+            min(px * step, size) for px, step, size in zip(level.file_shape, steps, finer.shape, strict=True)
         )
-        file = math.prod(map(min, finer.unit, finer.shape))
+        file = math.prod(map(min, finer.file_shape, finer.shape))
         tasks = min(workers, math.prod(level.grid))
         most = max(most, tasks * with_heap((made_of + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
     return most

@@ -64,13 +64,13 @@ class UnfinishedPixels:
 
     def reads(self, region: Region) -> int:
         """Return the bytes of the files that a box meets."""
-        return touched(self.layout.padded(region), self.layout.unit, self.layout.spec.dtype.itemsize)
+        return touched(self.layout.padded(region), self.layout.file_shape, self.layout.spec.dtype.itemsize)
 
     def overview(self, region: Region) -> NDArray | None:
         """Return the whole plane that a box lies in, at the coarsest level."""
         layout, level = self.layout, self.layout.levels[-1]
         whole = _whole(layout.padded(region), level.shape)
-        if len(layout.levels) == 1 or touched(whole, level.unit, layout.spec.dtype.itemsize) > MOST:
+        if len(layout.levels) == 1 or touched(whole, level.file_shape, layout.spec.dtype.itemsize) > MOST:
             return None
         return read_region(layout, len(layout.levels) - 1, whole).reshape(level.shape[-2:])
 

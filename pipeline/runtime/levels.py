@@ -90,7 +90,7 @@ class Levels:
         return LevelRegions.of(self.layout, level, LEVEL_BYTES)
 
     def _files(self, level: int, region: Region) -> Iterable[str]:
-        unit = self.layout.levels[level].unit
+        unit = self.layout.levels[level].file_shape
         files = [range(side.start // px, -(-side.stop // px)) for side, px in zip(region, unit, strict=True)]
         return (self.layout.chunk_key(level, index) for index in itertools.product(*files))
 

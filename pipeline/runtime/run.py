@@ -29,7 +29,7 @@ from pipeline.write import (
     DamagedChunksError,
     Layout,
     check_files,
-    contrast,
+    contrast_limits,
     discard,
     provenance_of,
     publish,
@@ -270,7 +270,7 @@ class _Run:
 
     def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
         try:
-            windows = [contrast(output) for output in layout.outputs]
+            limits = [contrast_limits(output) for output in layout.outputs]
         except DamagedChunksError as error:
             raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
         kept = self._provenance(layout, summary, inputs)
@@ -279,8 +279,8 @@ class _Run:
         if layout.background is not None:
             meant = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
             told = {**kept, "background": meant}
-            second = Contents(journal.records(background=True), told, windows[1])
-        seal(layout, journal.records(), kept, windows=windows[0], files=files, background=second)
+            second = Contents(journal.records(background=True), told, limits[1])
+        seal(layout, journal.records(), kept, limits=limits[0], files=files, background=second)
 
     def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
         plan = plan_dict(self.job.plan, self.job.source.path)

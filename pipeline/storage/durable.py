@@ -35,7 +35,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def explain(error: OSError, path: str, kind: type[PipelineError] = StoppedError) -> PipelineError:
+def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedError) -> PipelineError:
     """Return an OSError in words: what happened to which path, and how to go on."""
     then = "run the same command again" if kind is StoppedError else ""
     if error.errno in _FULL:
@@ -73,7 +73,7 @@ def _point(what: str, path: str) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        raise explain(error, path) from error
+        raise disk_error(error, path) from error
     if hook is not None:
         hook(f"after {what}", path)
 

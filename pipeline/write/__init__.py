@@ -8,12 +8,12 @@ Here belongs what knows the output on disk: layout, metadata, manifest, journal,
 
 from pipeline.write.check import check_layout
 from pipeline.write.chunks import choose_chunks
-from pipeline.write.contrast import contrast
+from pipeline.write.contrast import contrast_limits
 from pipeline.write.create import create
 from pipeline.write.layout import Layout, Level, make_layout, with_background, work_path
 from pipeline.write.lock import Lock, refuse_held
 from pipeline.write.manifest import Damage, check_files, read_manifest, verify
-from pipeline.write.metadata import Window
+from pipeline.write.metadata import ContrastLimits
 from pipeline.write.own import is_node
 from pipeline.write.publish import (
     Contents,
@@ -33,20 +33,20 @@ from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, 
 __all__ = [
     "ChunkRecord",
     "Contents",
+    "ContrastLimits",
     "Damage",
     "DamagedChunksError",
     "Layout",
     "Level",
     "LevelRegions",
     "Lock",
-    "Window",
     "build_level",
     "check_files",
     "check_layout",
     "check_publish",
     "check_target",
     "choose_chunks",
-    "contrast",
+    "contrast_limits",
     "create",
     "discard",
     "discard_work",

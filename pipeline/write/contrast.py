@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.image import Region
 from pipeline.write.layout import Layout
-from pipeline.write.metadata import Window, default_window
+from pipeline.write.metadata import ContrastLimits, default_limits
 from pipeline.write.region import read_region
 
 # Of each channel: so many planes, evenly spread over time and depth.
@@ -21,7 +21,7 @@ _STRIDE = 7
 _SHOWN = (0.5, 99.8)
 
 
-def contrast(layout: Layout) -> list[Window]:
+def contrast_limits(layout: Layout) -> list[ContrastLimits]:
     """Return a contrast for each channel, from a sample of the pixels.
 
     Parameters
@@ -31,23 +31,23 @@ def contrast(layout: Layout) -> list[Window]:
 
     Returns
     -------
-    list of Window
+    list of ContrastLimits
         Black and white are percentiles of the sample, so that a few hot pixels do not make the
         rest dark; low and high are its least and greatest value. One in all without an axis c.
     """
-    return [_window(layout, channel) for channel in range(layout.spec.sizes.get("c", 1))]
+    return [_channel_limits(layout, channel) for channel in range(layout.spec.sizes.get("c", 1))]
 
 
-def _window(layout: Layout, channel: int) -> Window:
+def _channel_limits(layout: Layout, channel: int) -> ContrastLimits:
     values = np.concatenate([_thinned(layout, region) for region in _regions(layout, channel)])
     values = values[np.isfinite(values)]
     if values.size == 0:
-        return default_window(layout.spec.dtype)
+        return default_limits(layout.spec.dtype)
     start, end = (float(value) for value in np.percentile(values, _SHOWN))
     low, high = float(values.min()), float(values.max())
     if end <= start:
         start, end = low, high if high > low else low + 1
-    return Window(start, end, low, max(high, end))
+    return ContrastLimits(start, end, low, max(high, end))
 
 
 def _thinned(layout: Layout, region: Region) -> NDArray[Any]:

@@ -48,14 +48,14 @@ class Level:
     factors: tuple[int, ...]
 
     @property
-    def unit(self) -> tuple[int, ...]:
+    def file_shape(self) -> tuple[int, ...]:
         """Shape of what one file holds, and so of the least that one task must own."""
         return self.shards or self.chunks
 
     @property
     def grid(self) -> tuple[int, ...]:
         """Files along each axis."""
-        return tuple(-(-size // part) for size, part in zip(self.shape, self.unit, strict=True))
+        return tuple(-(-size // part) for size, part in zip(self.shape, self.file_shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class Layout:
         return self.levels[0].chunks
 
     @property
-    def unit(self) -> tuple[int, ...]:
+    def file_shape(self) -> tuple[int, ...]:
         """The least region one task must own at full resolution: a shard, or else a chunk."""
-        return self.levels[0].unit
+        return self.levels[0].file_shape
 
     @property
     def file_sizes(self) -> dict[str, int]:
-        """Axis → px of `unit`, along the axes of the pixels that come to be written."""
-        sizes = dict(zip(self.spec.axes, self.unit, strict=True))
+        """Axis → px of one file, along the axes of the pixels that come to be written."""
+        sizes = dict(zip(self.spec.axes, self.file_shape, strict=True))
         return {axis: sizes[axis] for axis in self.axes}
 
     @property
@@ -159,7 +159,9 @@ class Layout:
         inner = "/".join(map(str, index))
         return f"{level}/c/{inner}" if self.version == "0.5" else f"{level}/{inner}"
 
-    def units(self, level: int, region: Region | None = None) -> Iterator[tuple[tuple[int, ...], Region]]:
+    def file_regions(
+        self, level: int, region: Region | None = None
+    ) -> Iterator[tuple[tuple[int, ...], Region]]:
         """Yield index and region of each file in a region of whole files (default: all).
 
         Raises
@@ -170,17 +172,19 @@ class Layout:
         array = self.levels[level]
         region = tuple(slice(0, size) for size in array.shape) if region is None else region
         ranges = []
-        for part, size, unit in zip(region, array.shape, array.unit, strict=True):
-            ends_whole = part.stop % unit == 0 or part.stop == size
-            if part.start % unit or not ends_whole or not 0 <= part.start < part.stop <= size:
-                raise ValueError(f"{region} is not a region of whole files of {array.unit} in {array.shape}")
-            ranges.append(range(part.start // unit, -(-part.stop // unit)))
+        for part, size, px in zip(region, array.shape, array.file_shape, strict=True):
+            ends_whole = part.stop % px == 0 or part.stop == size
+            if part.start % px or not ends_whole or not 0 <= part.start < part.stop <= size:
+                raise ValueError(
+                    f"{region} is not a region of whole files of {array.file_shape} in {array.shape}"
+                )
+            ranges.append(range(part.start // px, -(-part.stop // px)))
         for index in itertools.product(*ranges):
             yield (
                 index,
                 tuple(
-                    slice(i * unit, min((i + 1) * unit, size))
-                    for i, unit, size in zip(index, array.unit, array.shape, strict=True)
+                    slice(i * px, min((i + 1) * px, size))
+                    for i, px, size in zip(index, array.file_shape, array.shape, strict=True)
                 ),
             )
 

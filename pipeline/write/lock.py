@@ -169,4 +169,4 @@ def _exclusive(path: str) -> Iterator[int]:
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise durable.explain(error, path) from error
+        raise durable.disk_error(error, path) from error

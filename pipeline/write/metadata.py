@@ -24,7 +24,7 @@ BGONE = "bgone"
 
 
 @dataclass(frozen=True)
-class Window:
+class ContrastLimits:
     """Contrast of a channel: what is shown black and white, and what values there are."""
 
     start: float
@@ -33,14 +33,14 @@ class Window:
     high: float
 
 
-def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) -> dict[str, Any]:
+def image_attributes(layout: Layout, limits: Sequence[ContrastLimits] | None = None) -> dict[str, Any]:
     """Return the NGFF attributes of the image's group, validated.
 
     Parameters
     ----------
     layout : Layout
         The output.
-    windows : sequence of Window, optional
+    limits : sequence of ContrastLimits, optional
         One for each channel (one in all without an axis c); without them there is no `omero` part
         unless channels are named.
 
@@ -65,7 +65,7 @@ def image_attributes(layout: Layout, windows: Sequence[Window] | None = None) ->
     if layout.version == "0.4":
         multiscale["version"] = "0.4"
     image: dict[str, Any] = {"multiscales": [multiscale]}
-    omero = _omero(layout, windows, name)
+    omero = _omero(layout, limits, name)
     if omero is not None:
         image["omero"] = omero
     try:
@@ -121,12 +121,12 @@ def _dataset(layout: Layout, level: int) -> dict[str, Any]:
     return {"path": str(level), "coordinateTransformations": transforms}
 
 
-def _omero(layout: Layout, windows: Sequence[Window] | None, name: str) -> dict[str, Any] | None:
+def _omero(layout: Layout, limits: Sequence[ContrastLimits] | None, name: str) -> dict[str, Any] | None:
     count = layout.spec.sizes.get("c", 1)
     channels = layout.spec.channels
-    if windows is None and not channels:
+    if limits is None and not channels:
         return None
-    shown = list(windows or [default_window(layout.spec.dtype)] * count)
+    shown = list(limits or [default_limits(layout.spec.dtype)] * count)
     single = "FFFFFF" if count == 1 else ""
     entries = []
     for index in range(count):
@@ -138,7 +138,7 @@ def _omero(layout: Layout, windows: Sequence[Window] | None, name: str) -> dict[
             "family": "linear",
             "inverted": False,
             "label": (channel.name if channel else "") or f"channel {index}",
-            "window": _window(shown[min(index, len(shown) - 1)]),
+            "window": _omero_window(shown[min(index, len(shown) - 1)]),
         }
         entries.append(entry)
     model = "greyscale" if count == 1 else "color"
@@ -150,16 +150,16 @@ def _color(channel: Channel | None) -> str:
     return color if re.fullmatch("[0-9A-F]{6}", color) else ""
 
 
-def _window(window: Window) -> dict[str, float]:
-    return {"start": window.start, "end": window.end, "min": window.low, "max": window.high}
+def _omero_window(limits: ContrastLimits) -> dict[str, float]:
+    return {"start": limits.start, "end": limits.end, "min": limits.low, "max": limits.high}
 
 
-def default_window(dtype: np.dtype) -> Window:
+def default_limits(dtype: np.dtype) -> ContrastLimits:
     """Return the whole range of an integer type, or 0 to 1."""
     if dtype.kind == "f":
-        return Window(0.0, 1.0, 0.0, 1.0)
+        return ContrastLimits(0.0, 1.0, 0.0, 1.0)
     info = np.iinfo(dtype)
-    return Window(float(max(info.min, 0)), float(info.max), float(info.min), float(info.max))
+    return ContrastLimits(float(max(info.min, 0)), float(info.max), float(info.min), float(info.max))
 
 
 def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> dict[str, bytes]:

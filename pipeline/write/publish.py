@@ -18,7 +18,7 @@ from pipeline.storage.codec import crc32c
 from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts
-from pipeline.write.metadata import BGONE, Window, group_files, image_attributes
+from pipeline.write.metadata import BGONE, ContrastLimits, group_files, image_attributes
 from pipeline.write.own import holds_run, remove_own, strangers, why_kept
 from pipeline.write.region import ChunkRecord, read_file
 
@@ -28,7 +28,7 @@ class Contents(NamedTuple):
 
     records: Iterable[ChunkRecord]
     provenance: Mapping[str, Any]
-    windows: Sequence[Window] | None = None
+    limits: Sequence[ContrastLimits] | None = None
 
 
 State = Literal["new", "unfinished", "sealed", "published"]
@@ -44,7 +44,7 @@ def seal(
     records: Iterable[ChunkRecord],
     provenance: Mapping[str, Any],
     *,
-    windows: Sequence[Window] | None = None,
+    limits: Sequence[ContrastLimits] | None = None,
     files: Mapping[str, bytes] | None = None,
     background: Contents | None = None,
 ) -> None:
@@ -60,7 +60,7 @@ def seal(
         One for each file of each level, in any order; read once.
     provenance : mapping
         What is kept of the run: anything JSON has. `fingerprint` and `run`, its own id, are added.
-    windows : sequence of Window, optional
+    limits : sequence of ContrastLimits, optional
         Contrast of each channel.
     files : mapping of str to bytes, optional
         Further files to keep with the output (a report): name → bytes; they lie beside the manifest.
@@ -77,7 +77,7 @@ def seal(
     run = uuid.uuid4().hex
     if layout.background is not None and background is not None:
         _complete_image(layout.background, background, run)
-    _complete_image(layout, Contents(records, provenance, windows), run, files)
+    _complete_image(layout, Contents(records, provenance, limits), run, files)
     drafts = f"{layout.work}/drafts"
     durable.write_file(f"{layout.work}/{_SEALED}", run.encode(), drafts)
     durable.sync_all([f"{layout.work}/{_SEALED}"], layout.work)
@@ -94,7 +94,7 @@ def _complete_image(
     kept = {f"{BGONE}/{name}": data for name, data in (files or {}).items()}
     attributes = {BGONE: {**contents.provenance, "fingerprint": layout.fingerprint, "run": run}}
     kept |= group_files(layout, BGONE, attributes)
-    root = group_files(layout, "", image_attributes(layout, contents.windows))
+    root = group_files(layout, "", image_attributes(layout, contents.limits))
     for batch in (kept, root):
         for name, data in batch.items():
             durable.write_file(f"{layout.image}/{name}", data, drafts)

@@ -51,9 +51,9 @@ def build_level(
     steps = tuple(c // f for c, f in zip(coarser, finer, strict=True))
     known = None if records is None else tuple(records)
     written: list[ChunkRecord] = []
-    for _, unit in layout.units(level, region):
-        source = read_region(layout, level - 1, layout.source_region(level, unit), known)
-        written += write_region(layout, level, unit, mean_blocks(source, steps))
+    for _, file_region in layout.file_regions(level, region):
+        source = read_region(layout, level - 1, layout.source_region(level, file_region), known)
+        written += write_region(layout, level, file_region, mean_blocks(source, steps))
     return tuple(written)
 
 
@@ -94,13 +94,14 @@ class LevelRegions:
         """Return those of `level_windows`."""
         array = layout.levels[level]
         shares = np.prod(array.factors) / np.prod(layout.levels[level - 1].factors)
-        most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.unit)))
+        most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.file_shape)))
         files = []
         for count in reversed(array.grid):
             files.append(min(count, most))
             most = max(1, most // count)
         return cls(
-            array.shape, tuple(count * part for count, part in zip(reversed(files), array.unit, strict=True))
+            array.shape,
+            tuple(count * part for count, part in zip(reversed(files), array.file_shape, strict=True)),
         )
 
     @property

@@ -76,7 +76,7 @@ def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]
     origin = [part.start for part in region]
     codec = codec_of(layout, level)
     records = []
-    for index, unit in layout.units(level, region):
+    for index, unit in layout.file_regions(level, region):
         with spending("encode"):
             data = codec.encode(block[_shifted(unit, origin)])
         with spending("write"):
@@ -128,7 +128,7 @@ def read_region(
     codec = codec_of(layout, level)
     block = np.zeros([part.stop - part.start for part in region], layout.spec.dtype)
     damaged = []
-    for index, unit in layout.units(level, _whole(region, array.unit, array.shape)):
+    for index, unit in layout.file_regions(level, _whole(region, array.file_shape, array.shape)):
         key = layout.chunk_key(level, index)
         data = read_file(f"{layout.image}/{key}")
         if expected is not None and not matches(expected.get(key), data):

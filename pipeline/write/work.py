@@ -98,8 +98,8 @@ def _short(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A work folder: an unfinished run of some output."""
+class UnfinishedRun:
+    """An unfinished run of some output: its work folder."""
 
     path: str
     fingerprint: str
@@ -111,7 +111,7 @@ class Work:
         return found if isinstance(found, dict) else None
 
 
-def find_work(output: str, work_root: str = "") -> list[Work]:
+def find_work(output: str, work_root: str = "") -> list[UnfinishedRun]:
     """Return the unfinished runs of an output, whatever their config, beside it and in `work_root`."""
     found = []
     for prefix in dict.fromkeys([work_path(output, "", work_root), work_path(output, "")]):
@@ -121,11 +121,13 @@ def find_work(output: str, work_root: str = "") -> list[Work]:
                 path = os.path.join(parent, name)
                 # Another's folder may begin alike.
                 if name.startswith(start) and FINGERPRINT.fullmatch(name, len(start)) and holds_run(path):
-                    found.append(Work(path, name[len(start) :]))
+                    found.append(UnfinishedRun(path, name[len(start) :]))
     return found
 
 
-def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> list[Work]:
+def check_others(
+    layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False
+) -> list[UnfinishedRun]:
     """Refuse a run while another one of the same output is unfinished; return those to be dropped.
 
     Parameters

@@ -121,7 +121,7 @@ def bare_seconds(source: Path, target: Path, frames: int) -> float:
     scratch, numbers = Path(layout.work), itertools.count()
 
     def encode(frame: np.ndarray) -> list[bytes | None]:
-        return [codec.encode(frame[unit]) for _, unit in layout.units(0, whole(0))]
+        return [codec.encode(frame[unit]) for _, unit in layout.file_regions(0, whole(0))]
 
     def write(files: list[bytes | None]) -> None:
         # New files, on the disk when it returns, as the copy's are.

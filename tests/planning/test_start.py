@@ -224,7 +224,7 @@ def test_windows_of_the_first_start_that_do_not_fit_now_are_refused_by_both(made
         raise RequestError("the run needs more", "raise it", "compute.memory")
 
     for module in ("planning.start", "runtime.compute"):
-        monkeypatch.setattr(f"pipeline.{module}.refit", refuse)
+        monkeypatch.setattr(f"pipeline.{module}.resume_tiling", refuse)
     code, (error,) = both(made, capsys)
     assert code == 2
     assert "compute.memory: the run needs more" in error

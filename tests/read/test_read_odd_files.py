@@ -203,7 +203,7 @@ def test_no_descriptor_left_says_how_to_get_more(tmp_path, monkeypatch):
 
 
 def test_an_output_that_cannot_be_opened_says_so_too():
-    said = str(durable.explain(OSError(24, "Too many open files"), "/data/out.zarr/0/c/0"))
+    said = str(durable.disk_error(OSError(24, "Too many open files"), "/data/out.zarr/0/c/0"))
     assert "cannot write /data/out.zarr/0/c/0: too many files are open; raise the limit" in said
     assert "run the same command again" in said
 

@@ -62,7 +62,7 @@ def replace_token(folder, probe, monkeypatch):
 
 def forbid(folder, probe, monkeypatch):
     def refuse(path, data, temporary):
-        raise durable.explain(PermissionError(13, "no"), path)
+        raise durable.disk_error(PermissionError(13, "no"), path)
 
     monkeypatch.setattr(durable, "write_file", refuse)
 

@@ -131,7 +131,7 @@ def test_files_tile_a_level_without_gap_or_overlap(shape, chunks, shards, level)
     level = min(level, len(layout.levels) - 1)
     count = np.zeros(layout.levels[level].shape, int)
     keys = set()
-    for index, region in layout.units(level):
+    for index, region in layout.file_regions(level):
         count[region] += 1
         keys.add(layout.chunk_key(level, index))
     assert (count == 1).all()
@@ -144,7 +144,7 @@ def test_only_regions_of_whole_files_are_cut_into_files(start, stop):
     layout = make_layout(spec_of("yx", (10, 10)), "/data/out.zarr", chunks={"y": 4})
     region = (slice(start, stop), slice(0, 10))
     if start in (0, 4, 8) and stop in (4, 8, 10) and start < stop:
-        assert next(part[0] for _, part in layout.units(0, region)).start == start
+        assert next(part[0] for _, part in layout.file_regions(0, region)).start == start
     else:
         with pytest.raises(ValueError, match="whole files"):
-            list(layout.units(0, region))
+            list(layout.file_regions(0, region))

@@ -15,7 +15,7 @@ from pipeline.model.image import Channel, ImageSpec
 from pipeline.storage import durable
 from pipeline.write import (
     build_level,
-    contrast,
+    contrast_limits,
     create,
     level_windows,
     make_layout,
@@ -28,7 +28,7 @@ from pipeline.write import (
     verify,
     write_region,
 )
-from pipeline.write.metadata import Window, image_attributes
+from pipeline.write.metadata import ContrastLimits, image_attributes
 
 SPEC = ImageSpec(
     "tcyx",
@@ -60,7 +60,7 @@ def write_all(layout, pixels):
 def finished(folder, overwrite=False, fill=0, name="out.ome.zarr", **keywords):
     layout = make_layout(SPEC, f"{folder}/{name}", fingerprint="f00d", chunks=CUT, **keywords)
     records = write_all(layout, pixels_of() + np.uint16(fill))
-    seal(layout, records, {"config": {"steps": []}}, windows=contrast(layout))
+    seal(layout, records, {"config": {"steps": []}}, limits=contrast_limits(layout))
     publish(layout, overwrite=overwrite)
     return layout
 
@@ -103,7 +103,9 @@ def test_axes_scale_units_and_channels_are_said(tmp_path, version):
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_contrast_and_range_of_a_channel_are_what_viewers_are_told(tmp_path, version):
     layout = make_layout(SPEC, f"{tmp_path}/out.ome.zarr", version=version)
-    attributes = image_attributes(layout, [Window(10.0, 90.0, 3.0, 4095.0), Window(20.0, 80.0, 0.0, 500.0)])
+    attributes = image_attributes(
+        layout, [ContrastLimits(10.0, 90.0, 3.0, 4095.0), ContrastLimits(20.0, 80.0, 0.0, 500.0)]
+    )
     image = attributes["ome"] if version == "0.5" else attributes
     assert [channel["window"] for channel in image["omero"]["channels"]] == [
         {"start": 10, "end": 90, "min": 3, "max": 4095}, {"start": 20, "end": 80, "min": 0, "max": 500}
@@ -153,7 +155,7 @@ def test_contrast_comes_from_the_pixels(tmp_path):
     pixels[1] = np.nan
     pixels[0, 0, 0] = 1e6
     write_all(layout, pixels)
-    first, second = contrast(layout)
+    first, second = contrast_limits(layout)
     assert -5 < first.start < 0 < first.end < 5
     assert first.high > 1e5
     assert second.end > second.start
@@ -164,7 +166,7 @@ def test_contrast_leaves_out_few_pixels_at_both_ends(tmp_path):
         ImageSpec("yx", (256, 256), np.dtype("uint16")), f"{tmp_path}/o.zarr", fingerprint="ab"
     )
     write_all(layout, np.random.default_rng(0).permutation(256 * 256).reshape(256, 256).astype("uint16"))
-    (window,) = contrast(layout)
+    (window,) = contrast_limits(layout)
     assert window.start == pytest.approx(0.005 * 65535, rel=1e-3)
     assert window.end == pytest.approx(0.998 * 65535, rel=1e-3)
 
@@ -175,7 +177,7 @@ def test_contrast_looks_at_all_sides_of_large_planes(tmp_path):
     pixels = np.zeros(spec.shape, np.uint8)
     pixels[:, 1024:, 1024:] = 200  # bright at one side alone
     write_all(layout, pixels)
-    (window,) = contrast(layout)
+    (window,) = contrast_limits(layout)
     assert window.high == window.end == 200
 
 
