@@ -12,15 +12,30 @@ from pipeline.config.sections import SECTIONS
 from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import RequestError
 from pipeline.model.messages import flow, shown
+from pipeline.steps.docstrings import described_parameters
 from pipeline.steps.registry import REGISTRY
 from pipeline.steps.step import Step
 
 
 def list_steps() -> str:
-    """Return a line for each step, with its name and what it does, and where to read more."""
+    """Return a line for each step, with its name and what it does, and where to read more.
+
+    A step of another package is followed by that package; below stands what is wrong with any of them.
+    """
     width = max(map(len, REGISTRY))
-    lines = [f"{name:<{width}}  {_summary(step)}" for name, step in sorted(REGISTRY.items())]
-    return "\n".join([*lines, "", "bgone steps NAME explains one, with its parameters and an example."])
+    lines = [
+        f"{name:<{width}}  {_summary(step)}{_from(step, ' ({})')}" for name, step in sorted(REGISTRY.items())
+    ]
+    wrong = [str(problem) for problem in REGISTRY.problems.values()]
+    return "\n".join(
+        [*lines, "", *wrong, "bgone steps NAME explains one, with its parameters and an example."]
+    )
+
+
+def _from(step: type[Step], words: str) -> str:
+    """Return the package that brings a step, in words; nothing for bgone's own."""
+    package = REGISTRY.package(step)
+    return "" if package is None else words.format(" ".join(package))
 
 
 def describe_step(name: str) -> str:
@@ -37,7 +52,14 @@ def describe_step(name: str) -> str:
     examples = [f"  - {name}: {flow(parameters)}" for parameters in step.examples]
     defaults = flow(_defaults(step))[1:-1]
     return "\n".join(
-        [name, "", inspect.getdoc(step) or "", "", "In a config", "-----------"]
+        [
+            name,
+            "",
+            inspect.getdoc(step) or "",
+            _from(step, "\nIt comes with {}.\n"),
+            "In a config",
+            "-----------",
+        ]
         + (["steps:", *examples] if examples else [])
         + ([f"Left out: {defaults}."] if defaults else [])
     )
@@ -133,16 +155,8 @@ def _plain(schema: Any) -> Any:
 
 def _parameters(doc: str) -> dict[str, str]:
     """Return the description of each parameter in a numpydoc text."""
-    _, _, rest = doc.partition("Parameters\n----------\n")
-    words: dict[str, str] = {}
-    names: list[str] = []
-    lines = rest.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if following.startswith("---"):
-            break
-        if line and not line.startswith(" "):
-            names = [name.strip() for name in line.partition(" : ")[0].split(",")]
-        elif line.strip():
-            for name in names:
-                words[name] = f"{words.get(name, '')} {line.strip()}".strip()
-    return words
+    return {
+        name: " ".join(paragraph.partition("\n")[2].split())
+        for names, paragraph in described_parameters(doc)
+        for name in names
+    }

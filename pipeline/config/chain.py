@@ -101,7 +101,13 @@ def meant(name: str) -> str:
     if plain in REGISTRY:
         return f"did you mean {plain}?"
     advice = advice_for(name)
-    return nearest(plain, tuple(REGISTRY)) if advice is None else advice.in_yaml()
+    if advice is not None:
+        return advice.in_yaml()
+    known = tuple(REGISTRY)
+    wrong = {name: f"{problem.what}; {problem.mend}" for name, problem in REGISTRY.problems.items()}
+    if plain in wrong:
+        return wrong[plain]
+    return nearest(plain, known, "; ".join([f"use one of {', '.join(known)}", *wrong.values()]))
 
 
 def example(name: str) -> str:

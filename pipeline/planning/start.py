@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.planning.job import Job
 from pipeline.planning.resume_tiling import resume_tiling
+from pipeline.steps.registry import REGISTRY
 from pipeline.write import (
     Layout,
     check_files,
@@ -44,7 +45,8 @@ class Start:
         config = {key: value for key, value in plain.items() if key != "compute"}
         levels = self.job.plan.layout.levels
         files = [[list(level.shape), list(level.chunks), list(level.shards or ())] for level in levels]
-        return {"config": config, "input": self.job.source.identity(), "files": files, "versions": versions()}
+        code = versions(REGISTRY.packages(self.job.plan.steps))
+        return {"config": config, "input": self.job.source.identity(), "files": files, "versions": code}
 
     @cached_property
     def layout(self) -> Layout:

@@ -26,10 +26,10 @@ _TIMES = ("mtime", "mtime_ns", "times")
 _LISTED = 10
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the code that decides pixels."""
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of the code that decides pixels, and of packages that bring steps."""
     found = {}
-    for name in _DECIDES:
+    for name in (*_DECIDES, *packages):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

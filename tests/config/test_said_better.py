@@ -65,7 +65,7 @@ def test_what_is_advised_is_a_step_that_can_be_taken():
             steps, found = parse_chain([YAML(typ="safe").load(given)])
             assert not found, word
             (call,) = re.findall(r"take pipeline\.(\w+\(.*?\))(?:, |$)", advice.in_python())
-            assert eval(call, vars(pipeline).copy()) == steps[0]
+            assert eval(f"pipeline.{call}", {"pipeline": pipeline}) == steps[0]
 
 
 def test_another_programs_word_in_python_leads_to_the_class_to_take():

@@ -100,7 +100,7 @@ def settle(request):
         setattr(pkgutil.resolve_name(owner), attribute, value)
     if "versions" in request:
         known = work.versions()
-        beginning.versions = lambda: {**known, **request["versions"]}
+        beginning.versions = lambda packages=(): {**known, **request["versions"]}
     if request.get("harm"):
         durable.hook = hook_of(request["harm"], request["notes"])
     if request.get("points"):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -150,6 +151,42 @@ def test_whole_planes_are_one_task_each_from_file_to_file():
     cuts = tiling.cuts(0)
     tasks = window_tasks(source, ApplyChain(steps, "tyx", cuts), nothing)
     assert len(dict(da.optimize(tasks.__dask_graph__(), tasks.__dask_keys__()))) == 6
+
+
+@pytest.mark.parametrize("block", [{"t": 1, "y": 20, "x": 20}, {"t": 1, "y": 10, "x": 20}])
+def test_windows_that_are_computed_together_keep_their_own_pixels(block):
+    array = np.random.default_rng(0).integers(0, 60000, (8, 20, 20), np.uint16)
+    source = ArraySource(array, "tyx")
+    steps = resolved(CHAINS["tophat"], source.spec)
+    tiling = Tiling(source.spec.sizes, block, {"t": 2, "y": 20, "x": 20}, chain_halo(steps, "tyx"))
+    actual = np.zeros_like(array)
+
+    def store(region, before, after):
+        actual[region] = after
+        return region
+
+    windows = [
+        window_tasks(source, ApplyChain(steps, "tyx", tiling.cuts(number)), store)
+        for number in [*range(tiling.windows), 0]  # the first one twice, as after a damaged file
+    ]
+    keys = [set(dict(window.__dask_graph__())) for window in windows]
+    assert len(set().union(*keys)) == sum(map(len, keys))
+    receipts = dask.compute(*windows, scheduler="threads")
+    assert_same(actual, whole(steps, array, "tyx"), "tophat")
+    assert [len({str(region) for region in each.reshape(-1)}) for each in receipts] == [
+        each.size for each in receipts
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5, 100])
+def test_a_task_may_do_several_blocks_and_gives_their_receipts_in_order(batch):
+    source = ArraySource(np.zeros((5, 20, 20), np.uint16), "tyx")
+    steps = resolved(CHAINS["tophat"], source.spec)
+    sizes = {"t": 5, "y": 20, "x": 20}
+    cuts = Tiling(sizes, {"t": 1, "y": 20, "x": 20}, sizes, chain_halo(steps, "tyx")).cuts(0)
+    tasks = window_tasks(source, ApplyChain(steps, "tyx", cuts), lambda region, *_: region[0].start, batch)
+    assert tasks.npartitions == -(-5 // batch)
+    assert tasks.compute(scheduler="sync").tolist() == [0, 1, 2, 3, 4]
 
 
 def test_the_store_gets_each_region_once_with_its_own_pixels():

@@ -39,13 +39,6 @@ def refused(name, **parameters):
     return {problem.field.removeprefix("steps.0").lstrip("."): str(problem) for problem in problems}
 
 
-def test_the_steps_are_those_of_the_contract():
-    assert sorted(REGISTRY) == [
-        "black_tophat", "difference_of_gaussians", "gaussian", "subtract_gaussian", "subtract_minimum",
-        "subtract_opening", "white_tophat",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
