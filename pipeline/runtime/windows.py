@@ -27,7 +27,7 @@ from pipeline.steps.overlap import overlap_depth, overlapped
 if TYPE_CHECKING:
     from pipeline.read import Source
 
-Store = Callable[[Region, "NDArray | None", NDArray], Any]
+StoreBlock = Callable[[Region, "NDArray | None", NDArray], Any]
 """`(region, pixels read, pixels made) → receipt`, picklable: writes a finished block."""
 
 
@@ -53,7 +53,7 @@ class FilterAndStore:
     """Filter a block that carries its halo, and store what is kept of it."""
 
     chain: ApplyChain
-    store: Store
+    store: StoreBlock
 
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
         """Return the receipt, in an array of one."""
@@ -104,7 +104,7 @@ class CallWith:
         return _array_of_one(self.call(self.arguments[block_id[0]]), 1)
 
 
-def window_tasks(source: Source, chain: ApplyChain, store: Store, batch: int = 1) -> da.Array:
+def window_tasks(source: Source, chain: ApplyChain, store: StoreBlock, batch: int = 1) -> da.Array:
     """Return a window's blocks read, filtered and stored, lazily.
 
     Parameters
@@ -136,13 +136,13 @@ def window_tasks(source: Source, chain: ApplyChain, store: Store, batch: int = 1
     )
 
 
-def store_tasks(pixels: da.Array, cuts: tuple[Cut, ...], store: Store) -> da.Array:
+def store_tasks(pixels: da.Array, cuts: tuple[Cut, ...], store: StoreBlock) -> da.Array:
     """Return the storing of pixels that are computed elsewhere, one chunk a block, lazily."""
     then = FilterAndStore(ApplyChain((), "", cuts), partial(_store_alone, store))
     return _map_blocks(then, pixels, chunks=_ones(cuts))
 
 
-def _store_alone(store: Store, region: Region, before: NDArray, after: NDArray) -> Any:
+def _store_alone(store: StoreBlock, region: Region, before: NDArray, after: NDArray) -> Any:
     """Store pixels that this run did not filter: what they were before is not known."""
     return store(region, None, after)
 

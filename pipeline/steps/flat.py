@@ -79,7 +79,7 @@ def check_size(size: Extent) -> Extent:
 
 Radius = Annotated[Length, AfterValidator(collected(check_radius))]
 """The type of a field that is a radius."""
-Size = Annotated[Length, AfterValidator(collected(check_size))]
+BoxSize = Annotated[Length, AfterValidator(collected(check_size))]
 """The type of a field that is the side of a box."""
 
 
@@ -180,7 +180,7 @@ class TophatStep(FlatStep, ABC):
 
     radius: Radius | None = None
     footprint: Literal["disk", "box"] | None = None
-    size: Size | None = None
+    size: BoxSize | None = None
 
     @model_validator(mode="after")
     def _one_extent(self) -> Self:

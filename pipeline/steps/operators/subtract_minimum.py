@@ -3,7 +3,7 @@
 from numpy.typing import NDArray
 
 from pipeline.kernels.morphology import filters as morphology
-from pipeline.steps.flat import FlatStep, Size
+from pipeline.steps.flat import BoxSize, FlatStep
 from pipeline.steps.reference import eroded, subtracted
 
 
@@ -36,7 +36,7 @@ class SubtractMinimum(FlatStep):
     array([[0, 0, 2, 0, 0]], dtype=uint8)
     """
 
-    size: Size
+    size: BoxSize
 
     background = "input minus result"
     examples = ({"size": 5}, {"size": {"y": 3, "x": 7}}, {"size": 3, "along": "tyx"})
