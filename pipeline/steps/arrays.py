@@ -20,26 +20,13 @@ TAKES = "give an Image, a NumPy array, a Dask array or an xarray DataArray"
 MEND = "mend the data, or say nan='propagate'"
 """What to do about a NaN in an array."""
 
+_Scale = Mapping[str, Any] | None
+_Units = Mapping[str, str] | None
 _DIMS = {"time": "t", "channel": "c", "channels": "c", "plane": "z", "row": "y", "column": "x"}
 
 
-def apply_to(
-    step: StepContract,
-    image: Any,
-    axes: str | None,
-    scale: Mapping[str, Any] | None,
-    units: Mapping[str, str] | None,
-    nan: str,
-) -> Any:
-    """Apply a step to an image of any kind, as `Step.__call__` says.
-
-    Raises
-    ------
-    RequestError
-        The step does not fit the image, or this is none.
-    DataError
-        A pixel of a NumPy array is a NaN or infinite, and `nan` does not let it pass.
-    """
+def apply_to(step: StepContract, image: Any, axes: str | None, scale: _Scale, units: _Units, nan: str) -> Any:
+    """Apply a step to an image of any kind, as `Step.__call__` says."""
     if nan not in ("refuse", "propagate"):
         raise RequestError(f"{nan!r} is not a choice", "use refuse or propagate", "nan")
     refuse_nan = nan == "refuse"
@@ -73,15 +60,8 @@ def _lazily(step: StepContract, array: Any, spec: ImageSpec, refuse_nan: bool) -
 
 
 def axes_of_dims(dims: tuple[Any, ...]) -> str:
-    """Return the axes that the dims of a DataArray stand for.
+    """Return the axes that the dims of a DataArray stand for; refuse one that is no axis.
 
-    Raises
-    ------
-    RequestError
-        One of them is no axis.
-
-    Examples
-    --------
     >>> axes_of_dims(("time", "Y", "x"))
     'tyx'
     """
@@ -98,13 +78,7 @@ def axes_of_dims(dims: tuple[Any, ...]) -> str:
 
 
 def check_array(array: Any) -> None:
-    """Refuse what is no array of pixels.
-
-    Raises
-    ------
-    RequestError
-        Saying what to give.
-    """
+    """Refuse what is no array of pixels, and say what to give."""
     kind = type(array).__name__
     if isinstance(array, np.ma.MaskedArray):
         raise RequestError("a masked array hides pixels that filters look at", "give array.filled(value)")
@@ -116,20 +90,8 @@ def check_array(array: Any) -> None:
         raise RequestError(f"{kind} is no image", TAKES)
 
 
-def array_spec(
-    array: Any,
-    axes: str | None = None,
-    scale: Mapping[str, Any] | None = None,
-    units: Mapping[str, str] | None = None,
-) -> ImageSpec:
-    """Return the spec of a plain array, whose axes the caller says.
-
-    Raises
-    ------
-    RequestError
-        The axes do not fit the array, its dtype is not one that bgone computes in, or the scale
-        is none.
-    """
+def array_spec(array: Any, axes: str | None, scale: _Scale, units: _Units) -> ImageSpec:
+    """Return the spec of a plain array, whose axes the caller says; refuse what does not fit it."""
     if axes is None:
         if array.ndim != 2:
             raise RequestError(
@@ -144,38 +106,21 @@ def array_spec(
     return with_scale(spec, scale, units)
 
 
-def with_scale(
-    spec: ImageSpec, scale: Mapping[str, Any] | None = None, units: Mapping[str, str] | None = None
-) -> ImageSpec:
-    """Return a spec with the size of a pixel that the caller says.
-
-    Parameters
-    ----------
-    spec : ImageSpec
-        Of the image.
-    scale : mapping, optional
-        Axis → a number, or a text with a unit.
-    units : mapping of str to str, optional
-        Units of the numbers; default µm, and s along t.
-
-    Raises
-    ------
-    RequestError
-        An axis is not the image's, or a size is none.
-    """
+def with_scale(spec: ImageSpec, scale: _Scale, units: _Units) -> ImageSpec:
+    """Return a spec with the sizes of a pixel that the caller says: numbers in µm or s, or in `units`."""
     sizes, names = dict(spec.scale), dict(spec.units)
     for field, given in (("scale", scale), ("units", units)):
         if given is not None and not isinstance(given, Mapping):
             raise RequestError(f"{given!r} does not say of which axis", "write {'y': …, 'x': …}", field)
     said = {axis_names(axis, "units"): unit for axis, unit in (units or {}).items()}
-    problems = []
+    problems: list[Problem] = []
     for key, value in (scale or {}).items():
         try:
-            axis = axis_names(key, "scale")
+            axis = axis_names(key, "")
             unit = said.get(axis, "second" if axis == "t" else "micrometer")
             sizes[axis], names[axis] = _size(axis, value, unit, spec)
         except PipelineError as error:
-            problems += [Problem(each.what, each.mend, f"scale.{key}") for each in error.problems]
+            problems += error.under(f"scale.{key}").problems
     if problems:
         raise RequestError(problems)
     return spec.with_(scale=sizes, units=names)

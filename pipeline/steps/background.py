@@ -21,49 +21,28 @@ def chain_background(steps: Iterable[StepContract], channel: int = 0) -> Backgro
     image over leaves input = background − result, so after it the later backgrounds are taken
     off the first one, and after a second one the image stands as before.
 
-    Parameters
-    ----------
-    steps : iterable of Step
-        Resolved.
-    channel : int
-        Steps that are not for this channel do not count. An image without channels has channel 0.
+    None where any step changes more than a background (a smoothing). A channel that no step is for
+    has a background of 0, which is its input minus its result; an image without channels has channel 0.
 
-    Returns
-    -------
-    "input minus result", "input plus result" or None
-        None where any step changes more than a background (a smoothing). A channel that no step
-        is for has a background of 0, which is its input minus its result.
-
-    Examples
-    --------
     >>> from pipeline.steps.operators.black_tophat import BlackTophat
     >>> from pipeline.steps.operators.subtract_minimum import SubtractMinimum
     >>> chain_background([SubtractMinimum(size=3), BlackTophat(radius=5)])
     'input plus result'
     """
-    meant = [step.background for step in steps if step.channels is None or channel in step.channels]
-    if None in meant:
+    kinds = [step.background for step in _steps_for(channel, steps)]
+    if None in kinds:
         return None
-    return "input plus result" if meant.count("input plus result") % 2 else "input minus result"
+    return "input plus result" if kinds.count("input plus result") % 2 else "input minus result"
 
 
-def difference(background: Background | None, before: NDArray, after: NDArray) -> NDArray:
-    """Return a background as a step or a chain says it lies between two images.
+def difference(kind: Background | None, before: NDArray, after: NDArray) -> NDArray:
+    """Return a background as a step or a chain says it lies between two images of one shape.
 
-    Parameters
-    ----------
-    background : str or None
-        Of `Step.background` or `chain_background`; None gives what was taken off, background or not.
-    before, after : numpy.ndarray
-        Of one shape.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of that shape; float32, or float64 where a pixel of either has more than 16 bits.
+    Of a kind of None, what was taken off, background or not. In float32, or in float64 where a pixel of
+    either image has more than 16 bits.
     """
     wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
-    return background_pixels(background, before, after, np.dtype(wide))
+    return background_pixels(kind, before, after, np.dtype(wide))
 
 
 def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Background, ...]:
@@ -74,18 +53,18 @@ def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Backgr
     RequestError
         A step changes more than a background, so that nothing of the two is one.
     """
-    found = []
+    kinds = []
     for channel in range(image.sizes.get("c", 1)):
-        meant = chain_background(steps, channel)
-        if meant is None:
-            more = next(step.name for step in _of(steps, channel) if step.background is None)
+        kind = chain_background(steps, channel)
+        if kind is None:
+            more = next(step.name for step in _steps_for(channel, steps) if step.background is None)
             raise RequestError(
                 f"{more} changes more than a background, so what it takes off is none",
                 "leave it out, or take steps alone that subtract one, such as white_tophat",
                 "output.background",
             )
-        found.append(meant)
-    return tuple(found)
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtype:
@@ -109,10 +88,10 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
     (dtype('uint16'), dtype('int32'))
     """
     backgrounds(steps, image)
-    given = chain_dtype(tuple(steps), image.dtype)
-    if given.kind == "f":
-        return given
-    ranges = [_range(_of(steps, channel), image.dtype) for channel in range(image.sizes.get("c", 1))]
+    result = chain_dtype(tuple(steps), image.dtype)
+    if result.kind == "f":
+        return result
+    ranges = [_range(_steps_for(channel, steps), image.dtype) for channel in range(image.sizes.get("c", 1))]
     low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
     integers = sorted((dtype for dtype in SUPPORTED if dtype.kind in "iu"), key=lambda dtype: dtype.itemsize)
     for dtype in (image.dtype, *integers):
@@ -124,7 +103,7 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
     )  # fmt: skip
 
 
-def _of(steps: Iterable[StepContract], channel: int) -> list[StepContract]:
+def _steps_for(channel: int, steps: Iterable[StepContract]) -> list[StepContract]:
     return [step for step in steps if step.channels is None or channel in step.channels]
 
 
@@ -137,28 +116,26 @@ def _range(steps: Iterable[StepContract], dtype: np.dtype) -> tuple[float, float
     info = np.iinfo(dtype)
     low, high = int(info.min), int(info.max)
     summed: tuple[float, float] = (0, 0)
-    given: tuple[float, float] = (low, high)
+    values: tuple[float, float] = (low, high)
     turned = 1
     for step in steps:
-        own = sorted(turned * value for value in given)
+        own = sorted(turned * value for value in values)
         summed = summed[0] + own[0], summed[1] + own[1]
         if step.background == "input plus result":
             turned = -turned
-        given = step.value_range(*given)
-    result = sorted(turned * value for value in given)
+        values = step.value_range(*values)
+    result = sorted(turned * value for value in values)
     return max(summed[0], low - result[1]), min(summed[1], high - result[0])
 
 
-def background_pixels(meant: Background | None, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
+def background_pixels(kind: Background | None, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
     """Return the background of a block in the dtype that `background_dtype` chose.
 
-    Examples
-    --------
     >>> image, result = np.array([7, 60000], np.uint16), np.array([-3, 59000], np.int32)
     >>> background_pixels("input minus result", image, result, np.dtype("uint16"))
     array([  10, 1000], dtype=uint16)
     """
-    count = np.add if meant == "input plus result" else np.subtract
+    count = np.add if kind == "input plus result" else np.subtract
     if dtype.kind == "f":
         # The chain's floats hold every pixel of the image, so this rounds once.
         with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞

@@ -84,20 +84,9 @@ def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int,
 
 @dataclass(frozen=True)
 class ApplyChain:
-    """Filter one block that carries its halo, and return what is kept of it.
+    """Filter one block that carries its halo, and return what is kept of it; the steps are resolved.
 
-    Parameters
-    ----------
-    steps : tuple of Step
-        Resolved.
-    axes : str
-        The axes of the block.
-    cuts : tuple of Cut
-        How each axis of the window is cut.
-    refuse_nan : bool
-        Whether a NaN or an infinity in the block stops the run.
-    mend : str
-        What to do about one; default: what one does about a config.
+    Where NaN is refused, `mend` says what to do about one; default: what one does about a config.
     """
 
     steps: Steps

@@ -21,13 +21,7 @@ from pipeline.steps.step import Step
 
 
 def check_radius(radius: Extent) -> Extent:
-    """Return a radius if each of its lengths is 1 px or more, or 0 on some axes only.
-
-    Raises
-    ------
-    RequestError
-        It is not.
-    """
+    """Return a radius; refuse one that is below 1 px, but for 0 on some axes only."""
     lengths = extent_by_axis(radius)
     some = any(length.value > 0 for length in lengths.values())
     problems = []
@@ -42,16 +36,11 @@ def check_radius(radius: Extent) -> Extent:
     return radius
 
 
-def check_side(size: Extent) -> Extent:
-    """Return a size if each of its lengths is an odd whole number of px, or has a unit.
-
-    Raises
-    ------
-    RequestError
-        It is not.
-    """
+def check_size(size: Extent) -> Extent:
+    """Return a size; refuse one in px that is not an odd whole number, and the pixel itself alone."""
+    lengths = extent_by_axis(size)
     problems = []
-    for axis, length in extent_by_axis(size).items():
+    for axis, length in lengths.items():
         value, in_px = length.value, length.unit == PX
         if in_px and (value != int(value) or value % 2 == 0) and not (axis and value == 0):
             problems.append(Problem(f"{length} is not an odd whole number", _odd_beside(value), axis))
@@ -60,19 +49,7 @@ def check_side(size: Extent) -> Extent:
             problems.append(Problem(f"{length} is not above 0", mend, axis))
     if problems:
         raise RequestError(problems)
-    return size
-
-
-def check_size(size: Extent) -> Extent:
-    """Return a size if it is one for `check_side` and looks beyond the pixel itself.
-
-    Raises
-    ------
-    RequestError
-        It is not.
-    """
-    check_side(size)
-    if all(length.unit == PX and length.value <= 1 for length in extent_by_axis(size).values()):
+    if all(length.unit == PX and length.value <= 1 for length in lengths.values()):
         raise RequestError("looks at the pixel itself alone", "give a size of 3 px or more on an axis")
     return size
 
@@ -91,7 +68,10 @@ def _odd_beside(value: float) -> str:
 
 
 class FlatStep(Step, ABC):
-    """A step over flat footprints, one after the other: exact, however it is cut."""
+    """A step over flat footprints, one after the other: exact, however it is cut.
+
+    A length called `size`, or `..._size`, is the side of a box; any other is a radius.
+    """
 
     def extents(self) -> tuple[tuple[str, Shape], ...]:
         """Return the field of each footprint in their order, with its shape; default: boxes."""
@@ -116,18 +96,12 @@ class FlatStep(Step, ABC):
         return max(1, int(px)) if given.unit == PX else 2 * int(px / 2) + 1
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse a footprint that does not fit the image (resolved step).
-
-        Raises
-        ------
-        RequestError
-            A radius is below 1 px, or not below the longest axis that the step works along.
-        """
+        """Refuse a footprint below 1 px, or not below the longest axis it works along (resolved step)."""
         longest = max(spec.sizes[axis] for axis in self.along)
         for name in self.lengths:
-            if name == "radius":
+            if not name.endswith("size"):
                 radii = self.pixels(name, self.along)
-                _check_resolved_radius(min((px for px in radii if px > 0), default=0))
+                _check_resolved_radius(name, min((px for px in radii if px > 0), default=0))
             reach = max(self._radii(name, self.along))
             if reach >= longest:
                 raise RequestError(
@@ -157,11 +131,11 @@ class FlatStep(Step, ABC):
         return 0, high - low
 
 
-def _check_resolved_radius(px: float) -> None:
+def _check_resolved_radius(name: str, px: float) -> None:
     try:
         check_radius(Quantity(px))
     except RequestError as error:
-        raise error.under("radius") from None
+        raise error.under(name) from None
 
 
 class TophatStep(FlatStep, ABC):

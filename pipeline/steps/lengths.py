@@ -68,20 +68,7 @@ def extent_by_axis(extent: Extent, along: str = "") -> dict[str, Quantity]:
 
 
 def check_lengths(along: str, lengths: Mapping[str, Extent]) -> None:
-    """Refuse lengths for other axes than those a step works along, or with units of another kind.
-
-    Parameters
-    ----------
-    along : str
-        The axes that the step works along.
-    lengths : mapping of str to Extent
-        By the names of their fields.
-
-    Raises
-    ------
-    RequestError
-        All that are wrong.
-    """
+    """Refuse lengths, by field, for other axes than a step works along, or with units of another kind."""
     problems: list[Problem] = []
     for name, extent in lengths.items():
         by_axis = extent_by_axis(extent, along)

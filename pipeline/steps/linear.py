@@ -20,17 +20,11 @@ from pipeline.steps.lengths import Length, collected, extent_by_axis
 from pipeline.steps.step import Step
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.
-WIDEST = 10
+_WIDEST = 10
 
 
 def check_sigma(sigma: Extent) -> Extent:
-    """Return a sigma if it is above 0, or 0 on some axes only.
-
-    Raises
-    ------
-    RequestError
-        It is not.
-    """
+    """Return a sigma; refuse one that is not above 0, or 0 on some axes only."""
     lengths = extent_by_axis(sigma)
     problems = [
         Problem(f"{length} is below 0", "give a sigma above 0", axis)
@@ -83,17 +77,11 @@ class LinearStep(Step, ABC):
         return gaussian.working_bytes(shape, dtype, sigmas, self.truncate)
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse a sigma that is far wider than the image (resolved step).
-
-        Raises
-        ------
-        RequestError
-            A sigma is not below ten times the longest axis that the step works along.
-        """
+        """Refuse a sigma of ten times the longest axis that the step works along, or more (resolved step)."""
         longest = max(spec.sizes[axis] for axis in self.along)
         for name in self.lengths:
             widest = max(self.pixels(name, self.along))
-            if not math.isfinite(widest) or widest >= WIDEST * longest:
+            if not math.isfinite(widest) or widest >= _WIDEST * longest:
                 raise RequestError(
                     f"is {widest:g} px and the longest axis of {self.along} has {longest} px",
                     "give a smaller one", name,

@@ -54,7 +54,7 @@ def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
 def apply_to_dask(
     step: StepContract, array: da.Array, spec: ImageSpec, refuse_nan: bool, mend: str
 ) -> da.Array:
-    """Apply a step to a Dask array, lazily, whatever its chunks.
+    """Apply a step to a Dask array, lazily.
 
     Chunks smaller than the halo are merged first, and an axis shorter than the halo becomes
     one chunk: the result's chunks show it.

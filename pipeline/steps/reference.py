@@ -12,18 +12,11 @@ _RIM = 1e-9
 
 
 def mask(shape: Literal["disk", "box"], radii: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Return a footprint as scikit-image takes it.
+    """Return a footprint as scikit-image takes it, of a radius in px for each axis, 0 where it is flat.
 
-    Parameters
-    ----------
-    shape : {"disk", "box"}
-        scikit-image's own `disk` or `ball` where there is one; else every offset with
-        Σ(dᵢ/rᵢ)² ≤ 1, or |dᵢ| ≤ rᵢ.
-    radii : tuple of float
-        In px for each axis of the image; 0 for an axis that it is flat along.
+    scikit-image's own `disk` or `ball` where there is one; else every offset with Σ(dᵢ/rᵢ)² ≤ 1, or
+    |dᵢ| ≤ rᵢ for a box.
 
-    Examples
-    --------
     >>> mask("disk", (0, 1, 1))[0].astype(int)
     array([[0, 1, 0],
            [1, 1, 1],

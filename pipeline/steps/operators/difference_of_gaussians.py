@@ -94,13 +94,7 @@ class DifferenceOfGaussians(LinearStep):
                 )
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse sigmas out of order (resolved step).
-
-        Raises
-        ------
-        RequestError
-            Low is not below high on an axis, or high is far wider than the image.
-        """
+        """Refuse sigmas that are out of order on an axis, or far wider than the image (resolved step)."""
         super().check(spec)
         self._check_order()
 

@@ -77,13 +77,7 @@ class SubtractOpening(FlatStep):
         return any(largest > smallest for smallest, largest in zip(minimum, maximum, strict=True))
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse sizes that do not fit the image, and differences of more than 64 bits (resolved step).
-
-        Raises
-        ------
-        RequestError
-            They do not, or the image is of 64-bit integers and the maximum is larger than the minimum.
-        """
+        """Refuse sizes that do not fit the image, and differences of more than 64 bits (resolved step)."""
         super().check(spec)
         if self.signed and spec.dtype.kind in "iu" and spec.dtype.itemsize == 8:
             raise RequestError(
