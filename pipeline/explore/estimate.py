@@ -1,4 +1,4 @@
-"""What fits an image, channel by channel: the size of its features, and parameters that follow from it."""
+"""What suits an image, channel by channel: the size of its features, and parameters that follow from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.explore.crop import CROP, View, plane
 from pipeline.explore.granulometry import (
     CLEAR,
     Features,
-    Size,
+    FeatureSize,
     Spectrum,
     find_size,
     mean_spectrum,
@@ -50,7 +50,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What fits one channel.
+    """What suits one channel.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class Suggestion:
         Its name, or its index as text.
     features : {"bright", "dark"}
         What stands out.
-    size : Size
+    size : FeatureSize
         Radius of the features, from the mean of the frames.
-    frames : tuple of Size
+    frames : tuple of FeatureSize
         The same in each frame.
     spectrum : Spectrum
         Mean of the frames.
@@ -77,8 +77,8 @@ class Suggestion:
     channel: int
     name: str
     features: Features
-    size: Size
-    frames: tuple[Size, ...]
+    size: FeatureSize
+    frames: tuple[FeatureSize, ...]
     spectrum: Spectrum
     example: NDArray
     view: View
@@ -107,12 +107,12 @@ class Suggestion:
     @property
     def radius(self) -> Range:
         """Of the top-hat: larger than the largest features, no larger than it need be; else a guess."""
-        top = self._longest() - 1
-        if not self.told:
-            guess = max(1, min(RADIUS, self._longest() // 8))
-            return Range(*(float(max(1, min(value, top))) for value in (guess // 4, guess, 2 * guess)))
-        values = (math.ceil(self.largest * share) for share in (1.05, 1.3, 2.5))
-        return Range(*(float(min(value, top)) for value in values))
+        longest = max(self.view.spec.shape[-2:])
+        guess = max(1, min(RADIUS, longest // 8))
+        values: tuple[int, ...] = (max(1, guess // 4), guess, 2 * guess)
+        if self.told:
+            values = tuple(math.ceil(self.largest * share) for share in (1.05, 1.3, 2.5))
+        return Range(*(float(min(value, longest - 1)) for value in values))
 
     @property
     def low_sigma(self) -> Range:
@@ -123,28 +123,27 @@ class Suggestion:
     @property
     def high_sigma(self) -> Range:
         """Takes off the background and leaves the features: several times the radius of the largest."""
-        top = float(self._longest())
+        longest = max(self.view.spec.shape[-2:])
         values = (math.ceil(self.largest * share) for share in (1.5, 2.5, 5))
-        return Range(*(min(float(value), top) for value in values))
-
-    def _longest(self) -> int:
-        return max(self.view.spec.sizes[axis] for axis in "yx")
+        return Range(*(float(min(value, longest)) for value in values))
 
     def words(self, spec: ImageSpec) -> str:
         """Return what was found, for a reader."""
         if not self.told:
             return f"no size can be told: {self._reason()}"
-        real = in_units(spec, self.smallest, self.largest)
-        return f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius{real}"
+        text = f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius"
+        pixel, unit = spec.scale.get("x"), spec.units.get("x")
+        if pixel is None or unit is None or not pixel > 0:
+            return text
+        return f"{text} ({self.smallest * pixel:.3g} to {self.largest * pixel:.3g} {short_unit(unit)})"
 
     def _reason(self) -> str:
         shape, largest = self.example.shape, self.spectrum.radii[-1]
         if np.ptp(self.example) == 0:
             return f"all pixels are {self.example.flat[0]:g}"
         if min(shape) < SMALL:
-            return (
-                f"{shape[0]} × {shape[1]} px are too few (only up to {largest:g} px radius can be looked for)"
-            )
+            few = f"{shape[0]} × {shape[1]} px are too few"
+            return f"{few} (only up to {largest:g} px radius can be looked for)"
         if self.size.clearness == 0:
             return f"nothing of up to {largest:g} px radius, a sixth of the plane, stands out"
         return f"none stands out (the strongest reaches {self.size.clearness:.1f}, and {CLEAR:g} is clear)"
@@ -187,7 +186,7 @@ def saturated(plane: NDArray) -> float:
 
 
 def suggest_for(source: Source, features: Features | None = None) -> list[Suggestion]:
-    """Return what fits each channel of an image.
+    """Return what suits each channel of an image.
 
     Parameters
     ----------
@@ -201,31 +200,34 @@ def suggest_for(source: Source, features: Features | None = None) -> list[Sugges
     RequestError
         The image is too small for a size to be told.
     """
-    spec = source.spec
-    if min(spec.sizes["y"], spec.sizes["x"]) < LEAST:
+    rows, columns = source.spec.shape[-2:]
+    if min(rows, columns) < LEAST:
         raise RequestError(
-            f"{spec.sizes['y']} × {spec.sizes['x']} px are too few to tell a size",
-            f"give at least {LEAST} × {LEAST}",
+            f"{rows} × {columns} px are too few to tell a size", f"give at least {LEAST} × {LEAST}"
         )
-    return [_channel(source, channel, features) for channel in range(spec.sizes.get("c", 1))]
+    return [_channel(source, channel, features) for channel in range(source.spec.sizes.get("c", 1))]
 
 
 def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestion:
     spec = source.spec
-    views = [_view(spec, channel, frame) for frame in _frames(spec)]
+    count = spec.sizes.get("t", 1)
+    frames = sorted({int((index + 0.5) / FRAMES * count) for index in range(FRAMES)})
+    views = [_view(spec, channel, frame) for frame in frames]
     planes = [plane(source.read(view.region)) for view in views]
     middle = len(planes) // 2
     chosen = polarity(planes[middle], wanted)
-    features = chosen.features
-    spectra = [pattern_spectrum(_one_side(image, features), features) for image in planes]
+    spectra = []
+    for image in planes:
+        own = polarity(image, chosen.features)
+        # Without what stands out to the other side, where that is much.
+        spectra.append(pattern_spectrum(own.flat if own.both else image, chosen.features))
     mean = mean_spectrum(spectra)
-    name = spec.channel_names[channel] if spec.channels else ""
     return Suggestion(
         channel,
-        name or str(channel),
-        features,
+        (spec.channel_names[channel] if spec.channels else "") or str(channel),
+        chosen.features,
         find_size(mean),
-        tuple(find_size(each) for each in spectra),
+        tuple(find_size(spectrum) for spectrum in spectra),
         mean,
         planes[middle],
         views[middle],
@@ -233,31 +235,11 @@ def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestio
     )
 
 
-def _one_side(image: NDArray, features: Features) -> NDArray:
-    """Return a plane without what stands out to the other side, where that is much."""
-    found = polarity(image, features)
-    return found.flat if found.both else image
-
-
-def _frames(spec: ImageSpec) -> list[int]:
-    count = spec.sizes.get("t", 1)
-    shares = (np.arange(FRAMES) + 0.5) / FRAMES
-    return sorted({int(share * count) for share in shares})
-
-
 def _view(spec: ImageSpec, channel: int, frame: int) -> View:
-    places = {"t": frame, "c": channel, "z": spec.sizes.get("z", 1) // 2}
+    starts = {"t": frame, "c": channel, "z": spec.sizes.get("z", 1) // 2}
     region = []
     for axis, size in spec.sizes.items():
         length = min(size, CROP) if axis in "yx" else 1
-        start = (size - length) // 2 if axis in "yx" else places[axis]
+        start = (size - length) // 2 if axis in "yx" else starts[axis]
         region.append(slice(start, start + length))
     return View(tuple(region), spec)
-
-
-def in_units(spec: ImageSpec, low: float, high: float) -> str:
-    """Return a range of px in the data's unit for a reader; nothing where it says none."""
-    pixel, unit = spec.scale.get("x"), spec.units.get("x")
-    if pixel is None or unit is None or not pixel > 0:
-        return ""
-    return f" ({low * pixel:.3g} to {high * pixel:.3g} {short_unit(unit)})"

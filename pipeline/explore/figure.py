@@ -1,4 +1,4 @@
-"""Panels, headings, scale bars and histograms in matplotlib, which finds their places, without a screen."""
+"""Panels, headings, scale bars and histograms in matplotlib, without a screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,8 @@ INK, SOFT, FAINT = "#1c2330", "#667085", "#d7dce4"
 BLUE, ORANGE = "#2f6db5", "#c65d12"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
-NO_HEIGHT = 0.001
-"""Inches of axes that are there for their heading alone."""
-
 _BINS = 120
-_MARGIN, _GAP = 0.25, 0.2  # inches
+_MARGIN, _GAP = 0.3, 0.25  # inches
 _STYLE = {
     "text.parse_math": False,  # a name may hold a $, which would begin a formula
     "text.color": INK,
@@ -57,30 +54,33 @@ def style() -> AbstractContextManager[None]:
 
 
 def new_figure(
-    mosaic: Sequence[Sequence[str]], heights: Sequence[float], widths: Sequence[float], tall: float
+    rows: Sequence[tuple[Sequence[str], float]], widths: Sequence[float]
 ) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure and its axes by name.
 
     Parameters
     ----------
-    mosaic : sequence of sequence of str
-        Names of axes, row by row; "." is left empty.
-    heights, widths : sequence of float
-        Of rows and columns in inches, without their texts.
-    tall : float
-        Inches of the texts above each other.
+    rows : sequence of (sequence of str, float)
+        Names of axes, one for each column, and their height in inches; "." is left empty, as room for
+        the texts of the axes above and below.
+    widths : sequence of float
+        Of the columns, in inches.
     """
     from matplotlib.figure import Figure
 
-    width, height = sum(widths) + _GAP * len(widths) + 2 * _MARGIN, sum(heights) + tall + 2 * _MARGIN
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
+    width = sum(widths) + _GAP * (len(widths) - 1) + 2 * _MARGIN
+    height = sum(inches for _, inches in rows) + 2 * _MARGIN
+    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     across, up = _MARGIN / width, _MARGIN / height
-    # matplotlib does not know which layout it is.
-    engine: Any = figure.get_layout_engine()
-    engine.set(rect=(across, up, 1 - 2 * across, 1 - 2 * up), w_pad=_GAP / 2, h_pad=0.03, wspace=0, hspace=0)
     axes: dict[str, Axes] = figure.subplot_mosaic(
-        [list(row) for row in mosaic], width_ratios=list(widths), height_ratios=list(heights)
-    )
+        [list(names) for names, _ in rows],
+        width_ratios=list(widths),
+        height_ratios=[inches for _, inches in rows],
+        gridspec_kw={
+            "left": across, "right": 1 - across, "bottom": up, "top": 1 - up,
+            "wspace": _GAP * len(widths) / sum(widths), "hspace": 0,
+        },
+    )  # fmt: skip
     return figure, axes
 
 
@@ -121,18 +121,13 @@ def panel_height(shape: tuple[int, ...], spec: ImageSpec, width: float, tallest:
 
 
 def heading(ax: Axes, title: str, words: str = "", place: str = "", size: float = 10) -> None:
-    """Write a heading: its title, at the right which plane it is about, and words below it."""
-    bare(ax)
-    ax.set_title(title, fontsize=size, fontweight="bold")
-    ax.set_title(place, loc="right", fontsize=size, fontweight="bold", color=ORANGE)
-    ax.set_xlabel(words, loc="left", fontsize=9)
-
-
-def bare(ax: Axes) -> None:
-    """Take ticks and frame off axes."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
+    """Write a heading into axes: its title, at the right which plane it is about, and words below it."""
+    ax.set_axis_off()
+    ax.text(0, 1, title, fontsize=size, fontweight="bold", va="top")
+    ax.text(1, 1, place, fontsize=size, fontweight="bold", va="top", ha="right", color=ORANGE)
+    ax.annotate(
+        words, (0, 1), (0, -1.75 * size), textcoords="offset points", fontsize=9, va="top", color=SOFT
+    )
 
 
 def show(ax: Axes, pixels: NDArray, bounds: tuple[float, float], spec: ImageSpec) -> None:

@@ -27,9 +27,6 @@ from pipeline.kernels.morphology.footprint import Footprint
 
 Features = Literal["bright", "dark"]
 
-Span = tuple[int, int]
-"""First and last index of a peak in a spectrum."""
-
 SOURCE = "pattern spectrum of openings with disks (Matheron 1975; Maragos 1989), as energy"
 
 FINE = 16
@@ -38,6 +35,9 @@ FINE = 16
 # The largest radius is this share of the shorter side: of larger features the image holds too few.
 _LARGEST = 1 / 6
 _RATIO = 1.12
+
+# A normal distribution's standard deviation is its median absolute deviation times this.
+_SIGMA = 1.4826
 
 # Of the peak: what is above belongs to it.
 _BELONGS = 0.25
@@ -63,7 +63,7 @@ CLEAR = 4.0
 
 @dataclass(frozen=True)
 class Spectrum:
-    """How much features of each radius are made of.
+    """How much of a plane features of each radius make up.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class Size:
+class FeatureSize:
     """The radius of features, as a range.
 
     Parameters
@@ -131,7 +131,7 @@ def _level(radius: float) -> int:
 
 
 def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
-    """Return how much features of each radius a plane is made of.
+    """Return how much features of each radius, up to a sixth of the shorter side, a plane is made of.
 
     Parameters
     ----------
@@ -139,13 +139,8 @@ def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
         Rows and columns, at least 8 of each.
     features : {"bright", "dark"}
         What is looked for.
-
-    Returns
-    -------
-    Spectrum
-        Of radii up to a sixth of the shorter side.
     """
-    image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+    image = finite_floats(plane)
     radii = choose_radii(min(plane.shape))
     sigma = noise_of(image)
     unit = np.random.default_rng(0).standard_normal((256, 256), np.float32)
@@ -184,7 +179,19 @@ def _halved(image: NDArray) -> NDArray:
 def noise_of(image: NDArray) -> float:
     """Return the standard deviation of a plane's noise, out of neighbours' differences."""
     differences = image[:, 1:].astype(np.float64) - image[:, :-1]
-    return 1.4826 * float(np.median(np.abs(differences))) / 2**0.5
+    # A difference of two has twice the variance of one.
+    return _SIGMA * float(np.median(np.abs(differences))) / 2**0.5
+
+
+def finite_floats(plane: NDArray) -> NDArray[np.float32]:
+    """Return a plane as float32, with 0 where it is no number."""
+    return np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+
+
+def middle_and_spread(values: NDArray) -> tuple[float, float]:
+    """Return the median of values, and their standard deviation as if there were no tails."""
+    middle = float(np.median(values))
+    return middle, _SIGMA * float(np.median(np.abs(values - middle)))
 
 
 @dataclass(frozen=True)
@@ -221,43 +228,31 @@ def polarity(plane: NDArray, wanted: Features | None = None) -> Polarity:
     wanted : {"bright", "dark"}, optional
         What is looked for, whichever stands out more.
     """
-    image = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
+    image = finite_floats(plane)
     smooth, wide = gaussian(image, (1.0, 1.0)), max(2.0, min(plane.shape) / 20)
     background = gaussian(smooth, (wide, wide))
     for _ in range(4):
         # Without this the background rises below wide features, and sinks beside them.
-        middle, spread = _middle_and_spread(smooth - background)
-        limits = (
-            background + np.float32(middle - _TAIL * spread),
-            background + np.float32(middle + _TAIL * spread),
-        )
-        background = gaussian(np.clip(smooth, *limits), (wide, wide))
+        middle, spread = middle_and_spread(smooth - background)
+        low, high = (background + np.float32(middle + tail * spread) for tail in (-_TAIL, _TAIL))
+        background = gaussian(np.clip(smooth, low, high), (wide, wide))
     local = smooth - background
     # At the border a slope of the background is not followed.
     border = tuple(slice(int(2 * wide), size - int(2 * wide)) for size in plane.shape)
-    inner = (
-        local[border].astype(np.float64)
-        if min(local[border].shape, default=0) >= 8
-        else local.astype(np.float64)
-    )
-    middle, spread = _middle_and_spread(inner)
+    inner = local[border] if min(local[border].shape) >= 8 else local
+    inner = inner.astype(np.float64)
+    middle, spread = middle_and_spread(inner)
     inner -= middle
     above, below = (float(np.mean(np.where(side > _TAIL * spread, side, 0) ** 2)) for side in (inner, -inner))
     least, most = sorted((above, below))
-    found: Features = "bright" if above >= below else "dark"
-    if most <= _MORE_THAN_NOISE * spread**2:
-        found = "bright" if float(np.mean((inner - np.mean(inner)) ** 3)) >= 0 else "dark"
-    features = wanted or found
-    told = least > _MORE_THAN_NOISE * spread**2
-    other = 0.0 if not told else least / most if features == found else most / least
+    noise = _MORE_THAN_NOISE * spread**2
+    skew = above - below if most > noise else float(np.mean((inner - np.mean(inner)) ** 3))
+    stronger: Features = "bright" if skew >= 0 else "dark"
+    features = wanted or stronger
+    other = 0.0 if least <= noise else least / most if features == stronger else most / least
     limit = background + np.float32(middle)
     flat = np.maximum(image, limit) if features == "bright" else np.minimum(image, limit)
     return Polarity(features, other, flat)
-
-
-def _middle_and_spread(values: NDArray) -> tuple[float, float]:
-    middle = float(np.median(values))
-    return middle, 1.4826 * float(np.median(np.abs(values - middle)))
 
 
 def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
@@ -269,60 +264,58 @@ def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
     )
 
 
-def find_size(spectrum: Spectrum) -> Size:
-    """Return the radius of the features that stand out most.
+def find_size(spectrum: Spectrum) -> FeatureSize:
+    """Return the radius of the features that stand out most: the peak of most energy.
 
-    The peak of most energy that ends inside the spectrum: at its end the energy of an uneven
-    background rises. Where there is none, the size is not clear.
+    It must end inside the spectrum: at its end the energy of an uneven background rises. Where
+    there is none, the size is not clear.
     """
     energy = np.maximum(_averaged(spectrum, spectrum.energy - spectrum.noise), 0)
     peaks = _peaks(energy)
     if not peaks:
-        return Size(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
+        return FeatureSize(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
     octaves = np.log2(spectrum.radii / spectrum.below)
     mass = {span: float(np.sum((energy * octaves)[span[0] : span[1] + 1])) for span in peaks}
     best = max(peaks, key=lambda span: mass[span])
     middle = float(np.median(energy))
 
-    def clearness(span: Span, beside: float) -> float:
+    def clearness(span: tuple[int, int], beside: float) -> float:
         peak = peaks[span]
         over_noise = spectrum.energy[peak] / max(float(spectrum.noise[peak]), 1e-12)
         all_noise = max(float(np.sum(spectrum.noise * octaves)), 1e-12)
         over_rest = energy[peak] / beside if beside > 0 else np.inf
         return float(min(over_rest, over_noise, _OF_NOISE * mass[span] / all_noise, 1e6))
 
+    def valley(span: tuple[int, int]) -> float:
+        """Return the least energy between a peak and the best one."""
+        return float(np.min(energy[min(span[1], best[1]) : max(span[0], best[0]) + 1]))
+
+    def radii(span: tuple[int, int]) -> tuple[float, float]:
+        return float(spectrum.below[span[0]]), float(spectrum.radii[span[1]])
+
     others = [
         span
         for span in sorted(peaks)
-        if span != best
-        and mass[span] >= _TOLD * mass[best]
-        and clearness(span, _valley(energy, span, best)) >= CLEAR
+        if span != best and mass[span] >= _TOLD * mass[best] and clearness(span, valley(span)) >= CLEAR
     ]
-    return Size(
-        *_radii(spectrum, best), clearness(best, middle), tuple(_radii(spectrum, span) for span in others)
-    )
+    return FeatureSize(*radii(best), clearness(best, middle), tuple(radii(span) for span in others))
 
 
-def _peaks(energy: NDArray[np.float64]) -> dict[Span, int]:
-    """Return the peaks that end inside, each by its first and last index."""
+def _peaks(energy: NDArray[np.float64]) -> dict[tuple[int, int], int]:
+    """Return the peaks that end inside: first and last index → index of the top."""
     tops = np.flatnonzero((ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0))
-    found: dict[Span, int] = {}
+    peaks: dict[tuple[int, int], int] = {}
     for top in sorted(tops, key=lambda top: -energy[top]):
-        first, last = _span(energy, int(top))
+        first = last = int(top)
+        belongs = energy >= _BELONGS * energy[top]
+        while first > 0 and belongs[first - 1]:
+            first -= 1
+        while last < len(energy) - 1 and belongs[last + 1]:
+            last += 1
         # What lies on the slope of a higher peak is no peak of its own.
-        if last < len(energy) - 1 and all(last < low or first > high for low, high in found):
-            found[first, last] = int(top)
-    return found
-
-
-def _valley(energy: NDArray[np.float64], one: Span, other: Span) -> float:
-    """Return the least energy between two peaks."""
-    first, last = min(one[1], other[1]), max(one[0], other[0])
-    return float(np.min(energy[first : last + 1]))
-
-
-def _radii(spectrum: Spectrum, span: Span) -> tuple[float, float]:
-    return float(spectrum.below[span[0]]), float(spectrum.radii[span[1]])
+        if last < len(energy) - 1 and all(last < low or first > high for low, high in peaks):
+            peaks[first, last] = int(top)
+    return peaks
 
 
 def _averaged(spectrum: Spectrum, energy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -332,14 +325,3 @@ def _averaged(spectrum: Spectrum, energy: NDArray[np.float64]) -> NDArray[np.flo
     middle, half = (edges[1:] + edges[:-1]) / 2, np.maximum(np.diff(edges), _AVERAGED) / 2
     low, high = np.maximum(middle - half, edges[0]), np.minimum(middle + half, edges[-1])
     return np.asarray((np.interp(high, edges, total) - np.interp(low, edges, total)) / (high - low))
-
-
-def _span(energy: NDArray[np.float64], peak: int) -> Span:
-    """Return the first and the last index of a peak."""
-    belongs = energy >= _BELONGS * energy[peak]
-    first = last = peak
-    while first > 0 and belongs[first - 1]:
-        first -= 1
-    while last < len(energy) - 1 and belongs[last + 1]:
-        last += 1
-    return first, last

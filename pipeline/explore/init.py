@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.model.errors import PipelineError, RequestError
@@ -40,9 +41,10 @@ def starter(path: str, *, axes: str | None = None, series: int | None = None, le
     source = open_source(path, axes=axes, series=series, level=level)
     spec = source.spec
     radius = max(1, min(RADIUS, max(spec.sizes["y"], spec.sizes["x"]) // 8))
+    units = "; with a unit it is physical, such as 8 um" if {"y", "x"} <= set(scale_values(spec)) else ""
     steps = [
         "# Keeps bright features smaller than a disk of this radius, and takes off the rest: a little",
-        f"# larger than the features. A number is px{_example_length(spec)}.",
+        f"# larger than the features. A number is px{units}.",
         f"# Not looked at yet: `bgone suggest {shown_path(path)}` finds out what fits.",
         f"- white_tophat: {{radius: {radius}}}",
         "# For dark features on a bright background:",
@@ -50,7 +52,7 @@ def starter(path: str, *, axes: str | None = None, series: int | None = None, le
         "# Instead, or after it: noise taken off too, by a narrow and a wide Gaussian:",
         f"# - difference_of_gaussians: {{low_sigma: 1, high_sigma: {2 * radius}}}",
     ]
-    if _named(spec):
+    if named_apart(spec):
         first = spec.channel_names[0]
         steps += [
             "# A step may be for some channels; the others pass untouched:",
@@ -79,63 +81,82 @@ def config_text(
         As the input was opened.
     """
     spec = source.spec
-    name = stem(source.path)
     lines = [
         f"# {_one_line(os.path.basename(source.path.rstrip('/')))}: {_one_line(image_text(spec))}",
-        "#",
-        "#   bgone plan CONFIG                    shows what would run, without reading a pixel",
-        "#   bgone preview CONFIG -o preview.png  draws before, background and after",
-        "#   bgone run CONFIG                     runs it, or goes on where it stopped",
-        "",
-        "input:",
-        f"  path: {json.dumps(source.path, ensure_ascii=False)}",
+        _HEAD,
+        f"  path: {_quoted(source.path)}",
     ]
     if series is not None:
         lines.append(f"  series: {series:<25}  # which image of the file")
     if level:
         lines.append(f"  level: {level:<26}  # of the pyramid")
     lines += _data_lines(source, axes, series, level)
-    lines += ["", "steps:", *(f"  {line}" for line in steps), "", *_output_lines(source, name)]
-    return "\n".join([*lines, "", *_compute_lines()]) + "\n"
+    lines += ["", "steps:", *(f"  {line}" for line in steps), _OUTPUT]
+    lines.append(f"  path: {_quoted(f'{stem(source.path)}.bgone.ome.zarr')}")
+    if spec.dtype.kind in "iu":
+        lines.append(_INTEGERS.format(spec.dtype, spec.dtype))
+    return "\n".join([*lines, _TAIL])
+
+
+_HEAD = """\
+#
+#   bgone plan CONFIG                    shows what would run, without reading a pixel
+#   bgone preview CONFIG -o preview.png  draws before, background and after
+#   bgone run CONFIG                     runs it, or goes on where it stopped
+
+input:"""
+_OUTPUT = """
+output:
+  # Relative to the folder of this file. It appears when it is whole."""
+_INTEGERS = """\
+  # A top-hat keeps the type; Gaussians give float32 with values below 0. To store those as
+  # {} too, add an offset and say what happens to what still does not fit:
+  # dtype: {}
+  # offset: 100
+  # overflow: clip                   # or error"""
+_TAIL = """\
+  # compressor: blosc-zstd             # smaller and slower than blosc-lz4
+  # chunks: {y: 1024, x: 1024}
+
+# compute:
+#   memory: 8 GiB                      # for the whole run; 60 % of what is free without it
+#   workers: 4                         # one for each core without it
+"""
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _data_lines(source: Source, axes: str | None, series: int | None, level: int) -> list[str]:
     """Return axes, scale and channels, live where they open the very same image, else as comments."""
-    spec = source.spec
-    scale = scale_values(spec)
-    fields: list[tuple[str, str, dict[str, object], str]] = [
-        (
-            "axes",
-            axes or spec.axes,
-            {"axes": axes or spec.axes},
-            "t time, c channel, z depth, y rows, x columns",
-        )
+    spec, scale = source.spec, scale_values(source.spec)
+    axes = axes or spec.axes
+    fields: list[tuple[str, str, object, str]] = [
+        ("axes", axes, axes, "t time, c channel, z depth, y rows, x columns")
     ]
     if scale:
-        words = "{" + ", ".join(f"{axis}: {value}" for axis, value in scale.items()) + "}"
+        words = ", ".join(f"{axis}: {value}" for axis, value in scale.items())
         parsed = {axis: Quantity.parse(value) for axis, value in scale.items()}
-        fields.append(("scale", words, {"scale": parsed}, "size of a pixel, interval of frames"))
-    if _named(spec):
-        names = list(spec.channel_names)
-        fields.append(
-            ("select", f"{{c: {flow_names(names)}}}", {"select": {"c": names}}, "channels that are taken")
-        )
+        fields.append(("scale", f"{{{words}}}", parsed, "size of a pixel, interval of frames"))
+    names = list(spec.channel_names) if named_apart(spec) else []
+    if names:
+        fields.append(("select", f"{{c: {flow_names(names)}}}", {"c": names}, "channels that are taken"))
     lines = ["  # As the data says; for another input leave these out, or change them."]
     opened: dict[str, object] = {"series": series, "level": level, "axes": axes}
-    for field, words, given, comment in fields:
-        same = _opens_the_same(source, {**opened, **given})
+    for field, words, value, comment in fields:
+        same = _opens_the_same(source, {**opened, field: value})
         if same:
-            opened |= given
+            opened[field] = value
         text = f"{'' if same else '# '}{field}: {words}"
         lines.append(f"  {text:<33}  # {comment}")
     if not scale:
         examples = {"t": "30 s", "z": "1 um", "y": "0.325 um", "x": "0.325 um"}
         example = ", ".join(f"{axis}: {value}" for axis, value in examples.items() if axis in spec.axes)
         lines.append(f"  # scale: {{{example}}}  # the data does not say it; until then lengths are px")
-    if not _named(spec) and "t" in spec.axes:
-        lines.append(
-            f'  # select: {{t: "0:{min(10, spec.sizes["t"])}"}}  # only some frames, while you try things'
-        )
+    if not names and "t" in spec.axes:
+        few = min(10, spec.sizes["t"])
+        lines.append(f'  # select: {{t: "0:{few}"}}  # only some frames, while you try things')
     if spec.dtype.kind == "f":
         lines.append("  # nan: propagate  # without this a NaN stops the run")
     return lines
@@ -143,14 +164,15 @@ def _data_lines(source: Source, axes: str | None, series: int | None, level: int
 
 def _opens_the_same(source: Source, options: Mapping[str, object]) -> bool:
     try:
-        again = open_source(source.path, **options)  # type: ignore[arg-type]  # the fields of a config
+        again = open_source(source.path, **options).spec  # type: ignore[arg-type]  # the fields of a config
     except PipelineError:
         return False
-    same = again.spec.with_(scale={}, chunks=()) == source.spec.with_(scale={}, chunks=())
-    scales = {
-        axis: round(value / source.spec.scale.get(axis, 1), 6) for axis, value in again.spec.scale.items()
-    }
-    return same and all(value == 1 for value in scales.values()) and set(scales) == set(source.spec.scale)
+    spec = source.spec
+    return (
+        again.with_(scale={}, chunks=()) == spec.with_(scale={}, chunks=())
+        and set(again.scale) == set(spec.scale)
+        and all(round(value / spec.scale[axis], 6) == 1 for axis, value in again.scale.items())
+    )
 
 
 def scale_values(spec: ImageSpec) -> dict[str, str]:
@@ -162,37 +184,7 @@ def scale_values(spec: ImageSpec) -> dict[str, str]:
     }
 
 
-def _output_lines(source: Source, name: str) -> list[str]:
-    dtype = source.spec.dtype
-    lines = [
-        "output:",
-        "  # Relative to the folder of this file. It appears when it is whole.",
-        f"  path: {json.dumps(f'{name}.bgone.ome.zarr', ensure_ascii=False)}",
-    ]
-    if dtype.kind in "iu":
-        lines += [
-            "  # A top-hat keeps the type; Gaussians give float32 with values below 0. To store those as",
-            f"  # {dtype} too, add an offset and say what happens to what still does not fit:",
-            f"  # dtype: {dtype}",
-            "  # offset: 100",
-            "  # overflow: clip                   # or error",
-        ]
-    return [
-        *lines,
-        "  # compressor: blosc-zstd             # smaller and slower than blosc-lz4",
-        "  # chunks: {y: 1024, x: 1024}",
-    ]
-
-
-def _compute_lines() -> list[str]:
-    return [
-        "# compute:",
-        "#   memory: 8 GiB                      # for the whole run; 60 % of what is free without it",
-        "#   workers: 4                         # one for each core without it",
-    ]
-
-
-def _named(spec: ImageSpec) -> bool:
+def named_apart(spec: ImageSpec) -> bool:
     """Return whether every channel has a name of its own."""
     names = spec.channel_names
     return bool(names) and all(names) and len(set(names)) == len(names)
@@ -217,11 +209,6 @@ def flow_names(names: Sequence[str | int]) -> str:
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 
 
-def _example_length(spec: ImageSpec) -> str:
-    scale = scale_values(spec)
-    return "; with a unit it is physical, such as 8 um" if {"y", "x"} <= set(scale) else ""
-
-
 def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
@@ -233,21 +220,7 @@ def stem(path: str) -> str:
     ('embryo', 'a', 'GFP')
     """
     name = path.rstrip("/").replace("\\", "/").rpartition("/")[2]
-    for _ in range(2):
-        for suffix in (
-            ".tif",
-            ".tiff",
-            ".zarr",
-            ".ome",
-            ".btf",
-            ".tf8",
-            ".tf2",
-            ".zip",
-            ".xml",
-            ".companion",
-        ):
-            if name.lower().endswith(suffix):
-                name = name[: -len(suffix)]
+    name = re.sub(r"(\.(tiff?|zarr|ome|btf|tf[28]|zip|xml|companion))+$", "", name, flags=re.IGNORECASE)
     clean = "".join(letter if letter.isalnum() or letter in "-_. +()=," else "_" for letter in name)
     return clean.strip("_ .") or "image"
 

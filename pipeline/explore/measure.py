@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.explore.granulometry import finite_floats, middle_and_spread
 from pipeline.kernels.gaussian.filters import difference_of_gaussians
 
 TILES = 8
 """Tiles a side in which the level of the background is taken."""
 
-# A normal distribution's standard deviation is its median absolute deviation times this.
-_SIGMA = 1.4826
 _FEWEST = 20
 
 
@@ -60,10 +59,8 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
     """
     sign = -1 if dark else 1
     wide = max(2.0, min(image.shape) / 20)
-    clean = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
-    local = sign * difference_of_gaussians(clean, (1.0, 1.0), (wide, wide))
-    middle = float(np.median(local))
-    sigma = _SIGMA * float(np.median(np.abs(local - middle)))
+    local = sign * difference_of_gaussians(finite_floats(image), (1.0, 1.0), (wide, wide))
+    middle, sigma = middle_and_spread(local)
     top, most = (float(value) for value in np.percentile(local, (98, 99.9)))
     bright = local >= max(top, min(middle + 5 * sigma, most))
     background = ~ndimage.binary_dilation(local > middle + 3 * sigma, iterations=2)

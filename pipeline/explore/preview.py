@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import (
     BLUE,
-    NO_HEIGHT,
     SOFT,
     check_picture,
     draw_histogram,
@@ -45,7 +44,8 @@ MOST_ROWS = 16
 
 # Inches: a panel's width, and where there are more than a few rows.
 _WIDTH, _SMALL, _FEW = 3.5, 2.85, 3
-_HISTOGRAM, _SPACE = 0.6, 0.1
+# Heights, the texts of the panels included.
+_TITLE, _HEADING, _BETWEEN, _HISTOGRAM, _BELOW = 0.8, 0.7, 0.08, 0.6, 0.55
 
 
 @dataclass(frozen=True)
@@ -185,13 +185,13 @@ def preview_figure(job: Job, rows: list[Row]) -> Figure:
     width = _WIDTH if len(rows) <= _FEW else _SMALL
     height = panel_height(rows[0].before.shape, spec, width, 1.3 * width)
     names = [[f"{kind} {index}" for kind in ("before", "taken", "after")] for index in range(len(rows))]
-    mosaic, heights = [["title"] * 3], [NO_HEIGHT]
+    layout = [(["title"] * 3, _TITLE)]
     for index, panels in enumerate(names):
-        mosaic += [["."] * 3, [f"step {index}"] * 3, panels, [f"{panel} histogram" for panel in panels]]
-        heights += [_SPACE, NO_HEIGHT, height, _HISTOGRAM]
+        layout += [([f"step {index}"] * 3, _HEADING), (panels, height), (["."] * 3, _BETWEEN)]
+        layout += [([f"{panel} histogram" for panel in panels], _HISTOGRAM), (["."] * 3, _BELOW)]
     inner = 3 * width
     with style():
-        figure, axes = new_figure(mosaic, heights, [width] * 3, 0.8 + 1.1 * len(rows))
+        figure, axes = new_figure(layout, [width] * 3)
         name = job.source.path.rstrip("/").rpartition("/")[2] or job.source.path
         shown = f"shown: {rows[0].view.extent() or 'whole planes'}"
         words = wrapped(f"{image_text(spec)}. {shown}", inner, 9)

@@ -1,15 +1,14 @@
-"""`bgone suggest`: what radius and sigmas fit an image, in words, as a config and as a plot."""
+"""`bgone suggest`: what radius and sigmas suit an image, in words, as a config and as a plot."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.explore.estimate import Range, Suggestion, suggest_for
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.granulometry import SOURCE, Features
-from pipeline.explore.init import config_text, flow_names, shown_path, stem, write_new
+from pipeline.explore.init import config_text, flow_names, named_apart, shown_path, stem, write_new
 from pipeline.explore.suggest_figure import suggestion_figure
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
@@ -20,7 +19,7 @@ _SAME = 1.3
 
 
 def suggestion_text(spec: ImageSpec, suggestions: list[Suggestion]) -> str:
-    """Return what fits, for a reader."""
+    """Return what suits an image, for a reader."""
     lines = []
     for each in suggestions:
         where = f"channel {each.name}: " if "c" in spec.axes else ""
@@ -34,28 +33,8 @@ def suggestion_text(spec: ImageSpec, suggestions: list[Suggestion]) -> str:
     return "\n".join([*lines, f"by the {SOURCE}"])
 
 
-@dataclass(frozen=True)
-class Group:
-    """Channels that one step fits.
-
-    Parameters
-    ----------
-    members : tuple of Suggestion
-        One or more.
-    """
-
-    members: tuple[Suggestion, ...]
-
-    @property
-    def radius(self) -> Range:
-        """The range that fits all of them; it begins with the largest."""
-        ranges = [each.radius for each in self.members]
-        begin = max(each.begin for each in ranges)
-        return Range(max(each.low for each in ranges), begin, max(each.high for each in ranges))
-
-
-def grouped(suggestions: list[Suggestion]) -> list[Group]:
-    """Return channels of about the same features together."""
+def grouped(suggestions: list[Suggestion]) -> list[list[Suggestion]]:
+    """Return channels of about the same features together: one step suits a group."""
     groups: list[list[Suggestion]] = []
     for each in suggestions:
         for group in groups:
@@ -66,20 +45,26 @@ def grouped(suggestions: list[Suggestion]) -> list[Group]:
                 break
         else:
             groups.append([each])
-    return [Group(tuple(group)) for group in groups]
+    return groups
 
 
-def step_lines(spec: ImageSpec, groups: list[Group]) -> list[str]:
+def group_radius(group: list[Suggestion]) -> Range:
+    """Return the range of the radius that suits all channels of a group; it begins with the largest."""
+    ranges = [each.radius for each in group]
+    low, begin = max(each.low for each in ranges), max(each.begin for each in ranges)
+    return Range(low, begin, max(each.high for each in ranges))
+
+
+def step_lines(spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
     """Return the steps of a config, with the doubts about them."""
     lines: list[str] = []
     for group in groups:
-        first = group.members[0]
+        first, radius = group[0], group_radius(group)
         channels = "" if len(groups) == 1 else f", channels: {flow_names(_channels(spec, group))}"
-        for each in group.members:
+        for each in group:
             named = f"{each.name}: " if "c" in spec.axes else ""
             lines.append(f"# {named}{each.words(spec)}")
             lines += [f"#   in doubt: {doubt}" for doubt in each.doubts()]
-        radius = group.radius
         lines.append(
             f"# The radius may be {radius.low:g} to {radius.high:g} px."
             if first.told
@@ -95,21 +80,20 @@ def step_lines(spec: ImageSpec, groups: list[Group]) -> list[str]:
     return lines
 
 
-def _channels(spec: ImageSpec, group: Group) -> list[str | int]:
+def _channels(spec: ImageSpec, group: list[Suggestion]) -> list[str | int]:
     names = spec.channel_names
-    distinct = bool(names) and all(names) and len(set(names)) == len(names)
-    return [names[each.channel] if distinct else each.channel for each in group.members]
+    return [names[each.channel] if named_apart(spec) else each.channel for each in group]
 
 
-def sweep_commands(config: str, spec: ImageSpec, groups: list[Group]) -> list[str]:
+def sweep_commands(config: str, spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
     """Return the commands that show what each step of a config does with other radii."""
     commands = []
     for index, group in enumerate(groups):
-        radius = group.radius
+        radius = group_radius(group)
         between = (round(radius.low / 2), round((radius.begin + radius.high) / 2))
         values = sorted({max(1.0, value) for value in (*between, radius.low, radius.begin, radius.high)})
         listed = ",".join(f"{value:g}" for value in values)
-        field = f"{group.members[0].step}.radius" if len(groups) == 1 else f"steps.{index}.radius"
+        field = f"{group[0].step}.radius" if len(groups) == 1 else f"steps.{index}.radius"
         channel = f" --c {shown_path(str(_channels(spec, group)[0]))}" if "c" in spec.axes else ""
         picture = f"{config.rpartition('.')[0] or config}.sweep{index if len(groups) > 1 else ''}.png"
         commands.append(
@@ -129,7 +113,7 @@ def suggest(
     features: Features | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Find out what fits an image; write a config and a plot.
+    """Find out what suits an image; write a config and a plot.
 
     Parameters
     ----------
@@ -158,17 +142,16 @@ def suggest(
     """
     source = open_source(path, axes=axes, series=series, level=level)
     config = config or f"{stem(source.path)}.suggested.yaml"
-    named = plot is not None
-    plot = check_picture(plot or str(Path(config).with_suffix(".png")))
+    picture = check_picture(plot or str(Path(config).with_suffix(".png")))
     # A picture whose name was not asked for is replaced as a config is.
-    for path in (config,) if named else (config, plot):
-        if os.path.lexists(path) and not overwrite:
-            raise RequestError(f"{path!r} exists", "name another with -o, or add --overwrite", "-o")
+    for target in (config,) if plot else (config, picture):
+        if os.path.lexists(target) and not overwrite:
+            raise RequestError(f"{target!r} exists", "name another with -o, or add --overwrite", "-o")
     suggestions = suggest_for(source, features)
     groups = grouped(suggestions)
-    lines = step_lines(source.spec, groups)
-    save_figure(suggestion_figure(source, suggestions), plot)
-    write_new(config, config_text(source, lines, axes=axes, series=series, level=level), overwrite)
+    steps = step_lines(source.spec, groups)
+    save_figure(suggestion_figure(source, suggestions), picture)
+    write_new(config, config_text(source, steps, axes=axes, series=series, level=level), overwrite)
     commands = sweep_commands(config, source.spec, groups)
-    said = [suggestion_text(source.spec, suggestions), f"wrote {config} and {plot}", "look at it with"]
-    return "\n".join([*said, *(f"  {command}" for command in commands)])
+    lines = [suggestion_text(source.spec, suggestions), f"wrote {config} and {picture}", "look at it with"]
+    return "\n".join([*lines, *(f"  {command}" for command in commands)])

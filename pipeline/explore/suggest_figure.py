@@ -1,4 +1,4 @@
-"""The picture of what fits an image: a plane of each channel, and the spectrum of its features' sizes."""
+"""The picture of what suits an image: a plane of each channel, and the spectrum of its features' sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pipeline.explore.estimate import Suggestion
 from pipeline.explore.figure import (
     BLUE,
     FAINT,
-    NO_HEIGHT,
     ORANGE,
     SOFT,
     heading,
@@ -31,20 +30,19 @@ if TYPE_CHECKING:
 
 # Inches: an image, and the plot beside it.
 _IMAGE, _PLOT, _TALLEST, _LOWEST = 3.0, 5.6, 3.0, 2.2
-_SPACE = 0.12
 
 
 def suggestion_figure(source: Source, suggestions: list[Suggestion]) -> Figure:
     """Return the plot: for each channel a plane, and the spectrum of its features' sizes."""
     shape = suggestions[0].example.shape
     height = max(panel_height(shape, source.spec, _IMAGE, _TALLEST), _LOWEST)
-    mosaic, heights = [["title", "title"]], [NO_HEIGHT]
+    layout = [(["title", "title"], 0.4)]
     for each in suggestions:
-        mosaic += [[".", "."], [f"image {each.name}", f"plot {each.name}"]]
-        heights += [_SPACE, height]
+        panels = [f"image {each.name}", f"plot {each.name}"]
+        layout += [([".", "."], 0.65), (panels, height), ([".", "."], 0.4)]
     name = source.path.rstrip("/").rpartition("/")[2]
     with style():
-        figure, axes = new_figure(mosaic, heights, [_IMAGE, _PLOT], 0.7 + 0.85 * len(suggestions))
+        figure, axes = new_figure(layout, [_IMAGE, _PLOT])
         title = wrapped(name, _IMAGE + _PLOT, 13, 1, bold=True)
         heading(axes["title"], title, f"by the {SOURCE}", size=13)
         for each in suggestions:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pipeline.explore.figure import (
     FAINT,
-    NO_HEIGHT,
     ORANGE,
     heading,
     new_figure,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 # Inches: all panels of a row, and one of them.
 _ROW, _WIDEST, _NARROWEST, _TALLEST = 15.0, 3.0, 1.75, 3.6
+_TITLE, _LINE, _BELOW = 0.85, 0.15, 0.35
 
 LEGEND = (
     ("uneven", "how uneven the background still is, as a share of before"),
@@ -71,13 +71,15 @@ def sweep_figure(sheet: Sheet) -> Figure:
     height = panel_height(shape, spec, width, _TALLEST)
     names = [str(index) for index in range(len(sheet.panels))]
     names += ["."] * (rows * columns - len(names))
-    mosaic = [["title"] * (columns + 1)]
+    layout = [(["title"] * (columns + 1), _TITLE + _LINE * len(LEGEND))]
     for row in range(rows):
-        mosaic.append(["." if row else "before", *names[row * columns : (row + 1) * columns]])
+        left = "." if row else "before"
+        layout.append((["."] * (columns + 1), _LINE * (1 + len(sheet.swept))))
+        layout.append(([left, *names[row * columns : (row + 1) * columns]], height))
+        layout.append((["."] * (columns + 1), _BELOW))
     bounds = common_limits([panel.pixels for panel in sheet.panels if panel.pixels is not None])
-    texts = 1.2 + 0.22 * len(LEGEND) + rows * (0.4 + 0.15 * len(sheet.swept))
     with style():
-        figure, axes = new_figure(mosaic, [NO_HEIGHT, *[height] * rows], [width] * (columns + 1), texts)
+        figure, axes = new_figure(layout, [width] * (columns + 1))
         _draw_heading(axes["title"], sheet, bounds, (columns + 1) * width)
         _draw_before(axes["before"], sheet)
         for name, panel in zip(names, sheet.panels, strict=False):

@@ -16,7 +16,7 @@ from pipeline.config.load import load_config
 from pipeline.explore.estimate import suggest_for
 from pipeline.explore.granulometry import CLEAR, choose_radii, find_size, noise_of, pattern_spectrum, polarity
 from pipeline.explore.sample import make_sample, sample_truth
-from pipeline.explore.suggest import grouped, suggest
+from pipeline.explore.suggest import group_radius, grouped, suggest
 from pipeline.model.errors import RequestError
 from pipeline.planning.job import prepare
 from pipeline.read import open_source
@@ -184,8 +184,8 @@ def test_channels_that_share_a_step_get_a_radius_for_the_larger_of_them(tmp_path
         tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX"})
         found = suggest_for(open_source(path))
         (group,) = grouped(found)
-        assert group.radius.begin == max(each.radius.begin for each in found)
-        assert group.radius.begin > min(each.radius.begin for each in found)
+        assert group_radius(group).begin == max(each.radius.begin for each in found)
+        assert group_radius(group).begin > min(each.radius.begin for each in found)
 
 
 def test_a_doubt_is_said_in_the_text_and_in_the_config(tmp_path):

@@ -177,7 +177,6 @@ def test_panels_stand_as_their_table_does_and_say_the_tables_figures(sample, tmp
     sets = ["subtract_opening.minimum_size=7,13", "subtract_opening.maximum_size=7,9,13"]
     sheet = run_sweep(config, sets, t="1", c="mCherry")
     figure = sweep_figure(sheet)
-    figure.draw_without_rendering()
     before, *drawn = (ax for ax in figure.axes if ax.images)
     np.testing.assert_array_equal(before.images[0].get_array(), sheet.before)
     for panel, ax in zip(sheet.panels, drawn, strict=True):
