@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import ImageSpec
@@ -19,26 +20,23 @@ RADIUS = 25
 """Of the first top-hat, in px, where nobody looked at the pixels."""
 
 
-def starter(path: str, *, axes: str | None = None, series: int | None = None, level: int = 0) -> str:
-    """Return a commented config for an image, without reading a pixel.
+class Opening(TypedDict, total=False):
+    """How an input is opened: its axes where it does not say them, which image of it, which level."""
 
-    Parameters
-    ----------
-    path : str
-        Any input.
-    axes : str, optional
-        Where the data does not say them.
-    series : int, optional
-        Which image of a file with several.
-    level : int
-        Which level of a pyramid.
+    axes: str | None
+    series: int | None
+    level: int
+
+
+def starter(path: str, **opening: Unpack[Opening]) -> str:
+    """Return a commented config for any input, without reading a pixel.
 
     Raises
     ------
     RequestError
         It cannot be opened.
     """
-    source = open_source(path, axes=axes, series=series, level=level)
+    source = open_source(path, **opening)
     spec = source.spec
     radius = max(1, min(RADIUS, max(spec.sizes["y"], spec.sizes["x"]) // 8))
     units = "; with a unit it is physical, such as 8 um" if {"y", "x"} <= set(scale_values(spec)) else ""
@@ -58,29 +56,12 @@ def starter(path: str, *, axes: str | None = None, series: int | None = None, le
             "# A step may be for some channels; the others pass untouched:",
             f"# - gaussian: {{sigma: 1, channels: {flow_names([first])}}}",
         ]
-    return config_text(source, steps, axes=axes, series=series, level=level)
+    return config_text(source, steps, opening)
 
 
-def config_text(
-    source: Source,
-    steps: Sequence[str],
-    *,
-    axes: str | None = None,
-    series: int | None = None,
-    level: int = 0,
-) -> str:
-    """Return a commented config.
-
-    Parameters
-    ----------
-    source : Source
-        The input, opened.
-    steps : sequence of str
-        Lines of the list of steps, comments among them.
-    axes, series, level
-        As the input was opened.
-    """
-    spec = source.spec
+def config_text(source: Source, steps: Sequence[str], opening: Opening) -> str:
+    """Return a commented config with lines of steps for an input that is open."""
+    spec, series, level = source.spec, opening.get("series"), opening.get("level", 0)
     lines = [
         f"# {_one_line(os.path.basename(source.path.rstrip('/')))}: {_one_line(image_text(spec))}",
         _HEAD,
@@ -90,7 +71,7 @@ def config_text(
         lines.append(f"  series: {series:<25}  # which image of the file")
     if level:
         lines.append(f"  level: {level:<26}  # of the pyramid")
-    lines += _data_lines(source, axes, series, level)
+    lines += _data_lines(source, opening)
     lines += ["", "steps:", *(f"  {line}" for line in steps), _OUTPUT]
     lines.append(f"  path: {_quoted(f'{stem(source.path)}.bgone.ome.zarr')}")
     if spec.dtype.kind in "iu":
@@ -128,10 +109,10 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _data_lines(source: Source, axes: str | None, series: int | None, level: int) -> list[str]:
+def _data_lines(source: Source, opening: Opening) -> list[str]:
     """Return axes, scale and channels, live where they open the very same image, else as comments."""
     spec, scale = source.spec, scale_values(source.spec)
-    axes = axes or spec.axes
+    axes = opening.get("axes") or spec.axes
     fields: list[tuple[str, str, object, str]] = [
         ("axes", axes, axes, "t time, c channel, z depth, y rows, x columns")
     ]
@@ -143,7 +124,7 @@ def _data_lines(source: Source, axes: str | None, series: int | None, level: int
     if names:
         fields.append(("select", f"{{c: {flow_names(names)}}}", {"c": names}, "channels that are taken"))
     lines = ["  # As the data says; for another input leave these out, or change them."]
-    opened: dict[str, object] = {"series": series, "level": level, "axes": axes}
+    opened: dict[str, object] = dict(opening)
     for field, words, value, comment in fields:
         same = _opens_the_same(source, {**opened, field: value})
         if same:

@@ -100,13 +100,10 @@ def preview_rows(job: Job, views: tuple[View, ...]) -> list[Row]:
     """
     assert isinstance(job.source, Source)
     rows = []
+    refuse_nan = job.config.input.nan == "refuse"
     for view in views:
         images = step_by_step(
-            job.source,
-            job.plan.steps,
-            view.region,
-            tiling=job.plan.tiling,
-            refuse_nan=job.config.input.nan == "refuse",
+            job.source, job.plan.steps, view.region, tiling=job.plan.tiling, refuse_nan=refuse_nan
         )
         rows += _rows_of(job.plan, view, [plane(image) for image in images])
     return rows
@@ -120,30 +117,18 @@ def _rows_of(plan: Plan, view: View, images: list[NDArray]) -> list[Row]:
             f"{clipped} pixels of {view.where() or 'the plane'} are outside {plan.output.dtype}",
             "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
         )  # fmt: skip
-    meant = [
-        index
-        for index, step in enumerate(plan.steps)
-        if step.channels is None or view.channel in step.channels
-    ]
+    steps = [(index, step) for index, step in enumerate(plan.steps)]
+    meant = [(index, step) for index, step in steps if step.channels is None or view.channel in step.channels]
     rows = []
-    for index in meant or [len(plan.steps) - 1]:
-        step, before, after = plan.steps[index], images[index], images[index + 1]
+    for index, step in meant or steps[-1:]:
+        before, after = images[index : index + 2]
         taken = difference(step.background, before, after)
-        row = Row(view, index, step, before, taken, after, untouched=not meant)
-        rows.append(row)
+        rows.append(Row(view, index, step, before, taken, after, untouched=not meant))
     return [*rows[:-1], replace(rows[-1], after=final, clipped=clipped, last=True)]
 
 
-def preview(
-    job: Job,
-    path: str,
-    *,
-    t: str | None = None,
-    c: str | None = None,
-    z: str | None = None,
-    crop: str | None = None,
-) -> str:
-    """Draw a preview of a run into a file.
+def preview(job: Job, path: str, **planes: str | None) -> str:
+    """Draw a preview of a run into a file, and return what was drawn, for the reader.
 
     Parameters
     ----------
@@ -151,15 +136,8 @@ def preview(
         The run made ready.
     path : str
         A picture; its suffix says the format.
-    t, c, z : str, optional
-        Which planes, separated by commas.
-    crop : str, optional
-        Which part of them, such as "y=0:512,x=0:512".
-
-    Returns
-    -------
-    str
-        What was drawn, for the reader.
+    **planes : str, optional
+        `t`, `c`, `z` and `crop`, as `find_views` takes them.
 
     Raises
     ------
@@ -167,7 +145,7 @@ def preview(
         An option names what is not there, or it would be too many rows.
     """
     check_picture(path)
-    views = find_views(job.source.spec, t=t, c=c, z=z, crop=crop)
+    views = find_views(job.source.spec, **planes)
     count = len(views) * len(job.plan.steps)
     if count > MOST_ROWS:
         raise RequestError(

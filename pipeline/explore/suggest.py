@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Unpack
 
 from pipeline.explore.estimate import Range, Suggestion, suggest_for
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.granulometry import SOURCE, Features
-from pipeline.explore.init import config_text, flow_names, named_apart, shown_path, stem, write_new
+from pipeline.explore.init import Opening, config_text, flow_names, named_apart, shown_path, stem, write_new
 from pipeline.explore.suggest_figure import suggestion_figure
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
@@ -107,13 +108,11 @@ def suggest(
     *,
     config: str | None = None,
     plot: str | None = None,
-    axes: str | None = None,
-    series: int | None = None,
-    level: int = 0,
     features: Features | None = None,
     overwrite: bool = False,
+    **opening: Unpack[Opening],
 ) -> str:
-    """Find out what suits an image; write a config and a plot.
+    """Find out what suits an image; write a config and a plot, and return what was found, and done with it.
 
     Parameters
     ----------
@@ -123,24 +122,19 @@ def suggest(
         The config that is written; by default the input's name in the current folder.
     plot : str, optional
         The picture; by default the config's name with .png.
-    axes, series, level
-        As for `starter`.
     features : {"bright", "dark"}, optional
         What is looked for, where it is not what stands out.
     overwrite : bool
         Whether a config that is there is replaced.
-
-    Returns
-    -------
-    str
-        What was found and written, and the command to look at it.
+    **opening
+        As for `starter`.
 
     Raises
     ------
     RequestError
         The input cannot be opened, or the files cannot be written.
     """
-    source = open_source(path, axes=axes, series=series, level=level)
+    source = open_source(path, **opening)
     config = config or f"{stem(source.path)}.suggested.yaml"
     picture = check_picture(plot or str(Path(config).with_suffix(".png")))
     # A picture whose name was not asked for is replaced as a config is.
@@ -151,7 +145,7 @@ def suggest(
     groups = grouped(suggestions)
     steps = step_lines(source.spec, groups)
     save_figure(suggestion_figure(source, suggestions), picture)
-    write_new(config, config_text(source, steps, axes=axes, series=series, level=level), overwrite)
+    write_new(config, config_text(source, steps, opening), overwrite)
     commands = sweep_commands(config, source.spec, groups)
     lines = [suggestion_text(source.spec, suggestions), f"wrote {config} and {picture}", "look at it with"]
     return "\n".join([*lines, *(f"  {command}" for command in commands)])

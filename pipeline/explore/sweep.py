@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,10 +98,7 @@ def run_sweep(
     sets: Iterable[str],
     *,
     input: str | None = None,
-    t: str | None = None,
-    c: str | None = None,
-    z: str | None = None,
-    crop: str | None = None,
+    **planes: str | None,
 ) -> Sheet:
     """Return one plane under many settings.
 
@@ -113,8 +110,8 @@ def run_sweep(
         PATH=VALUE each; those of several values, separated by commas, are swept: one or two.
     input : str, optional
         Instead of the config's.
-    t, c, z, crop : str, optional
-        Which plane, and which part of it; read with its halo alone.
+    **planes : str, optional
+        `t`, `c`, `z` and `crop`, as `find_views` takes them: one plane, read with its halo alone.
 
     Raises
     ------
@@ -133,7 +130,7 @@ def run_sweep(
             settings[values] = error
     first = _first(settings.values())
     source = _open(first)
-    view = _one_view(source, first.steps, t, c, z, crop)
+    view = _one_view(source, first.steps, planes)
     chains = {values: _resolve(setting, source) for values, setting in settings.items()}
     before = plane(source.read(view.region))
     turned = sum(step.background == "input plus result" for step in _first(chains.values()))
@@ -175,11 +172,9 @@ def _resolve(config: RunConfig | PipelineError, source: Source) -> tuple[Step, .
         return config.locate(error)
 
 
-def _one_view(
-    source: Source, steps: tuple[Step, ...], t: str | None, c: str | None, z: str | None, crop: str | None
-) -> View:
-    views = find_views(source.spec, t=t, c=c, z=z, crop=crop)
-    if c is None:
+def _one_view(source: Source, steps: tuple[Step, ...], planes: Mapping[str, str | None]) -> View:
+    views = find_views(source.spec, **planes)
+    if planes.get("c") is None:
         # The first channel that all steps are for.
         names = source.spec.channel_names
         for view in views:
@@ -198,24 +193,16 @@ def sweep(
     path: str,
     *,
     input: str | None = None,
-    t: str | None = None,
-    c: str | None = None,
-    z: str | None = None,
-    crop: str | None = None,
+    **planes: str | None,
 ) -> str:
-    """Draw a sweep into a file, and write its figures beside it.
+    """Draw a sweep into a file, write its figures beside it, and return what was written, for the reader.
 
     Parameters
     ----------
-    config, sets, input, t, c, z, crop
+    config, sets, input, **planes
         As `run_sweep` takes them.
     path : str
         A picture; the table has its name with .csv.
-
-    Returns
-    -------
-    str
-        What was written, for the reader.
 
     Raises
     ------
@@ -227,7 +214,7 @@ def sweep(
     check_picture(path)
     beside = str(Path(path).with_suffix(".csv"))
     refuse_another(beside)
-    sheet = run_sweep(config, sets, input=input, t=t, c=c, z=z, crop=crop)
+    sheet = run_sweep(config, sets, input=input, **planes)
     save_figure(sweep_figure(sheet), path)
     write_table(sheet, beside)
     return f"wrote {path}: {len(sheet.panels)} settings, and {beside}"
