@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.explore.granulometry import finite_floats, middle_and_spread
+from pipeline.explore.scales import finite
 from pipeline.kernels.gaussian.filters import difference_of_gaussians
 
 TILES = 8
@@ -67,8 +68,7 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
     if np.count_nonzero(background) < 0.02 * background.size:
         # Features everywhere: the lower half is all the background there is.
         background = local < middle
-    near = ndimage.distance_transform_edt(~bright) <= wide
-    around = background & near
+    around = background & (ndimage.distance_transform_edt(~bright) <= wide)
     if np.count_nonzero(around) < _FEWEST:
         around = background
     return Regions(bright, background, around, sign)
@@ -113,52 +113,40 @@ def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMea
         Whether it is that plane itself, whose features may be dark.
     """
     image = np.asarray(pixels, np.float64) * (regions.sign if before else 1)
-    background = _numbers(image[regions.background])
-    signal = _level(_numbers(image[regions.bright])) - _level(_numbers(image[regions.around]))
-    deviation = _deviation(background)
+    signal = _level(image[regions.bright]) - _level(image[regions.around])
+    deviation = _deviation(image[regions.background])
+    neighbours = regions.background[:, 1:] & regions.background[:, :-1]
     return PlaneMeasures(
         spread=_spread(image, regions.background),
         signal=signal,
-        noise=_noise(image, regions.background),
+        # A difference of two has twice the variance of one.
+        noise=_deviation((image[:, 1:] - image[:, :-1])[neighbours]) / 2**0.5,
         contrast=signal / deviation if deviation > 0 else float("nan"),
         negative=float(np.mean(pixels < 0)),
     )
 
 
-def _numbers(values: NDArray) -> NDArray:
-    return values[np.isfinite(values)]
+def _spread(image: NDArray, background: NDArray[np.bool_]) -> float:
+    rows, columns = (np.array_split(np.arange(size), TILES) for size in image.shape)
+    tiles = (np.ix_(some, few) for some in rows for few in columns)
+    tile_values = (finite(image[tile][background[tile]]) for tile in tiles)
+    levels = [_level(values) for values in tile_values if values.size >= _FEWEST]
+    return float(np.std(levels)) if len(levels) > 1 else float("nan")
 
 
 # Medians of a few counts of 8 bits would move in steps: means and deviations without the tails do not.
 
 
 def _level(values: NDArray) -> float:
-    if not values.size:
-        return float("nan")
-    return float(np.mean(np.clip(values, *np.percentile(values, (5, 95)))))
+    return float(np.mean(_without_tails(values, 5)))
 
 
 def _deviation(values: NDArray) -> float:
-    if not values.size:
-        return float("nan")
-    return float(np.std(np.clip(values, *np.percentile(values, (1, 99)))))
+    return float(np.std(_without_tails(values, 1)))
 
 
-def _spread(image: NDArray, background: NDArray[np.bool_]) -> float:
-    levels = []
-    for rows in np.array_split(np.arange(image.shape[0]), TILES):
-        for columns in np.array_split(np.arange(image.shape[1]), TILES):
-            if not rows.size or not columns.size:
-                continue
-            tile = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-            values = _numbers(image[tile][background[tile]])
-            if values.size >= _FEWEST:
-                levels.append(_level(values))
-    return float(np.std(levels)) if len(levels) > 1 else float("nan")
-
-
-def _noise(image: NDArray, background: NDArray[np.bool_]) -> float:
-    both = background[:, 1:] & background[:, :-1]
-    differences = _numbers((image[:, 1:] - image[:, :-1])[both])
-    # A difference of two has twice the variance of one.
-    return _deviation(differences) / 2**0.5
+def _without_tails(values: NDArray, percent: float) -> NDArray:
+    numbers = finite(values)
+    if not numbers.size:
+        return np.array([np.nan])
+    return np.clip(numbers, *np.percentile(numbers, (percent, 100 - percent)))
