@@ -11,8 +11,7 @@ from pipeline.config.load import RunConfig, load_config
 from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.measure import find_regions, measure
-from pipeline.explore.sweep_figure import sweep_figure
-from pipeline.explore.sweep_result import Panel, Sheet, Swept, refuse_another, write_table
+from pipeline.explore.sweep_sheet import Panel, Sheet, Swept, refuse_another, sweep_figure, write_table
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.read import Source
 from pipeline.steps.chain import resolve_steps

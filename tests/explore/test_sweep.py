@@ -15,8 +15,7 @@ from pipeline.cli import main
 from pipeline.explore.measure import find_regions, measure
 from pipeline.explore.sample import make_sample
 from pipeline.explore.sweep import parse_sweep, run_sweep, split_values
-from pipeline.explore.sweep_figure import common_limits, grid_of, sweep_figure
-from pipeline.explore.sweep_result import table
+from pipeline.explore.sweep_sheet import common_limits, grid_of, sweep_figure, table
 from pipeline.model.errors import RequestError
 from pipeline.read import Source
 
