@@ -84,13 +84,7 @@ def parse_list(text: str) -> list[int | str]:
 
 
 def parse_crop(text: str | None) -> dict[str, str]:
-    """Return the slices of an option such as "y=0:512,x=0:512".
-
-    Raises
-    ------
-    RequestError
-        It is none of y and x.
-    """
+    """Return the slices of y and x of an option such as "y=0:512,x=0:512"."""
     crop: dict[str, str] = {}
     for item in text.split(",") if text else []:
         axis, equals, span = (part.strip() for part in item.partition("="))

@@ -50,39 +50,17 @@ class Range:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What suits one channel.
-
-    Parameters
-    ----------
-    channel : int
-        Its index.
-    name : str
-        Its name, or its index as text.
-    features : {"bright", "dark"}
-        What stands out.
-    size : FeatureSize
-        Radius of the features, from the mean of the frames.
-    frames : tuple of FeatureSize
-        The same in each frame.
-    spectrum : Spectrum
-        Mean of the frames.
-    example : numpy.ndarray
-        The plane of the middle frame.
-    view : View
-        Where that is.
-    other : float
-        How much stands out to the other side of the background, where that is told; 1 is as much.
-    """
+    """What suits one channel."""
 
     channel: int
-    name: str
-    features: Features
-    size: FeatureSize
-    frames: tuple[FeatureSize, ...]
-    spectrum: Spectrum
-    example: NDArray
-    view: View
-    other: float = 0.0
+    name: str  # or its index as text
+    features: Features  # what stands out
+    size: FeatureSize  # from the mean of the frames
+    frames: tuple[FeatureSize, ...]  # the same in each frame
+    spectrum: Spectrum  # mean of the frames
+    example: NDArray  # the plane of the middle frame
+    view: View  # where that is
+    other: float = 0.0  # how much stands out to the other side, where that is told; 1 is as much
 
     @property
     def told(self) -> bool:

@@ -85,13 +85,7 @@ def new_figure(
 
 
 def check_picture(path: str) -> str:
-    """Return where a picture goes, if one can be written there.
-
-    Raises
-    ------
-    RequestError
-        Its name says no format of pictures, or its folder cannot be made.
-    """
+    """Return where a picture goes; refuse a name that says no format, and a folder that cannot be made."""
     if Path(path).suffix.lower() not in PICTURES:
         raise RequestError(f"{path!r} is no picture's name", f"let it end in {', '.join(PICTURES)}", "-o")
     if os.path.isdir(path):
@@ -104,13 +98,7 @@ def check_picture(path: str) -> str:
 
 
 def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure; it appears when it is whole.
-
-    Raises
-    ------
-    RequestError
-        It cannot be written there.
-    """
+    """Write a figure; it appears when it is whole."""
     with whole_file(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower())
 

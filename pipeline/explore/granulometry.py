@@ -63,21 +63,11 @@ CLEAR = 4.0
 
 @dataclass(frozen=True)
 class Spectrum:
-    """How much of a plane features of each radius make up.
+    """How much of a plane features of each radius make up."""
 
-    Parameters
-    ----------
-    radii : numpy.ndarray
-        Of the disks, in px, rising: features between one and the next go with the next.
-    energy : numpy.ndarray
-        What goes with each, per octave: its mean square, in squared units of the pixels.
-    noise : numpy.ndarray
-        What would go of noise alone, as strong as the image's.
-    """
-
-    radii: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    noise: NDArray[np.float64]
+    radii: NDArray[np.float64]  # of the disks, in px, rising; what lies between two goes with the next
+    energy: NDArray[np.float64]  # that goes, per octave: its mean square, in squared units of the pixels
+    noise: NDArray[np.float64]  # what would go of noise alone, as strong as the image's
 
     @property
     def below(self) -> NDArray[np.float64]:
@@ -87,22 +77,12 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class FeatureSize:
-    """The radius of features, as a range.
-
-    Parameters
-    ----------
-    low, high : float
-        In px: nearly all that stands out lies between them.
-    clearness : float
-        How far the peak stands above what lies beside it and above noise: 4 and more is clear.
-    others : tuple of (float, float)
-        Ranges of other sizes that stand out as well.
-    """
+    """The radius of features, as a range in px: nearly all that stands out lies inside."""
 
     low: float
     high: float
-    clearness: float
-    others: tuple[tuple[float, float], ...] = ()
+    clearness: float  # how far the peak stands above what lies beside it, and above noise
+    others: tuple[tuple[float, float], ...] = ()  # ranges of other sizes that stand out as well
 
     @property
     def clear(self) -> bool:
@@ -196,21 +176,11 @@ def middle_and_spread(values: NDArray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Polarity:
-    """Whether what stands out of a plane is bright or dark.
+    """Whether what stands out of a plane is bright or dark."""
 
-    Parameters
-    ----------
-    features : {"bright", "dark"}
-        What stands out more.
-    other : float
-        How much of that stands out to the other side; 1 is as much.
-    flat : numpy.ndarray
-        The plane without what stands out to the other side.
-    """
-
-    features: Features
-    other: float
-    flat: NDArray
+    features: Features  # what stands out more
+    other: float  # how much of that stands out to the other side; 1 is as much
+    flat: NDArray  # the plane without what stands out to the other side
 
     @property
     def both(self) -> bool:

@@ -214,13 +214,7 @@ def shown_path(path: str) -> str:
 
 
 def write_new(path: str, text: str, overwrite: bool) -> None:
-    """Write a text file that is not there yet.
-
-    Raises
-    ------
-    RequestError
-        It is there, or cannot be written.
-    """
+    """Write a text file; refuse one that is there, and where it cannot be written."""
     if is_url(path):
         raise RequestError(f"{path!r} is no file here", "name a file", "-o")
     if os.path.lexists(path) and not overwrite:

@@ -23,23 +23,12 @@ class Regions:
     """Where the brightest features of a plane are, and where its background is.
 
     Found once, in the plane before any step, so that every setting is measured in the same pixels.
-
-    Parameters
-    ----------
-    bright : numpy.ndarray of bool
-        The brightest features: what stands out of its neighbourhood most.
-    background : numpy.ndarray of bool
-        What does not stand out, and does not touch what does.
-    around : numpy.ndarray of bool
-        The background near the brightest features.
-    sign : int
-        −1 where the features are dark.
     """
 
-    bright: NDArray[np.bool_]
-    background: NDArray[np.bool_]
-    around: NDArray[np.bool_]
-    sign: int = 1
+    bright: NDArray[np.bool_]  # what stands out of its neighbourhood most
+    background: NDArray[np.bool_]  # what does not stand out, and does not touch what does
+    around: NDArray[np.bool_]  # the background near the brightest features
+    sign: int = 1  # −1 where the features are dark
 
 
 def find_regions(image: NDArray, dark: bool = False) -> Regions:
@@ -76,42 +65,17 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
 
 @dataclass(frozen=True)
 class PlaneMeasures:
-    """What a plane is like.
+    """What a plane is like, in the units of its pixels."""
 
-    Parameters
-    ----------
-    spread : float
-        How uneven the background is: the standard deviation of its level in 8 × 8 tiles, in the
-        units of the pixels.
-    signal : float
-        How far the brightest features stand above the background around them, on average.
-    noise : float
-        Standard deviation of the noise, out of the differences of neighbours in the background.
-    contrast : float
-        The signal over the standard deviation of all background pixels.
-    negative : float
-        Share of the pixels below 0.
-    """
-
-    spread: float
-    signal: float
-    noise: float
-    contrast: float
-    negative: float
+    spread: float  # how uneven the background is: standard deviation of its level in 8 × 8 tiles
+    signal: float  # how far the brightest features stand above the background around them, on average
+    noise: float  # standard deviation, out of the differences of neighbours in the background
+    contrast: float  # the signal over the standard deviation of all background pixels
+    negative: float  # share of the pixels below 0
 
 
 def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMeasures:
-    """Return what a plane is like.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Rows and columns.
-    regions : Regions
-        Of the plane before any step.
-    before : bool
-        Whether it is that plane itself, whose features may be dark.
-    """
+    """Return what a plane is like in regions of the plane before any step; `before` says that it is that one."""
     image = np.asarray(pixels, np.float64) * (regions.sign if before else 1)
     signal = _level(image[regions.bright]) - _level(image[regions.around])
     deviation = _deviation(image[regions.background])

@@ -50,36 +50,16 @@ _TITLE, _HEADING, _BETWEEN, _HISTOGRAM, _BELOW = 0.8, 0.7, 0.08, 0.6, 0.55
 
 @dataclass(frozen=True)
 class Row:
-    """One step on one plane.
-
-    Parameters
-    ----------
-    view : View
-        Which plane.
-    number : int
-        Which step, counted from 0.
-    step : Step
-        Resolved.
-    before, after : numpy.ndarray
-        Rows and columns; after the last step as they are written to the output.
-    taken : numpy.ndarray
-        The background, as the step says it lies between the two; or what the step took off.
-    clipped : int
-        Pixels that the output's dtype cannot hold.
-    untouched : bool
-        No step is for this channel.
-    last : bool
-        Nothing comes after it, so `after` is what is written.
-    """
+    """One step on one plane: rows and columns of pixels before, taken off and after."""
 
     view: View
-    number: int
-    step: Step
+    number: int  # of the step, counted from 0
+    step: Step  # resolved
     before: NDArray
-    taken: NDArray
-    after: NDArray
-    clipped: int = 0
-    untouched: bool = False
+    taken: NDArray  # the background, as the step says it lies between the two; or what the step took off
+    after: NDArray  # after the last step as it is written to the output
+    clipped: int = 0  # pixels that the output's dtype cannot hold
+    untouched: bool = False  # no step is for this channel
     last: bool = False
 
 

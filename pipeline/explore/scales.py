@@ -50,23 +50,9 @@ def histogram_span(values: NDArray, bounds: tuple[float, float]) -> tuple[float,
 def count_bins(
     series: Sequence[NDArray], span: tuple[float, float], bins: int
 ) -> tuple[NDArray, list[NDArray]]:
-    """Count values in bins that several sets of pixels share.
+    """Count finite values of sets of pixels in about so many bins of a span that they share.
 
-    Parameters
-    ----------
-    series : sequence of numpy.ndarray
-        Finite values.
-    span : (float, float)
-        What is shown of them.
-    bins : int
-        How many bins, about.
-
-    Returns
-    -------
-    numpy.ndarray
-        The edges of the bins.
-    list of numpy.ndarray
-        Counts for each set.
+    Returns the edges of the bins, and the counts of each set.
     """
     low, high = span
     width = (high - low) / bins

@@ -44,18 +44,7 @@ def split_values(text: str) -> list[str]:
 
 
 def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
-    """Return what is swept, and the changes that hold for every setting.
-
-    Parameters
-    ----------
-    sets : iterable of str
-        PATH=VALUE each; several values separated by commas are swept.
-
-    Raises
-    ------
-    RequestError
-        Nothing is swept, or more than two fields, or something else than a step's.
-    """
+    """Return what is swept, and the changes, PATH=VALUE each, that hold for every setting."""
     swept: list[Swept] = []
     fixed: list[str] = []
     for text in sets:
@@ -194,21 +183,9 @@ def sweep(
     input: str | None = None,
     **planes: str | None,
 ) -> str:
-    """Draw a sweep into a file, write its figures beside it, and return what was written, for the reader.
+    """Draw a sweep (see `run_sweep`) into a file, and write its figures beside it, with .csv to their name.
 
-    Parameters
-    ----------
-    config, sets, input, **planes
-        As `run_sweep` takes them.
-    path : str
-        A picture; the table has its name with .csv.
-
-    Raises
-    ------
-    RequestError
-        As `run_sweep` raises it, or it cannot be written there.
-    DataError
-        The run would refuse the pixels.
+    Returns what was written, for the reader.
     """
     check_picture(path)
     beside = str(Path(path).with_suffix(".csv"))

@@ -61,25 +61,11 @@ class Swept:
 
 @dataclass(frozen=True)
 class Panel:
-    """One setting.
-
-    Parameters
-    ----------
-    values : tuple of str
-        One of each field that is swept.
-    steps : tuple of Step
-        Resolved; none where the setting is refused.
-    pixels : numpy.ndarray or None
-        Rows and columns of the result.
-    measures : PlaneMeasures or None
-        What it is like.
-    refused : str
-        Why there is no result.
-    """
+    """One setting: a value of each field that is swept, and its result, or why it is refused."""
 
     values: tuple[str, ...]
-    steps: tuple[Step, ...] = ()
-    pixels: NDArray | None = None
+    steps: tuple[Step, ...] = ()  # resolved
+    pixels: NDArray | None = None  # rows and columns
     measures: PlaneMeasures | None = None
     refused: str = ""
 
@@ -125,13 +111,7 @@ def relative(value: float, before: float) -> float:
 
 
 def refuse_another(path: str) -> None:
-    """Refuse to replace a file that is no table of a sweep: its name was not asked for, but made.
-
-    Raises
-    ------
-    RequestError
-        It is none.
-    """
+    """Refuse to replace a file that is no table of a sweep: its name was not asked for, but made."""
     if not os.path.lexists(path):
         return
     try:
@@ -148,13 +128,7 @@ def refuse_another(path: str) -> None:
 
 
 def write_table(sheet: Sheet, path: str) -> None:
-    """Write the figures of a sweep as CSV; it appears when it is whole.
-
-    Raises
-    ------
-    RequestError
-        It cannot be written there.
-    """
+    """Write the figures of a sweep as CSV; it appears when it is whole."""
     header, rows = table(sheet)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([header, *rows])
