@@ -75,7 +75,7 @@ class PlaneMeasures:
 
 
 def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMeasures:
-    """Return what a plane is like in regions of the plane before any step; `before` says that it is that one."""
+    """Return what a plane is like, in regions of the plane before any step; `before`: it is that plane."""
     image = np.asarray(pixels, np.float64) * (regions.sign if before else 1)
     signal = _level(image[regions.bright]) - _level(image[regions.around])
     deviation = _deviation(image[regions.background])
