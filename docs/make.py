@@ -116,7 +116,7 @@ def make_pictures() -> None:
     """Run the pages and keep the pictures that they show, smaller and with fewer colours."""
     from PIL import Image
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests/helpers"))
     from pages import PAGES, blocks_of, pictures_of, reader_in
 
     for page in PAGES:
