@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
         return [*(kind.__name__ for kind in _HERE), *_LATE, *_steps()]
     if name[:1].isupper() and name in (steps := _steps()):
         return steps[name]
-    from pipeline.config.other_words import advice_for
+    from pipeline.config.synonyms import advice_for
 
     advice = None if name.startswith("_") else advice_for(name)
     mend = "" if advice is None else f"; {advice.in_python()}"

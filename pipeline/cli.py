@@ -23,7 +23,7 @@ OUTPUT = click.option("--output", "output_path", metavar="PATH", help="Write her
 DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Lists its commands in the order in which a user meets them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -35,13 +35,13 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is meant; refuse what is none in words of ours."""
         if args and self.get_command(ctx, args[0]) is None:
-            from pipeline.config.usage import no_command
+            from pipeline.config.usage_errors import no_command
 
             raise no_command(args[0], tuple(self.commands))
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bgone", prog_name="bgone")
 def main_group() -> None:
     """Background subtraction for time-lapse microscopy larger than memory."""
@@ -106,7 +106,7 @@ def plan_command(
 @DEBUG
 def steps_command(name: str | None, debug: bool) -> None:
     """List the steps, or explain the step NAME."""
-    from pipeline.config.catalogue import describe_step, list_steps
+    from pipeline.config.schema import describe_step, list_steps
 
     click.echo(list_steps() if name is None else describe_step(name))
 
@@ -115,7 +115,7 @@ def steps_command(name: str | None, debug: bool) -> None:
 @DEBUG
 def schema_command(debug: bool) -> None:
     """Print the JSON schema of a config, for editors."""
-    from pipeline.config.catalogue import config_schema
+    from pipeline.config.schema import config_schema
 
     click.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
 
@@ -191,7 +191,7 @@ def verify_command(
     output: str, blocks: int | None, seed: int | None, input_path: str | None, debug: bool
 ) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
-    from pipeline.config.what_is import refuse_no_output
+    from pipeline.config.files import refuse_no_output
     from pipeline.model.errors import Problem, VerificationError
     from pipeline.write import verify
 
@@ -218,7 +218,7 @@ def verify_command(
 @DEBUG
 def view_command(output: str, port: int, debug: bool) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
-    from pipeline.config.what_is import refuse_no_output
+    from pipeline.config.files import refuse_no_output
     from pipeline.reporting.serve import open_server, view_text
 
     refuse_no_output(output)
@@ -234,7 +234,7 @@ def view_command(output: str, port: int, debug: bool) -> None:
 @DEBUG
 def report_command(output: str, page: str | None, debug: bool) -> None:
     """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
-    from pipeline.config.what_is import refuse_no_output
+    from pipeline.config.files import refuse_no_output
     from pipeline.reporting import report
 
     refuse_no_output(output)
@@ -359,7 +359,7 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        from pipeline.config.usage import in_words
+        from pipeline.config.usage_errors import in_words
 
         print(f"error: {in_words(error, main_group, given)}", file=sys.stderr)
         return 2

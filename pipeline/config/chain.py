@@ -4,94 +4,87 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config.other_words import advice_for
+from pipeline.config.synonyms import advice_for
 from pipeline.model.errors import Problem
-from pipeline.model.messages import complaints, flow, joined, nearest, shown
-from pipeline.model.text import readable
+from pipeline.model.messages import validate
+from pipeline.model.text import flow, nearest, readable, shown, spacing_hint
 from pipeline.steps.registry import REGISTRY, snake_case
 from pipeline.steps.step import Step
 
-EXAMPLE = "- white_tophat: {radius: 25}"
-_CALLED = ("name", "step", "type", "filter", "operation", "op")
+EXAMPLE_STEP = "- white_tophat: {radius: 25}"
+_NAME_KEYS = ("name", "step", "type", "filter", "operation", "op")
 """Keys that other programs' configs have for what ours has as the key itself."""
 
 
-def parse_chain(given: Any) -> tuple[tuple[Step, ...], list[Problem]]:
+def parse_chain(data: Any) -> tuple[tuple[Step, ...], list[Problem]]:
     """Return the steps of a config, and what is wrong with them.
 
     Parameters
     ----------
-    given : Any
+    data : Any
         What stands in the config as `steps`.
     """
-    if given is None or given == []:
-        what = "is missing" if given is None else "is empty"
-        return (), [Problem(what, f"add steps: with, for instance, {EXAMPLE}", "steps")]
-    if not isinstance(given, list):
-        return (), [Problem("is not a list", _as_list(given), "steps")]
-    steps: list[Step] = []
-    problems: list[Problem] = []
-    for index, item in enumerate(given):
-        step, found = _parse(item, f"steps.{index}")
-        problems += found
-        steps += [step] if step is not None else []
-    return tuple(steps), problems
+    if data is None or data == []:
+        what = "is missing" if data is None else "is empty"
+        return (), [Problem(what, f"add steps: with, for instance, {EXAMPLE_STEP}", "steps")]
+    if not isinstance(data, list):
+        return (), [Problem("is not a list", _list_hint(data), "steps")]
+    parsed = [_parse_step(item, f"steps.{index}") for index, item in enumerate(data)]
+    steps = tuple(step for step, _ in parsed if step is not None)
+    return steps, [problem for _, problems in parsed for problem in problems]
 
 
-def _parse(item: Any, where: str) -> tuple[Step | None, list[Problem]]:
-    if isinstance(item, str):
-        what = f"{item} has no parameters" if item in REGISTRY else f"there is no step {shown(item)}"
-        mend = f"write {example(item)}" if item in REGISTRY else _meant(item)
-        return None, [Problem(what, mend, where)]
-    if not isinstance(item, dict) or not item:
-        return None, [Problem(f"{shown(item)} is not a step", f"write it like {EXAMPLE}", where)]
-    if len(item) > 1:
-        return None, [_several(item, where)]
-    ((name, parameters),) = item.items()
+def _parse_step(data: Any, field: str) -> tuple[Step | None, list[Problem]]:
+    if not isinstance(data, dict) or len(data) != 1:
+        return None, [Problem(*_no_step(data), field)]
+    ((name, parameters),) = data.items()
     if name not in REGISTRY:
-        return None, [Problem(f"there is no step {shown(name)}", _meant(name), where)]
-    if parameters is None:
-        parameters = {}
-    if not isinstance(parameters, dict):
-        mend = joined(parameters, REGISTRY[name].model_fields) or f"write {example(name)}"
-        return None, [Problem(f"{shown(parameters)} is not a mapping", mend, where)]
-    return complaints(REGISTRY[name], parameters, where)
+        return None, [Problem(f"there is no step {shown(name)}", _name_hint(name), field)]
+    if parameters is not None and not isinstance(parameters, dict):
+        hint = spacing_hint(parameters, REGISTRY[name].model_fields) or f"write {example(name)}"
+        return None, [Problem(f"{shown(parameters)} is not a mapping", hint, field)]
+    return validate(REGISTRY[name], parameters or {}, field)
 
 
-def _as_list(given: Any) -> str:
-    """Return the mend for steps that are no list: the dashes that are missing, or stand too close."""
-    names = list(given) if isinstance(given, dict) else [given]
+def _no_step(data: Any) -> tuple[str, str]:
+    """Return what is wrong with what is no mapping of one name, and the hint."""
+    if isinstance(data, str) and data in REGISTRY:
+        return f"{data} has no parameters", f"write {example(data)}"
+    if isinstance(data, str):
+        return f"there is no step {shown(data)}", _name_hint(data)
+    if not isinstance(data, dict) or not data:
+        return f"{shown(data)} is not a step", f"write it like {EXAMPLE_STEP}"
+    first, value = next(iter(data.items()))
+    names = ", ".join(map(readable, data))
+    if first in REGISTRY and value is None:
+        return f"has {names} in one column", f"indent what belongs to {first} below it"
+    hint = f"write one name, its parameters below it: {EXAMPLE_STEP}"
+    if first in _NAME_KEYS and value in tuple(REGISTRY):
+        others = {name: other for name, other in data.items() if name != first}
+        hint = f"the step's name is the key: - {value}: {flow(others)}"
+    elif all(name in REGISTRY for name in data):
+        hint = "begin each of them with a dash"
+    return f"has {names} in one step", hint
+
+
+def _list_hint(data: Any) -> str:
+    """Return the hint for steps that are no list: the dashes that are missing, or stand too close."""
+    names = list(data) if isinstance(data, dict) else [data]
     close = [name for name in names if isinstance(name, str) and name[:1] == "-" and name[1:2].isalpha()]
     if close:
         return f"put a space after the dash: - {readable(close[0][1:])}"
-    return f"begin each step with a dash: {EXAMPLE}"
+    return f"begin each step with a dash: {EXAMPLE_STEP}"
 
 
-def _several(item: dict[str, Any], where: str) -> Problem:
-    names = ", ".join(map(readable, item))
-    first = next(iter(item))
-    if first in _CALLED and item[first] in REGISTRY:
-        inside = {name: value for name, value in item.items() if name != first}
-        return Problem(
-            f"has {names} in one step", f"the step's name is the key: - {item[first]}: {flow(inside)}", where
-        )
-    if first in REGISTRY and item[first] is None:
-        return Problem(f"has {names} in one column", f"indent what belongs to {first} below it", where)
-    if all(name in REGISTRY for name in item):
-        return Problem(f"has {names} in one step", "begin each of them with a dash", where)
-    return Problem(f"has {names} in one step", f"write one name, its parameters below it: {EXAMPLE}", where)
-
-
-def _meant(name: str) -> str:
-    """Return the mend for an unknown step: a class's name, other programs' words and slips are understood."""
+def _name_hint(name: str) -> str:
     word, brace, _ = name.partition(" {")
     if brace and word in REGISTRY:
         return f"write a colon after the name: {word}: {{…}}"
-    return joined(name, REGISTRY) or meant(word)
+    return spacing_hint(name, REGISTRY) or meant(word)
 
 
 def meant(name: str) -> str:
-    """Return the mend for a word that is no step.
+    """Return the hint for a word that is no step: class names, other programs' words, slips of the pen.
 
     >>> meant("WhiteTophat"), meant("gausian")
     ('did you mean white_tophat?', 'did you mean gaussian?')

@@ -1,139 +1,127 @@
-"""`--set PATH=VALUE`: a change to a config, any path in it."""
+"""`--set PATH=VALUE`, `--input` and `--output`: changes to a config from the command line."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.config.sections import PATHS, SECTIONS
-from pipeline.config.yaml import parse_yaml
-from pipeline.model.errors import PipelineError, Problem, RequestError
-from pipeline.model.messages import nearest, shown
-from pipeline.model.text import readable
+from pipeline.config.document import Document
+from pipeline.config.sections import SECTIONS
+from pipeline.config.yaml import field_of, parse_yaml
+from pipeline.model.errors import Problem, RequestError
+from pipeline.model.text import nearest, readable, shown
 from pipeline.steps.registry import REGISTRY
 
+PATHS = ("input.path", "output.path", "output.background", "output.work")
+"""Fields whose value is taken as the shell has it: a * or a ': ' in a path is nothing of YAML's."""
 
-def apply_sets(data: dict[str, Any], sets: Iterable[str], problems: list[Problem]) -> dict[str, str]:
-    """Change plain data in place.
+
+def apply_overrides(
+    document: Document,
+    sets: Iterable[str],
+    input: str | os.PathLike[str] | None,
+    output: str | os.PathLike[str] | None,
+) -> None:
+    """Change a document in place; what is wrong with a change is added to its problems.
 
     Parameters
     ----------
-    data : dict
+    document : Document
         The config.
     sets : iterable of str
         PATH=VALUE each; the value is YAML, but that of a path, which is taken as it stands.
-    problems : list of Problem
-        What is wrong with a change is added here.
-
-    Returns
-    -------
-    dict of str to str
-        The dotted fields that were changed → what the user wrote.
+    input, output : path, optional
+        Instead of the config's.
     """
-    touched: dict[str, str] = {}
+    for name, path in (("input", input), ("output", output)):
+        # A section that the config lacks comes with its path.
+        section = document.data.get(name)
+        if path is not None and isinstance(section, dict | None):
+            document.data[name] = {**(section or {}), "path": os.fspath(path)}
+            document.change(f"{name}.path", f"--{name}")
     for text in sets:
-        said = f"--set {readable(text)}"
+        option = f"--set {readable(text)}"
         try:
-            touched[_apply(data, text)] = said
-        except PipelineError as error:
-            problems += [Problem(each.what, each.mend, readable(each.field), said) for each in error.problems]
-    return touched
+            document.change(_set(document.data, text), option)
+        except RequestError as error:
+            document.problems += [
+                Problem(problem.what, problem.mend, readable(problem.field), option)
+                for problem in error.problems
+            ]
 
 
-def _apply(data: dict[str, Any], text: str) -> str:
+def _set(data: dict[str, Any], text: str) -> str:
+    """Change plain data as PATH=VALUE says; return the field as errors name it."""
     path, equals, value = text.partition("=")
     path = path.strip()
     if not equals or not path:
         raise RequestError("is not PATH=VALUE", "write it like steps.0.radius=25")
     if not value.strip():
         raise RequestError("has no value", "write one after the =, or null for the default", path)
-    names = _names(data, path)
-    _put(data, names, _value(value, path, ".".join(names)), path)
-    return ".".join(_shortened(names))
+    keys = _keys(data, path)
+    _put(data, keys, _value(value, path), path)
+    return field_of(keys)
 
 
-def _value(text: str, path: str, field: str) -> Any:
+def _value(text: str, path: str) -> Any:
     quoted = text[:1] in ("'", '"') and text[:1] == text[-1:]
-    if field in PATHS and field != "compute.cluster" and text != "null" and not quoted:
-        # As the shell has it: a * or a ': ' in a path is nothing of YAML's.
+    if path in PATHS and text != "null" and not quoted:
         return text
     document = parse_yaml(text)
-    if document.problems:
-        first = document.problems[0]
-        raise RequestError(f"the value {first.what}", first.mend, path)
+    for problem in document.problems:
+        raise RequestError(f"the value {problem.what}", problem.mend, path)
     return document.data
 
 
-def _names(data: dict[str, Any], path: str) -> list[str]:
-    """Return the keys on the way to what a path names."""
+def _keys(data: dict[str, Any], path: str) -> tuple[str | int, ...]:
+    """Return the keys on the way to what a path names; a step may be named by its name or its number."""
     first, *rest = path.split(".")
-    if first in REGISTRY or (first not in ("steps", *SECTIONS) and first in _chain(data)):
-        places = [index for index, name in enumerate(_chain(data)) if name == first]
-        if not places:
-            raise RequestError(f"no step is called {first}", _there_is(data), path)
-        if len(places) > 1:
-            raise RequestError(
-                f"{len(places)} steps are called {first}",
-                f"say which: {' or '.join('.'.join(['steps', str(at), *rest]) for at in places)}", path,
-            )  # fmt: skip
-        return ["steps", str(places[0]), first, *rest]
-    if first not in ("steps", *SECTIONS):
-        mend = nearest(first, (*SECTIONS, "steps", *_chain(data)))
-        raise RequestError(f"there is no section or step {shown(first)}", mend, path)
-    if first != "steps" or not rest:
-        return [first, *rest]
-    chain = _chain(data)
-    if not rest[0].isdecimal() or int(rest[0][:9]) >= len(chain):
-        raise RequestError(f"there is no step {shown(rest[0])}", _there_is(data), path)
-    at = int(rest[0])
-    if len(rest) == 1:
-        return ["steps", str(at)]
-    inner = rest[1:] if rest[1] == chain[at] else [chain[at], *rest[1:]]
-    return ["steps", str(at), *inner]
-
-
-def _shortened(names: list[str]) -> list[str]:
-    """Return a field as errors name it, without the step's name: steps.0.radius."""
-    return names[:2] + names[3:] if names[0] == "steps" else names
-
-
-def _put(data: dict[str, Any], names: list[str], value: Any, path: str) -> None:
-    inside: Any = data
-    for position, name in enumerate(names[:-1]):
-        if isinstance(inside, list):
-            inside = inside[_index(inside, name, path)]
-        elif isinstance(inside, dict):
-            below = inside.get(name)
-            inside[name] = inside = {} if below is None else below
-        if not isinstance(inside, dict | list):
-            where = ".".join(_shortened(names[: position + 1]))
-            raise RequestError(
-                f"{where} is {shown(inside)}, which has nothing inside", f"set {where} as a whole", path
-            )
-    if isinstance(inside, list):
-        inside[_index(inside, names[-1], path)] = value
-    else:
-        inside[names[-1]] = value
-
-
-def _index(items: list[Any], name: str, path: str) -> int:
-    if not name.isdecimal() or int(name[:9]) >= len(items):
-        raise RequestError(f"there is no item {shown(name)}", f"count from 0 to {len(items) - 1}", path)
-    return int(name)
-
-
-def _chain(data: dict[str, Any]) -> list[str]:
-    """Return the name of each step; an empty one for what is no step."""
     steps = data.get("steps")
-    return [_name(step) for step in steps] if isinstance(steps, list) else []
+    names = [_name(step) for step in steps] if isinstance(steps, list) else []
+    chain = [f"steps.{index} is {name or 'no step'}" for index, name in enumerate(names)]
+    there_is = ", ".join(chain) or "the config has no steps"
+    if first in SECTIONS or path == "steps":
+        return (first, *rest)
+    if first != "steps" and first not in REGISTRY and first not in names:
+        hint = nearest(first, (*SECTIONS, "steps", *names))
+        raise RequestError(f"there is no section or step {shown(first)}", hint, path)
+    if first != "steps":
+        indices = [index for index, name in enumerate(names) if name == first]
+        if not indices:
+            raise RequestError(f"no step is called {first}", there_is, path)
+        if len(indices) > 1:
+            hint = f"say which: {' or '.join('.'.join(['steps', str(index), *rest]) for index in indices)}"
+            raise RequestError(f"{len(indices)} steps are called {first}", hint, path)
+        return ("steps", indices[0], first, *rest)
+    number, *rest = rest
+    if not number.isdecimal() or int(number[:9]) >= len(names):
+        raise RequestError(f"there is no step {shown(number)}", there_is, path)
+    name = names[int(number)]
+    return ("steps", int(number), *(rest if rest[:1] in ([], [name]) else [name, *rest]))
 
 
 def _name(step: Any) -> str:
-    if isinstance(step, dict) and len(step) == 1:
-        return str(next(iter(step)))
-    return ""
+    """Return the name of a step; an empty one for what is no step."""
+    return str(next(iter(step))) if isinstance(step, dict) and len(step) == 1 else ""
 
 
-def _there_is(data: dict[str, Any]) -> str:
-    chain = [f"steps.{at} is {name or 'no step'}" for at, name in enumerate(_chain(data))]
-    return ", ".join(chain) if chain else "the config has no steps"
+def _put(data: dict[str, Any], keys: tuple[str | int, ...], value: Any, path: str) -> None:
+    inside: Any = data
+    for position, key in enumerate(keys, 1):
+        last = position == len(keys)
+        if isinstance(inside, list):
+            index = str(key)
+            if not index.isdecimal() or int(index[:9]) >= len(inside):
+                hint = f"count from 0 to {len(inside) - 1}"
+                raise RequestError(f"there is no item {shown(index)}", hint, path)
+            key = int(index)
+        elif inside.get(key) is None:
+            inside[key] = {}
+        if last:
+            inside[key] = value
+        inside = inside[key]
+        if not last and not isinstance(inside, dict | list):
+            name = field_of(keys[:position])
+            what = f"{name} is {shown(inside)}, which has nothing inside"
+            raise RequestError(what, f"set {name} as a whole", path)

@@ -1,23 +1,33 @@
-"""The parts of a config as typed, frozen models: what may stand there, and its defaults."""
+"""The sections of a config as typed, frozen models: what may stand there, its defaults, and their reading."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.config import types as types
-from pipeline.config.compute_types import Bytes, ClusterName
+from pipeline.config import types
+from pipeline.config.chain import example
+from pipeline.config.cluster import ClusterName
+from pipeline.config.document import Document
+from pipeline.model.errors import Problem
+from pipeline.model.messages import validate
+from pipeline.model.paths import is_url
+from pipeline.model.text import nearest, readable, shown, spacing_hint
 from pipeline.read import Source, open_source
+from pipeline.steps.registry import REGISTRY
 
 
-class Settings(BaseModel):
-    """A part of a config: unknown keys and wrong types are refused."""
+class Section(BaseModel):
+    """A section of a config: unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class InputConfig(Settings):
+class InputConfig(Section):
     """What is read.
 
     Parameters
@@ -42,7 +52,7 @@ class InputConfig(Settings):
 
     path: types.FilePath = Field(examples=["../data/movie.ome.tif"])
     axes: types.DataAxes | None = Field(None, examples=["tyx"])
-    scale: types.Scale | None = Field(None, examples=["{t: 30 s, y: 0.325 um, x: 0.325 um}"])
+    scale: types.PixelSizes | None = Field(None, examples=["{t: 30 s, y: 0.325 um, x: 0.325 um}"])
     select: types.Select | None = Field(None, examples=["{t: '0:100', c: [GFP]}"])
     nan: Literal["refuse", "propagate"] = "refuse"
     level: Annotated[int, Field(ge=0)] = 0
@@ -66,7 +76,7 @@ class InputConfig(Settings):
         )
 
 
-class OutputConfig(Settings):
+class OutputConfig(Section):
     """What is written.
 
     Parameters
@@ -102,27 +112,23 @@ class OutputConfig(Settings):
         Of the pixels, as 0.1% or 0.001: where more are clipped, the output does not appear.
     """
 
-    path: types.FilePath = Field(examples=["../results/movie.ome.zarr"])
+    path: types.OutputPath = Field(examples=["../results/movie.ome.zarr"])
     dtype: types.Dtype | None = Field(None, examples=["uint16"])
     overflow: Literal["clip", "error"] | None = Field(None, examples=["clip"])
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0
-    chunks: types.PerAxis | None = Field(None, examples=["{y: 1024, x: 1024}"])
-    shards: types.PerAxis | None = Field(None, examples=["{t: 10, y: 2048, x: 2048}"])
+    chunks: types.PixelsByAxis | None = Field(None, examples=["{y: 1024, x: 1024}"])
+    shards: types.PixelsByAxis | None = Field(None, examples=["{t: 10, y: 2048, x: 2048}"])
     compressor: Literal["blosc-lz4", "blosc-zstd", "zstd", "none"] = "blosc-lz4"
     checksum: types.Checksum = False
     pyramid: bool = True
-    version: Annotated[
-        Literal["0.5", "0.4"],
-        BeforeValidator(types.version_text),
-        WithJsonSchema({"enum": ["0.5", "0.4", 0.5, 0.4]}),
-    ] = "0.5"
+    version: types.Version = "0.5"
     axes: types.StoredAxes | None = Field(None, examples=["tczyx"])
-    background: types.FilePath | None = Field(None, examples=["../results/background.ome.zarr"])
-    work: types.FilePath | None = Field(None, examples=["/scratch"])
+    background: types.OutputPath | None = Field(None, examples=["../results/background.ome.zarr"])
+    work: types.FolderPath | None = Field(None, examples=["/scratch"])
     max_clipped: types.Share | None = Field(None, examples=["0.1%"])
 
 
-class ComputeConfig(Settings):
+class ComputeConfig(Section):
     """Where it is computed, and with how much.
 
     Parameters
@@ -141,14 +147,71 @@ class ComputeConfig(Settings):
         and with jobs, how many there are, or minimum_jobs and maximum_jobs (1 and 10 if not said).
     """
 
-    memory: Bytes | None = Field(None, examples=["8 GiB"])
+    memory: types.Bytes | None = Field(None, examples=["8 GiB"])
     workers: Annotated[int, Field(ge=1)] | None = Field(None, examples=[4])
-    block: types.PerAxis | None = Field(None, examples=["{y: 1024, x: 1024}"])
-    window: types.PerAxis | None = Field(None, examples=["{t: 10}"])
+    block: types.PixelsByAxis | None = Field(None, examples=["{y: 1024, x: 1024}"])
+    window: types.PixelsByAxis | None = Field(None, examples=["{t: 10}"])
     cluster: ClusterName = "auto"
 
 
-SECTIONS: dict[str, type[Settings]] = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+SECTIONS: dict[str, type[Section]] = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+NAMES = ("input", "steps", "output", "compute")
+"""What stands at the top of a config."""
 
-PATHS = ("input.path", "output.path", "output.background", "output.work", "compute.cluster")
-"""Fields that name a file or a folder (the last one where it is not a word or an address)."""
+
+def parse_sections(document: Document) -> dict[str, Any]:
+    """Return the sections of a config; what is wrong with them is added to the document."""
+    unknown = [name for name in document.data if name not in NAMES]
+    document.add(Problem("there is no such section", _hint(name), readable(name)) for name in unknown)
+    sections: dict[str, Any] = {}
+    for name, model in SECTIONS.items():
+        data = document.data.get(name)
+        if data is None and name == "compute":
+            data = {}
+        if data is None:
+            what = "has nothing in it" if name in document.data else "is missing"
+            document.add([Problem(what, f"add {name}: with a path in it", name)])
+        elif not isinstance(data, dict):
+            document.add([Problem(f"{shown(data)} is not a mapping", _mapping_hint(name, data), name)])
+        else:
+            sections[name], problems = validate(model, data, name, partial(document.folder_of, name))
+            document.add(problems)
+    document.add(_same_paths(sections))
+    return sections
+
+
+def _same_paths(sections: Mapping[str, Any]) -> list[Problem]:
+    input, output = sections.get("input"), sections.get("output")
+    paths = {
+        "input.path": input and input.path,
+        "output.path": output and output.path,
+        "output.background": output and output.background,
+    }
+    names: dict[str, str] = {}
+    problems = []
+    for name, path in paths.items():
+        if path:
+            first = names.setdefault(path.rstrip("/") if is_url(path) else os.path.realpath(path), name)
+            if first != name:
+                problems.append(Problem(f"is the same as {first}", "write somewhere else", name))
+    return problems
+
+
+def _hint(name: str) -> str:
+    """Return the hint for an unknown section: where such a key belongs."""
+    if hint := spacing_hint(name, NAMES):
+        return hint
+    if name in REGISTRY:
+        return f"write it below steps: with a dash: {example(name)}"
+    inside = [f"{section}:" for section, model in SECTIONS.items() if name in model.model_fields]
+    return f"write it below {' or '.join(inside)}, indented" if inside else nearest(name, NAMES)
+
+
+def _mapping_hint(name: str, data: object) -> str:
+    """Return the hint for a section that is no mapping."""
+    fields = SECTIONS[name].model_fields
+    if hint := spacing_hint(data, fields):
+        return hint
+    if isinstance(data, str) and "path" in fields and data.strip():
+        return f"write {name}: {{path: {readable(data)}}}"
+    return f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"

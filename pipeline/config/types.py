@@ -1,162 +1,158 @@
-"""What may stand in a field of a config: the types of `settings.py`, with their refusals."""
+"""What may stand in a field of a config: the types of `sections`, with their refusals."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from pipeline.kernels.dtypes import SUPPORTED
-from pipeline.model.axes import ORDER, check_axes
-from pipeline.model.errors import Problem, RequestError
-from pipeline.model.messages import nearest, shown
-from pipeline.model.units import PX, Quantity, comma_mend, convertible
-from pipeline.steps.lengths import collected
+from pipeline.model.axes import ORDER, check_axes, image_axes
+from pipeline.model.errors import RequestError, check_each
+from pipeline.model.messages import collected
+from pipeline.model.paths import is_url, resolve_path
+from pipeline.model.text import nearest, shown
+from pipeline.model.units import AMOUNT, Quantity, comma_mend, pixel_size
+from pipeline.read.formats import zarr_name
+from pipeline.read.select import SLICE, check_slice
 
 DTYPES = tuple(dtype.name for dtype in SUPPORTED)
-_SLICE = re.compile(r"\s*(-?[0-9]*)\s*:\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?")
 _SHARE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*")
+_BYTES = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]+)\s*")
+_MEMORY_UNITS = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
+}
+_LEAST_BYTES = 2**20
+"""A number without a unit below this is taken for one whose unit was forgotten."""
+
+# -- axes, and mappings from axis to something ---------------------------------------------
 
 
-def _check_letters(letters: str, said: str) -> None:
-    try:
-        check_axes(letters)
-    except RequestError as error:
-        # The field is known from where the letters stand.
-        what = error.problems[0].what.replace(repr(letters), shown(said))
-        raise RequestError(what, error.problems[0].mend) from None
+def _by_axis(check: Callable[[str, Any], Any], axes: str, schema: dict[str, Any]) -> Any:
+    """Return the type of a mapping from axis to what a check lets pass, with `axes` as its schema's keys."""
+
+    def check_item(name: str, value: object) -> Any:
+        if name.lower() not in tuple(ORDER):
+            raise RequestError(f"{shown(name)} is not an axis", "use letters out of t, c, z, y, x")
+        if value is None:
+            raise RequestError("has no value", "give one")
+        return check(name.lower(), value)
+
+    def check_items(raw: dict[str, Any]) -> dict[str, Any]:
+        return {name.lower(): value for name, value in check_each(raw, check_item).items()}
+
+    properties = dict.fromkeys(axes, schema)
+    whole = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": properties}
+    return Annotated[
+        dict[str, Any], Field(min_length=1), AfterValidator(collected(check_items)), WithJsonSchema(whole)
+    ]
 
 
-@collected
-def _stored_axes(raw: str) -> str:
-    _check_letters(raw.lower(), raw)
-    return raw.lower()
-
-
-@collected
-def _data_axes(raw: str) -> str:
-    # In any order: the reader brings the axes into ours.
-    letters = raw.lower()
-    _check_letters("".join(sorted(letters, key=ORDER.find)), raw)
-    return letters
-
-
-@collected
-def _axis(raw: str) -> str:
-    if raw.lower() not in tuple(ORDER):
-        raise RequestError(f"{shown(raw)} is not an axis", "use letters out of t, c, z, y, x")
-    return raw.lower()
-
-
-@collected
-def _pixels(raw: object) -> object:
+def _number_of_pixels(_: str, raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int):
+        text = raw.strip() if isinstance(raw, str) else ""
+        unquoted = f"write it without quotes: {text}" if re.fullmatch(r"[0-9]+", text) else comma_mend(text)
         raise RequestError(
-            f"{shown(raw)} is not a number of px", _plain_number(raw, "a whole number, such as 512")
+            f"{shown(raw)} is not a number of px", unquoted or "give a whole number, such as 512"
         )
     if raw < 1:
         raise RequestError(f"{shown(raw)} is below 1 px", "give 1 px or more")
     return raw
 
 
-def _plain_number(raw: object, otherwise: str) -> str:
-    quoted = isinstance(raw, str) and re.fullmatch(r"[0-9]+", raw.strip())
-    if quoted:
-        return f"write it without quotes: {str(raw).strip()}"
-    return (comma_mend(raw) if isinstance(raw, str) else "") or f"give {otherwise}"
-
-
-@collected
-def _pixel_size(raw: object) -> Quantity:
-    mend = "give a number with a unit, such as 0.325 um"
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        raise RequestError(f"{shown(raw)} has no unit", f"add it, as in {shown(raw)} um; along t s or min")
-    if not isinstance(raw, str | Quantity):
-        raise RequestError(f"{shown(raw)} is not the size of a pixel", mend)
-    quantity = Quantity.parse(raw)
-    if quantity.unit == PX:
-        raise RequestError(f"{quantity} is not the size of a pixel", mend)
-    if quantity.value <= 0:
-        raise RequestError(f"{quantity} is not above 0", mend)
-    return quantity
-
-
-@collected
-def _scale(scale: dict[str, Quantity]) -> dict[str, Quantity]:
-    problems = []
-    for axis, quantity in scale.items():
-        if axis == "c":
-            problems.append(Problem("channels have no scale", "leave it out", axis))
-        elif not convertible(quantity.unit, "second" if axis == "t" else "meter"):
-            wanted = "time, in s, min or h" if axis == "t" else "a length, in um, nm or mm"
-            problems.append(Problem(f"{quantity} does not fit {axis}", f"give {wanted}", axis))
-    if problems:
-        raise RequestError(problems)
-    return scale
-
-
-@collected
-def _selection(raw: object) -> object:
-    mend = "give a slice such as 0:100, or a list such as [0, 2] or [GFP]"
+def _selection(axis: str, raw: object) -> object:
+    hint = "give a slice such as 0:100, or a list such as [0, 2] or [GFP]"
     if isinstance(raw, str):
-        return _check_slice(raw)
+        check_slice(raw)
+        return raw
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     if not isinstance(raw, list | tuple):
-        raise RequestError(f"{shown(raw)} selects nothing", mend)
+        raise RequestError(f"{shown(raw)} selects nothing", hint)
     if not raw:
-        raise RequestError("the list is empty", mend)
+        raise RequestError("the list is empty", hint)
     for item in raw:
         if isinstance(item, bool) or not isinstance(item, int | str):
-            raise RequestError(f"{shown(item)} is neither an index nor a name", mend)
-    if len(set(raw)) < len(raw):
-        twice = next(item for item in raw if raw.count(item) > 1)
-        raise RequestError(f"{shown(twice)} is selected twice", "name it once")
+            raise RequestError(f"{shown(item)} is neither an index nor a name", hint)
+        if isinstance(item, str) and axis != "c":
+            raise RequestError(f"{shown(item)} is not an index", "only channels have names; give indices")
+        if raw.count(item) > 1:
+            raise RequestError(f"{shown(item)} is selected twice", "name it once")
     return tuple(raw)
 
 
-def _check_slice(text: str) -> str:
-    match = _SLICE.fullmatch(text)
-    if match is None or "-" in match.groups():
-        listed = re.fullmatch(r"[\w., -]*[^\W\d][\w., -]*|[0-9]+", text)
-        mend = f"write it as a list: [{text.strip()}]" if listed else "write START:STOP, such as 0:100"
-        raise RequestError(f"{shown(text)} is not a slice", mend)
-    start, stop, step = (int(part[:19]) if part else None for part in match.groups())
-    if step is not None and step < 1:
-        raise RequestError(f"{shown(text)} goes by {step}", "give a step of 1 or more")
-    same_end = start is not None and stop is not None and (start < 0) == (stop < 0)
-    if stop == 0 or (same_end and start >= stop):  # type: ignore[operator]  # both are ints there
-        raise RequestError(
-            f"{shown(text)} selects nothing", "the stop is not included: give one above the start"
-        )
-    return text
+_INDICES = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}}
+DataAxes = Annotated[str, AfterValidator(collected(lambda axes: image_axes(axes, "")))]
+StoredAxes = Annotated[str, AfterValidator(collected(lambda axes: check_axes(axes.lower(), field="")))]
+if TYPE_CHECKING:
+    PixelsByAxis = dict[str, int]
+    PixelSizes = dict[str, Quantity]
+    Select = dict[str, Any]
+    Dtype = str
+else:
+    PixelsByAxis = _by_axis(_number_of_pixels, ORDER, {"type": "integer", "minimum": 1})
+    PixelSizes = Annotated[
+        _by_axis(pixel_size, ORDER.replace("c", ""), {"type": "string", "pattern": AMOUNT}),
+        PlainSerializer(lambda sizes: {axis: size.plain() for axis, size in sizes.items()}),
+    ]
+    Select = _by_axis(
+        _selection, ORDER, {"anyOf": [{"type": "string", "pattern": SLICE}, {"type": "integer"}, _INDICES]}
+    )
+    Dtype = Literal[("input", *DTYPES)]
+
+# -- paths ---------------------------------------------------------------------------------
 
 
 @collected
-def _select(select: dict[str, Any]) -> dict[str, Any]:
-    problems = []
-    for axis, wanted in select.items():
-        names = [item for item in wanted if isinstance(item, str)] if isinstance(wanted, tuple) else []
-        if axis != "c" and names:
-            problems.append(
-                Problem(f"{shown(names[0])} is not an index", "only channels have names; give indices", axis)
-            )
-    if problems:
-        raise RequestError(problems)
-    return select
+def _path(raw: object, info: ValidationInfo) -> object:
+    """Return a path as an absolute one, where the context says what it is relative to."""
+    path = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
+    if not isinstance(path, str):
+        return path
+    if not path.strip():
+        raise RequestError("is an empty path", "name a file or a folder")
+    if "\0" in path:
+        raise RequestError("no path holds a NUL character", "leave it out")
+    return absolute(path, info)
+
+
+def absolute(path: str, info: ValidationInfo) -> str:
+    """Return the path in a field as an absolute one, where the context says what it is relative to."""
+    return path if info.context is None else resolve_path(path, info.context(info.field_name))
 
 
 @collected
-def _dtype(raw: str) -> str:
-    if raw not in ("input", *DTYPES):
-        raise RequestError(f"{shown(raw)} is not a dtype of an output", nearest(raw, ("input", *DTYPES)))
-    return raw
+def _new_zarr(path: str) -> str:
+    if is_url(path):
+        raise RequestError(f"{path} is a URL, and outputs are written to folders", "name a folder")
+    if better := zarr_name(path):
+        name = os.path.basename(path.rstrip("/"))
+        ending = name.rpartition(".")[2]
+        what = f"{name} is the name of a {ending} file, and an output is always an OME-Zarr"
+        raise RequestError(what, f"call it {better}")
+    return path
 
 
 @collected
+def _folder(path: str) -> str:
+    if is_url(path):
+        raise RequestError(f"{path} is a URL, and an unfinished run lives in a folder", "name a folder")
+    return path
+
+
+FilePath = Annotated[str, BeforeValidator(_path)]
+OutputPath = Annotated[FilePath, AfterValidator(_new_zarr)]
+FolderPath = Annotated[FilePath, AfterValidator(_folder)]
+
+# -- numbers with a unit of their own ------------------------------------------------------
+
+
 def _share(raw: object) -> float:
     match = _SHARE.fullmatch(raw) if isinstance(raw, str) else None
     share = math.nan
@@ -172,6 +168,51 @@ def _share(raw: object) -> float:
     return float(share)
 
 
+def parse_bytes(raw: object) -> int:
+    """Return a number of bytes, given as such or as a text with a unit.
+
+    Raises
+    ------
+    RequestError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
+    (True, 500000000)
+    """
+    hint = "give a size with a unit, such as 8 GiB"
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        if not _LEAST_BYTES <= raw < 2**63 or raw != int(raw):
+            raise RequestError(f"{shown(raw)} bytes is no size for a run", hint)
+        return int(raw)
+    match = _BYTES.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None:
+        comma = comma_mend(raw) if isinstance(raw, str) else ""
+        raise RequestError(f"{shown(raw)} is not a size", comma or hint)
+    factors = {unit.lower(): factor for unit, factor in _MEMORY_UNITS.items()}
+    if match[2].lower() not in factors:
+        raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(_MEMORY_UNITS)))
+    size = float(match[1]) * factors[match[2].lower()]
+    if not 1 <= size < 2**63:
+        raise RequestError(f"{shown(raw)} is no size for a run", hint)
+    return int(size)
+
+
+def _number_or(pattern: re.Pattern[str], **number: Any) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern.pattern.join("^$")}]})
+
+
+Share = Annotated[
+    float, BeforeValidator(collected(_share)), _number_or(_SHARE, type="number", minimum=0, maximum=1)
+]
+Bytes = Annotated[
+    int, BeforeValidator(collected(parse_bytes)), _number_or(_BYTES, type="integer", minimum=_LEAST_BYTES)
+]
+
+# -- choices -------------------------------------------------------------------------------
+
+
 @collected
 def _checksum(raw: object) -> bool:
     if not isinstance(raw, bool) and raw != "crc32c":
@@ -179,75 +220,10 @@ def _checksum(raw: object) -> bool:
     return bool(raw)
 
 
-def version_text(raw: object) -> object:
-    """Return a version as the text that it is, given with or without quotes."""
-    return str(raw) if isinstance(raw, float) else raw
-
-
-@collected
-def _path(raw: object) -> object:
-    if isinstance(raw, str) and not raw.strip():
-        raise RequestError("is an empty path", "name a file or a folder")
-    if isinstance(raw, str) and "\0" in raw:
-        raise RequestError("no path holds a NUL character", "leave it out")
-    path = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
-    try:
-        os.fsencode(path) if isinstance(path, str) else None
-    except UnicodeEncodeError:
-        raise RequestError(f"{shown(path)} holds a character that no path can hold", "leave it out") from None
-    return path
-
-
-def _by_axis(axes: str, entry: dict[str, Any]) -> WithJsonSchema:
-    """Return the schema of a mapping from axis to `entry`, with a key for each axis that may stand there."""
-    properties = dict.fromkeys(axes, entry)
-    return WithJsonSchema(
-        {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": properties}
-    )
-
-
-_ANY_SLICE = {"type": "string", "pattern": f"^{_SLICE.pattern}$"}
-_ANY_LIST = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}}
-
-Axis = Annotated[str, AfterValidator(_axis)]
-DataAxes = Annotated[str, AfterValidator(_data_axes)]
-StoredAxes = Annotated[str, AfterValidator(_stored_axes)]
-FilePath = Annotated[str, BeforeValidator(_path)]
-Pixels = Annotated[int, BeforeValidator(_pixels)]
-PerAxis = Annotated[
-    dict[Axis, Pixels], Field(min_length=1), _by_axis(ORDER, {"type": "integer", "minimum": 1})
-]
-PixelSize = Annotated[Any, BeforeValidator(_pixel_size), PlainSerializer(Quantity.plain)]
-Scale = Annotated[
-    dict[Axis, PixelSize],
-    Field(min_length=1),
-    AfterValidator(_scale),
-    _by_axis(
-        ORDER.replace("c", ""), {"type": "string", "pattern": r"^\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*\D+\s*$"}
-    ),
-]
-Selection = Annotated[
-    Any,
-    BeforeValidator(_selection),
-    PlainSerializer(lambda value: list(value) if isinstance(value, tuple) else value),
-]
-Select = Annotated[
-    dict[Axis, Selection],
-    Field(min_length=1),
-    AfterValidator(_select),
-    _by_axis(ORDER, {"anyOf": [_ANY_SLICE, {"type": "integer"}, _ANY_LIST]}),
-]
-Dtype = Annotated[str, AfterValidator(_dtype), WithJsonSchema({"enum": ["input", *DTYPES]})]
-Share = Annotated[
-    float,
-    BeforeValidator(_share),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": _SHARE.pattern.join("^$")},
-            ]
-        }
-    ),
-]
 Checksum = Annotated[bool, BeforeValidator(_checksum), WithJsonSchema({"enum": [False, True, "crc32c"]})]
+Version = Annotated[
+    Literal["0.5", "0.4"],
+    # A number where it was written without quotes.
+    BeforeValidator(lambda raw: str(raw) if isinstance(raw, float) else raw),
+    WithJsonSchema({"enum": ["0.5", "0.4", 0.5, 0.4]}),
+]

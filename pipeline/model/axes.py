@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pipeline.model.errors import RequestError
+from pipeline.model.text import shown
 
 ORDER = "tczyx"
 SPACE = "zyx"
@@ -72,13 +73,32 @@ def check_letters(axes: str, letters: str = ORDER, field: str = "axes") -> str:
     wrong = [axis for axis in lowered if axis not in letters]
     if wrong:
         known = ", ".join(letters)
-        raise RequestError(f"{axes!r} names an axis {wrong[0]!r}", f"use letters out of {known}", field)
+        raise RequestError(f"{shown(axes)} names an axis {wrong[0]!r}", f"use letters out of {known}", field)
     if len(set(lowered)) < len(lowered):
-        raise RequestError(f"{axes!r} names an axis twice", "name each axis once", field)
+        raise RequestError(f"{shown(axes)} names an axis twice", "name each axis once", field)
     return lowered
 
 
-def check_axes(axes: str, ndim: int | None = None) -> str:
+def image_axes(axes: str, field: str = "axes") -> str:
+    """Return the axes of an image in small letters, in any order.
+
+    Raises
+    ------
+    RequestError
+        As `check_letters`, or y or x is missing.
+
+    Examples
+    --------
+    >>> image_axes("XYT")
+    'xyt'
+    """
+    lowered = check_letters(axes, ORDER, field)
+    if not {"y", "x"} <= set(lowered):
+        raise RequestError(f"{shown(axes)} lacks y or x", "an image has the axes y and x", field)
+    return lowered
+
+
+def check_axes(axes: str, ndim: int | None = None, field: str = "axes") -> str:
     """Return `axes` if they name the axes of an image, one letter each.
 
     Parameters
@@ -87,6 +107,8 @@ def check_axes(axes: str, ndim: int | None = None) -> str:
         Letters out of t c z y x, in this order, each once, y and x among them.
     ndim : int, optional
         How many axes the data has.
+    field : str
+        Where it stands.
 
     Raises
     ------
@@ -99,17 +121,11 @@ def check_axes(axes: str, ndim: int | None = None) -> str:
     >>> check_axes("tyx", 3)
     'tyx'
     """
-    axes = check_letters(axes)
+    axes = image_axes(axes, field)
     if in_order(axes) != axes:
-        raise RequestError(
-            f"{axes!r} is not in the order t c z y x", f"store the data as {in_order(axes)!r}", "axes"
-        )
-    if not axes.endswith("yx"):
-        raise RequestError(f"{axes!r} lacks y or x", "the last two axes are y and x", "axes")
+        what = f"{axes!r} is not in the order t c z y x"
+        raise RequestError(what, f"store the data as {in_order(axes)!r}", field)
     if ndim is not None and len(axes) != ndim:
-        raise RequestError(
-            f"{axes!r} names {len(axes)} axes and the data has {ndim}",
-            "name one letter for each axis",
-            "axes",
-        )
+        what = f"{axes!r} names {len(axes)} axes and the data has {ndim}"
+        raise RequestError(what, "name one letter for each axis", field)
     return axes

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+from pipeline.model.text import readable
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -104,3 +109,30 @@ class InterruptedRunError(PipelineError):
     """The user interrupted the run; the same command resumes it."""
 
     exit_code = 130
+
+
+def check_each(items: Mapping[str, T], check: Callable[[str, T], R]) -> dict[str, R]:
+    """Return what a check makes of each item, by its key.
+
+    Parameters
+    ----------
+    items : mapping of str
+        By axis, say.
+    check : callable
+        Takes a key and its value.
+
+    Raises
+    ------
+    RequestError
+        All that are wrong, each with its key as the field.
+    """
+    checked: dict[str, R] = {}
+    problems: list[Problem] = []
+    for key, value in items.items():
+        try:
+            checked[key] = check(key, value)
+        except RequestError as error:
+            problems += error.under(readable(key)).problems
+    if problems:
+        raise RequestError(problems)
+    return checked

@@ -4,17 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from pipeline.model.errors import Problem, RequestError
-
-_IMAGES = (
-    "tif tiff btf tf2 tf8 ome png jpg jpeg gif bmp webp jp2 jpx jxl svg avi mp4 mov mkv mpg mpeg wmv "
-    "h5 hdf5 hdf he5 ims nc n5 nii mha mhd nrrd mrc dv r3d stk nd nd2 czi zvi lif lsm oib oif oir vsi "
-    "vms svs scn ndpi qptiff flex ics ids dcm dicom fits klb raw bin dat npy npz mat"
-)
-_OTHERS = "pkl parquet csv tsv txt md doc docx xls xlsx ppt pptx pdf json yaml yml xml html htm py ipynb ijm"
-_ARCHIVES = "zip tar gz tgz bz2 xz 7z zst"
-_OTHER_FORMATS = frozenset(f"{_IMAGES} {_OTHERS} {_ARCHIVES}".split())
-"""Endings that promise something else than an OME-Zarr."""
+from pipeline.model.errors import RequestError
 
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
@@ -26,26 +16,6 @@ def is_url(path: str) -> bool:
     (True, False)
     """
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path) is not None
-
-
-def output_problem(path: str) -> Problem | None:
-    """Return why an output can have no such path, by the path alone.
-
-    >>> print(output_problem("/data/x.ome.tif"))
-    x.ome.tif is the name of a tif file, and an output is always an OME-Zarr; call it x.ome.zarr
-    """
-    if is_url(path):
-        return Problem(f"{path} is a URL, and outputs are written to folders", "name a folder")
-    name = os.path.basename(path.rstrip("/"))
-    stem, ending = os.path.splitext(name)
-    if ending[1:].lower() not in _OTHER_FORMATS:
-        return None
-    for inner in (".zarr", ".ome", ".nii", ".tar"):
-        stem = stem.removesuffix(inner)
-    return Problem(
-        f"{name} is the name of a {ending[1:]} file, and an output is always an OME-Zarr",
-        f"call it {stem}.ome.zarr",
-    )
 
 
 def check_name(path: str, field: str = "") -> None:

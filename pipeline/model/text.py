@@ -1,9 +1,11 @@
-"""Sizes, shapes, times and counts in words for people."""
+"""Sizes, times, counts, names and values in words for people."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 
 def size_text(count: float) -> str:
@@ -40,6 +42,8 @@ def number_of(count: int, noun: str) -> str:
 
 
 MB = 1e6
+LONGEST = 60
+"""Characters of a value or a name in a message."""
 
 
 def value_text(value: float) -> str:
@@ -94,3 +98,60 @@ def first_line(error: Exception) -> str:
     """Return what an error says, in one line that is never empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Return a value as YAML has it, on one line, at no great length.
+
+    >>> shown("3"), shown(True), shown({"y": [1, None]})
+    ("'3'", 'true', '{y: [1, null]}')
+    """
+    text = repr(value) if isinstance(value, str) else flow(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def flow(value: object) -> str:
+    """Return plain data as YAML in flow style.
+
+    >>> flow({"y": 3, "x": [1.5, "a"]})
+    '{y: 3, x: [1.5, a]}'
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{readable(key)}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, int) and abs(value) > 10**LONGEST:
+        return "a number of many digits"
+    return readable(value)
+
+
+def nearest(name: str, known: tuple[str, ...], otherwise: str = "") -> str:
+    """Return the hint for an unknown name: the one that was meant, or those that there are.
+
+    >>> nearest("white_tophad", ("white_tophat", "gaussian"))
+    'did you mean white_tophat?'
+    """
+    lowered = {option.lower(): option for option in known}
+    close = difflib.get_close_matches(name.lower()[:LONGEST], lowered, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {lowered[close[0]]}?"
+    return otherwise or f"use one of {', '.join(known)}"
+
+
+_JOINED = re.compile(r"-?\s*(\w+)\s*([:=])\s*(\S.*)?", re.DOTALL)
+
+
+def spacing_hint(text: object, known: Iterable[str]) -> str:
+    """Return the hint for a key and its value that are one word; nothing where they are none.
+
+    >>> spacing_hint("radius:12", ("radius", "size")), spacing_hint("radius", ("radius", "size"))
+    ('put a space after the colon: radius: 12', '')
+    """
+    match = _JOINED.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None or match[1] not in known:
+        return ""
+    value = f" {readable(match[3])}" if match[3] else " …"
+    what = "put a space after the colon" if match[2] == ":" else "write a colon and a space for the ="
+    return f"{what}: {match[1]}:{value}"

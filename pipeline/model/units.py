@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.model.errors import RequestError
+from pipeline.model.errors import RequestError, check_each
+from pipeline.model.text import shown
 
 PX = "px"
 _METRE = {
@@ -54,13 +55,6 @@ def comma_mend(text: str) -> str:
     if _THOUSANDS.fullmatch(f"{match[1]},{match[2]}"):
         return f"write it without the comma: {match[1]}{match[2]}{unit}, or {point}"
     return f"write it {point}"
-
-
-def _in_yaml(raw: object) -> str:
-    if raw is None or isinstance(raw, bool):
-        return {None: "null", True: "true", False: "false"}[raw]
-    text = repr(raw)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def unit_name(text: str) -> str:
@@ -148,7 +142,7 @@ class Quantity:
         if isinstance(raw, Quantity):
             return raw
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            raise RequestError(f"{_in_yaml(raw)} is not a length", _axis_by_axis(raw))
+            raise RequestError(f"{shown(raw)} is not a length", _axis_by_axis(raw))
         if isinstance(raw, int | float):
             _check_finite(raw)
             return cls(raw)
@@ -156,9 +150,9 @@ class Quantity:
         if match is None:
             comma = comma_mend(raw)
             if comma:
-                raise RequestError(f"{_in_yaml(raw)} has a comma in its number", comma)
+                raise RequestError(f"{shown(raw)} has a comma in its number", comma)
             raise RequestError(
-                f"{_in_yaml(raw)} is no number and no number with a unit",
+                f"{shown(raw)} is no number and no number with a unit",
                 "give a number without quotes for px, or a number with a unit such as '8 um'",
             )
         value = float(match[1])
@@ -213,6 +207,66 @@ def _axis_by_axis(raw: object) -> str:
     return "give a number of px, or a text such as '8 um'"
 
 
+AMOUNT = r"^\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*\D+\s*$"
+"""A number with a unit, for a JSON schema; roughly."""
+
+# Beyond these a pixel has no size that anybody measured, and sums of it overflow.
+_LEAST, _MOST = 1e-100, 1e100
+
+
+def is_size(size: float) -> bool:
+    """Return whether a pixel can be so large, in any unit.
+
+    >>> is_size(0.325), is_size(0.0), is_size(float("inf"))
+    (True, False, False)
+    """
+    return _LEAST <= size <= _MOST
+
+
+def size_example(axis: str) -> str:
+    """Return the size of a pixel along an axis as an example."""
+    return "30 s" if axis == "t" else "0.325 um"
+
+
+def pixel_size(axis: str, raw: object) -> Quantity:
+    """Return the size of a pixel along an axis.
+
+    Parameters
+    ----------
+    axis : str
+        Its letter.
+    raw : str or Quantity
+        A number with a unit, or a text such as "0.325 um".
+
+    Raises
+    ------
+    RequestError
+        It is none, or not of the kind of the axis.
+
+    Examples
+    --------
+    >>> pixel_size("t", "2 min")
+    Quantity(value=2.0, unit='minute')
+    """
+    hint = f"give one such as {size_example(axis)!r}"
+    if axis == "c":
+        raise RequestError("c has no size", "leave it out")
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        raise RequestError(f"{shown(raw)} has no unit", f"give one, such as {size_example(axis)!r}")
+    if not isinstance(raw, str | Quantity):
+        raise RequestError(f"{shown(raw)} is not the size of a pixel", hint)
+    quantity = Quantity.parse(raw)
+    if quantity.unit == PX:
+        raise RequestError(f"{quantity} is not the size of a pixel", hint)
+    if not quantity.value > 0:
+        raise RequestError(f"{quantity} is not above 0", hint)
+    if not is_size(quantity.value):
+        raise RequestError(f"{quantity} is no size", hint)
+    if not convertible(quantity.unit, "second" if axis == "t" else "meter"):
+        raise RequestError(f"{quantity} is no {'time' if axis == 't' else 'length'}", hint)
+    return quantity
+
+
 Extent = Quantity | Mapping[str, Quantity]
 """A length for every axis, or one for each axis by name."""
 
@@ -220,14 +274,23 @@ Extent = Quantity | Mapping[str, Quantity]
 def parse_extent(raw: object) -> Extent:
     """Read a length, or a mapping from axis to length.
 
+    Raises
+    ------
+    RequestError
+        All lengths that are none, each with its axis as the field.
+
+    Examples
+    --------
     >>> parse_extent({"z": 1, "y": "2 um"})["y"]
     Quantity(value=2.0, unit='micrometer')
     """
-    if isinstance(raw, Mapping):
-        if not raw:
-            raise RequestError("no axis is given", "give a length for each axis, such as {y: 2, x: 2}")
-        return {str(axis): Quantity.parse(value) for axis, value in raw.items()}
-    return Quantity.parse(raw)
+    if not isinstance(raw, Mapping):
+        return Quantity.parse(raw)
+    if not raw:
+        raise RequestError("no axis is given", "give a length for each axis, such as {y: 2, x: 2}")
+    by_axis = {str(axis): length for axis, length in raw.items()}
+    lengths = check_each(by_axis, lambda _, length: Quantity.parse(length))
+    return {axis.lower(): length for axis, length in lengths.items()}
 
 
 def plain_extent(extent: Extent) -> object:

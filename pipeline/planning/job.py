@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from pipeline.config.sections import ComputeConfig, InputConfig, OutputConfig
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import Image
 from pipeline.model.machine import cores, default_budget, tree_memory
-from pipeline.model.messages import complaints
-from pipeline.model.paths import output_problem, resolve_path
+from pipeline.model.messages import validate
 from pipeline.planning.memory import DRIVER, PER_FILE, PER_PLANE
 from pipeline.planning.overlap import refuse_overlaps
 from pipeline.planning.plan import Plan, make_plan
@@ -97,7 +96,7 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
             "pipeline.ImageSpec('tyx', array.shape, array.dtype))",
         )
     source = LazySource(image)
-    section, problems = complaints(OutputConfig, {**output, "path": path}, "output")
+    section, problems = validate(OutputConfig, {**output, "path": path}, "output", lambda _: Path.cwd())
     if section is None:
         raise RequestError(problems)
     if section.background is not None:
@@ -105,12 +104,6 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
             "a lazy image has no input to take its result from", "leave it out, or use a config",
             "output.background",
         )  # fmt: skip
-    here = {"path": resolve_path(path, Path.cwd())}
-    if section.work is not None:
-        here["work"] = resolve_path(section.work, Path.cwd())
-    section = section.model_copy(update=here)
-    if problem := output_problem(section.path):
-        raise RequestError([replace(problem, field="output.path")])
     refuse_overlaps(section, source)
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
     return Job(config, source, plan_here(config, source))

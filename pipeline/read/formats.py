@@ -95,6 +95,12 @@ FORMATS = (
     Format("gzip archive", (".gz", ".tgz"), _UNPACK, b"\x1f\x8b"),
     Format("tar archive", (".tar",), _UNPACK, b"ustar", 257),
 )  # fmt: skip
+_OTHER_ENDINGS = (
+    "tif tiff btf tf2 tf8 ome stk lsm webp jp2 jpx jxl svg nc mha mhd vms svs scn ndpi qptiff flex fits raw "
+    "bin dat pkl parquet csv tsv txt md doc docx xls xlsx ppt pptx pdf json yaml yml html htm py ipynb ijm "
+    "bz2 xz 7z zst"
+)
+"""Endings of what is read, and of what is no image, that promise something else than an OME-Zarr too."""
 START = 264
 """Bytes of a file that hold every signature."""
 
@@ -121,6 +127,22 @@ def format_of(name: str, start: bytes = b"") -> Format | None:
         return max(named, key=lambda pair: pair[0])[1]
     marked = (each for each in FORMATS if each.signature and start[each.at :].startswith(each.signature))
     return next(marked, None)
+
+
+def zarr_name(path: str) -> str:
+    """Return what an OME-Zarr may be called whose path ends as another format's does; nothing for others.
+
+    >>> zarr_name("/data/x.ome.tif"), zarr_name("/data/x.zarr")
+    ('x.ome.zarr', '')
+    """
+    stem, ending = os.path.splitext(os.path.basename(path.rstrip("/")))
+    if ending[1:].lower() not in _OTHER_ENDINGS.split() and not any(
+        ending.lower() in kind.suffixes for kind in FORMATS
+    ):
+        return ""
+    for inner in (".zarr", ".ome", ".nii", ".tar"):
+        stem = stem.removesuffix(inner)
+    return f"{stem}.ome.zarr"
 
 
 def commonest(names: Iterable[str]) -> Format | None:

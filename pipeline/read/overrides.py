@@ -6,19 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.model.axes import ORDER, kind
-from pipeline.model.errors import Problem, RequestError
+from pipeline.model.axes import ORDER, image_axes
+from pipeline.model.errors import Problem, RequestError, check_each
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import PX, Quantity, ratio
+from pipeline.model.units import Quantity, is_size, pixel_size, size_example
 from pipeline.read.opened import UNKNOWN, Opened, read_dtype, shape_text
 from pipeline.read.select import Wanted, select
 from pipeline.read.source import Source
 
 Kept = tuple[tuple[str, int], ...]
 """Axis letter and stored axis, for each axis kept."""
-
-# Beyond these a pixel has no size that anybody measured, and sums of it overflow.
-_LEAST, _MOST = 1e-100, 1e100
 
 
 def make_source(
@@ -76,8 +73,7 @@ def name_axes(opened: Opened, axes: str | None) -> Kept:
         _check_known(opened, letters, tuple(shape[at] for at in needed))
         chosen = needed
     else:
-        letters = axes.lower()
-        _check_letters(axes, letters)
+        letters = image_axes(axes, "input.axes")
         chosen = needed if len(letters) == len(needed) else list(range(len(shape)))
         if len(letters) != len(chosen):
             raise RequestError(
@@ -140,18 +136,6 @@ def _example(letters: str) -> str:
     return {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(letters), "")
 
 
-def _check_letters(axes: str, letters: str) -> None:
-    wrong = [letter for letter in letters if letter not in ORDER]
-    if wrong:
-        raise RequestError(
-            f"{axes!r} names an axis {wrong[0]!r}", "use letters out of t, c, z, y, x", "input.axes"
-        )
-    if len(set(letters)) < len(letters):
-        raise RequestError(f"{axes!r} names an axis twice", "name each axis once", "input.axes")
-    if not {"y", "x"} <= set(letters):
-        raise RequestError(f"{axes!r} lacks y or x", "name them too", "input.axes")
-
-
 def _spec(opened: Opened, kept: Kept) -> ImageSpec:
     store = opened.store
     axes = "".join(axis for axis, _ in kept)
@@ -188,11 +172,11 @@ def _measured(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Open
     notes, problems = [], []
     for axis in axes:
         size, place = scale.get(axis, 1.0), translation.get(axis, 0.0)
-        if not _LEAST <= size <= _MOST:
+        if not is_size(size):
             for said in (scale, units, translation):
                 said.pop(axis, None)
             words = opened.said_by.get(axis, f"a scale of {size:g} along {axis}")
-            example = f"input.scale: {{{axis}: {_example_scale(axis)}}}"
+            example = f"input.scale: {{{axis}: {size_example(axis)}}}"
             if size == 0 and axis not in given:
                 notes.append(f"{words} is taken as unknown ({example} would say it)")
             elif axis not in given:
@@ -206,39 +190,23 @@ def _measured(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Open
     return replace(opened, scale=scale, units=units, translation=translation, notes=(*opened.notes, *notes))
 
 
-def _example_scale(axis: str) -> str:
-    return "30 s" if axis == "t" else "0.325 um"
-
-
-def _scaled(spec: ImageSpec, given: Mapping[str, Quantity]) -> ImageSpec:
-    problems: list[Problem] = []
-    for axis, raw in given.items():
-        try:
-            spec = _with_scale(spec, axis, Quantity.parse(raw))
-        except RequestError as error:
-            problems += error.under(f"input.scale.{axis}").problems
-    if problems:
-        raise RequestError(problems)
+def _scaled(spec: ImageSpec, scale: Mapping[str, Quantity]) -> ImageSpec:
+    try:
+        sizes = check_each(scale, lambda axis, raw: _size(spec, axis, raw))
+    except RequestError as error:
+        raise error.under("input.scale") from None
+    for axis, quantity in sizes.items():
+        spec = _with_scale(spec, axis, quantity)
     return spec
 
 
-def _with_scale(spec: ImageSpec, axis: str, quantity: Quantity) -> ImageSpec:
+def _size(spec: ImageSpec, axis: str, raw: object) -> Quantity:
     if axis not in spec.axes:
         raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")
-    if axis == "c":
-        raise RequestError("c has no size", "leave it out")
-    example = _example_scale(axis)
-    if quantity.unit == PX:
-        raise RequestError(f"{quantity.value:g} has no unit", f"give one, such as '{example}'")
-    if not quantity.value > 0:
-        raise RequestError(f"{quantity} is not above 0", f"give one such as '{example}'")
-    if not _LEAST <= quantity.value <= _MOST:
-        raise RequestError(f"{quantity} is no size", f"give one such as '{example}'")
-    try:
-        ratio(quantity.unit, "second" if kind(axis) == "time" else "meter")
-    except RequestError:
-        measure = "time" if axis == "t" else "length"
-        raise RequestError(f"{quantity} is no {measure}", f"give one such as '{example}'") from None
+    return pixel_size(axis, raw)
+
+
+def _with_scale(spec: ImageSpec, axis: str, quantity: Quantity) -> ImageSpec:
     translation = dict(spec.translation)
     if axis in translation:
         # What is known is which pixel the image begins at; its place follows the new size.

@@ -9,10 +9,41 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.text import shown
 from pipeline.read.source import Pick
 
 Wanted = str | int | Sequence[int | str]
-_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
+_INDEX = r"\s*(-?[0-9]{1,18})?\s*"
+SLICE = f"^{_INDEX}:{_INDEX}(?::{_INDEX})?$"
+"""A slice as text: START:STOP or START:STOP:STEP, each of which may be left out."""
+
+
+def check_slice(text: str) -> tuple[int | None, int | None, int]:
+    """Return start, stop and step of a slice, checked as far as that goes without the data.
+
+    Raises
+    ------
+    RequestError
+        It is no slice, goes backwards, or selects nothing of any axis.
+
+    Examples
+    --------
+    >>> check_slice("0:100"), check_slice("::2")
+    ((0, 100, 1), (None, None, 2))
+    """
+    match = re.match(SLICE, text)
+    if match is None:
+        listed = re.fullmatch(r"[\w., -]*[^\W\d][\w., -]*|[0-9]+", text)
+        hint = f"write it as a list: [{text.strip()}]" if listed else "write START:STOP, such as 0:100"
+        raise RequestError(f"{shown(text)} is no slice", hint)
+    start, stop, step = (int(index) if index else None for index in match.groups())
+    if step is not None and step < 1:
+        raise RequestError(f"{shown(text)} has a step of {step}", "give a step of 1 or more")
+    same_end = start is not None and stop is not None and (start < 0) == (stop < 0)
+    if stop == 0 or (same_end and start >= stop):  # type: ignore[operator]  # both are ints there
+        hint = "the stop is not included: give one above the start"
+        raise RequestError(f"{shown(text)} selects nothing", hint)
+    return start, stop, step or 1
 
 
 def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tuple[Pick, ...]]:
@@ -50,14 +81,8 @@ def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tu
 
 
 def _pick(value: Wanted, axis: str, spec: ImageSpec) -> Pick:
-    if isinstance(value, str):
-        match = _SLICE.fullmatch(value)
-        if match is not None:
-            return _slice(match, spec.sizes[axis])
-        if axis != "c":
-            raise RequestError(
-                f"{value!r} is no slice", "give one such as '0:100', or a list of indices such as [0, 5]"
-            )
+    if isinstance(value, str) and (axis != "c" or re.match(SLICE, value)):
+        return _slice(value, spec.sizes[axis])
     items = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
     if not items:
         raise RequestError("an empty list selects nothing", "leave it out to keep all")
@@ -70,12 +95,9 @@ def _pick(value: Wanted, axis: str, spec: ImageSpec) -> Pick:
     return _simplest(indices)
 
 
-def _slice(match: re.Match[str], size: int) -> range:
-    text = match[0].strip()
-    step = int(match[3] or 1)
-    if step < 1:
-        raise RequestError(f"{text!r} has a step of {step}", "give a step of 1 or more")
-    start, stop = _edge(match[1], 0, size, text), _edge(match[2], size, size, text)
+def _slice(text: str, size: int) -> range:
+    start, stop, step = check_slice(text)
+    start, stop = _edge(start, 0, size, text), _edge(stop, size, size, text)
     if start >= stop:
         raise RequestError(
             f"{text!r} selects nothing", f"there are {size}; the second number is one past the last"
@@ -83,10 +105,10 @@ def _slice(match: re.Match[str], size: int) -> range:
     return range(start, stop, step)
 
 
-def _edge(digits: str | None, default: int, size: int, text: str) -> int:
-    if not digits:
+def _edge(index: int | None, default: int, size: int, text: str) -> int:
+    if index is None:
         return default
-    edge = int(digits) + (size if int(digits) < 0 else 0)
+    edge = index + (size if index < 0 else 0)
     if not 0 <= edge <= size:
         raise RequestError(f"{text!r} reaches outside: there are {size}", f"stay within '0:{size}'")
     return edge

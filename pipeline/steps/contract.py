@@ -19,8 +19,9 @@ from pipeline.kernels.dtypes import common_dtype
 from pipeline.model.axes import check_letters, in_order
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import ImageSpec, channel_indices
+from pipeline.model.messages import collected
 from pipeline.model.units import Extent, Quantity
-from pipeline.steps.lengths import check_lengths, collected, extent_by_axis
+from pipeline.steps.lengths import check_lengths, extent_by_axis
 
 Background = Literal["input minus result", "input plus result"]
 """What of a step's input and result is the background that it found."""

@@ -14,9 +14,10 @@ from pipeline.kernels.morphology import filters as morphology
 from pipeline.kernels.morphology.footprint import Footprint, Shape
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.messages import collected
 from pipeline.model.units import PX, Extent, Quantity
 from pipeline.steps import reference
-from pipeline.steps.lengths import Length, collected, extent_by_axis
+from pipeline.steps.lengths import Length, extent_by_axis
 from pipeline.steps.step import Step
 
 

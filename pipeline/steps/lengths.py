@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ParamSpec, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from pipeline.model.errors import PipelineError, Problem, RequestError
-from pipeline.model.units import PX, Extent, Quantity, convertible, parse_extent, plain_extent
+from pipeline.model.errors import Problem, RequestError
+from pipeline.model.messages import collected
+from pipeline.model.units import AMOUNT, PX, Extent, Quantity, convertible, parse_extent, plain_extent
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-_AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*[-+]?[\d.eE+-]+\s*\S+\s*$"}]}
-
-
-def collected(check: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return a check whose PipelineError pydantic collects with the other mistakes of a model.
-
-    pydantic takes ValueErrors alone; the PipelineError is its cause, fields included.
-    """
-
-    @functools.wraps(check)
-    def checking(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return check(*args, **kwargs)
-        except PipelineError as error:
-            raise ValueError(str(error)) from error
-
-    return checking
-
-
-@collected
-def _parse(raw: object) -> Extent:
-    if not isinstance(raw, Mapping):
-        return parse_extent(raw)
-    lengths: dict[str, Quantity] = {}
-    problems: list[Problem] = []
-    for axis, value in raw.items():
-        try:
-            lengths[str(axis).lower()] = Quantity.parse(value)
-        except PipelineError as error:
-            problems.extend(error.under(str(axis)).problems)
-    if problems:
-        raise RequestError(problems)
-    return parse_extent(lengths)
-
+_AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": AMOUNT}]}
 
 Length = Annotated[
     Any,
-    BeforeValidator(_parse),
+    BeforeValidator(collected(parse_extent)),
     PlainSerializer(plain_extent),
     WithJsonSchema({"anyOf": [*_AMOUNT["anyOf"], {"type": "object", "additionalProperties": _AMOUNT}]}),
 ]

@@ -14,9 +14,10 @@ from pipeline.kernels.dtypes import float_dtype
 from pipeline.kernels.gaussian import filters as gaussian
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.messages import collected
 from pipeline.model.units import Extent
 from pipeline.steps import reference
-from pipeline.steps.lengths import Length, collected, extent_by_axis
+from pipeline.steps.lengths import Length, extent_by_axis
 from pipeline.steps.step import Step
 
 # Wider than this many images, a Gaussian is their mean: the number is a slip of the keyboard.

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from pipeline.model.errors import Problem, RequestError
+from pipeline.model.messages import problems_of
 from pipeline.steps.docstrings import with_inherited_parameters
 from pipeline.steps.registry import REGISTRY, snake_case
 
@@ -43,10 +44,7 @@ class StepType(ModelMetaclass):
         try:
             return super().__call__(**{name: _plain(value) for name, value in fields.items()})
         except ValidationError as error:
-            # Late: only a mistake needs the YAML reader that comes with it.
-            from pipeline.model.messages import explained
-
-            raise RequestError(explained(error, cls, fields, cls.__name__)) from None
+            raise RequestError(problems_of(error, cls, fields, cls.__name__)) from None
 
 
 def _unnamed(cls: Any, values: tuple[Any, ...]) -> RequestError:

@@ -7,8 +7,8 @@ import pytest
 from config_texts import FULL, SHORT
 from ruamel.yaml import YAML
 
-from pipeline.config.catalogue import config_schema, describe_step, list_steps
 from pipeline.config.load import load_config
+from pipeline.config.schema import config_schema, describe_step, list_steps
 from pipeline.config.sections import SECTIONS
 from pipeline.model.errors import RequestError
 from pipeline.steps.registry import REGISTRY

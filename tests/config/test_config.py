@@ -259,7 +259,7 @@ def test_a_config_survives_yaml_json_and_pickle(write, tmp_path):
     assert again.to_yaml() == config.to_yaml()
     assert load_config(json.loads(json.dumps(config.resolved()))) == config
     thawed = pickle.loads(pickle.dumps(config))
-    assert (thawed, thawed.file, thawed.marks) == (config, config.file, config.marks)
+    assert (thawed, thawed.file, thawed.locations) == (config, config.file, config.locations)
 
 
 @pytest.mark.parametrize(

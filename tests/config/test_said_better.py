@@ -13,10 +13,9 @@ from ruamel.yaml import YAML
 
 import pipeline
 from pipeline.cli import main, main_group
-from pipeline.config import what_is
 from pipeline.config.chain import parse_chain
 from pipeline.config.load import load_config
-from pipeline.config.other_words import OTHER_WORDS, advice_for
+from pipeline.config.synonyms import OTHER_WORDS, advice_for
 from pipeline.steps.registry import REGISTRY
 
 __all__ = ["write"]  # a fixture
@@ -213,7 +212,7 @@ def test_a_config_may_come_through_a_pipe_and_one_that_nobody_fills_is_given_up(
     writer.start()
     assert load_config("pipe").steps[0].name == "white_tophat"
     writer.join()
-    monkeypatch.setattr(what_is, "PATIENCE", 0.05)
+    monkeypatch.setattr("pipeline.config.files.PIPE_PATIENCE", 0.05)
     assert "nothing was written" in the_problem("pipe").what
 
 

@@ -15,7 +15,7 @@ from processes import assert_same, movie
 import pipeline
 from pipeline.config.sections import ComputeConfig
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import complaints
+from pipeline.model.messages import validate
 from pipeline.runtime.executors.reach import look_at_scheduler, scheduler_address
 
 
@@ -51,7 +51,7 @@ def refused(address, cluster=None, told=None):
     ],
 )  # fmt: skip
 def test_an_address_without_host_or_port_is_refused_with_the_config(address, said):
-    section, (problem,) = complaints(ComputeConfig, {"cluster": address}, "compute")
+    section, (problem,) = validate(ComputeConfig, {"cluster": address}, "compute")
     assert section is None
     assert problem.field == "compute.cluster"
     assert said in problem.what
@@ -60,7 +60,7 @@ def test_an_address_without_host_or_port_is_refused_with_the_config(address, sai
 
 @pytest.mark.parametrize("address", ["tcp://node7:8786", "tls://10.0.0.1:1", "tcp://[fe80::1]:65535"])
 def test_a_whole_address_is_taken(address):
-    section, problems = complaints(ComputeConfig, {"cluster": address}, "compute")
+    section, problems = validate(ComputeConfig, {"cluster": address}, "compute")
     assert not problems
     assert section.cluster == address
 

@@ -17,7 +17,7 @@ from processes import assert_same, movie, wait_until
 import pipeline
 from pipeline.config.sections import ComputeConfig
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import complaints
+from pipeline.model.messages import validate
 from pipeline.runtime.executors.slurm import Jobs
 from pipeline.runtime.progress import Lines
 
@@ -181,7 +181,7 @@ def test_jobs_are_given_up_only_once_they_were_there_and_all_their_workers_are_g
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
 def test_a_keyword_of_another_kind_is_refused_with_the_config(said, field, wanted):
-    section, problems = complaints(ComputeConfig, {"cluster": {"slurm": said}}, "compute")
+    section, problems = validate(ComputeConfig, {"cluster": {"slurm": said}}, "compute")
     assert section is None
     (problem,) = problems
     assert problem.field == f"compute.cluster.slurm.{field}"
@@ -193,7 +193,7 @@ def test_keywords_of_the_right_kind_are_taken():
         "cores": 8, "memory": "24 GiB", "walltime": 30, "account": 1234, "queue": "short", "processes": None,
         "job_extra_directives": ["--qos=high"], "nanny": False, "scheduler_options": {"port": 8786},
     }  # fmt: skip
-    section, problems = complaints(ComputeConfig, {"cluster": {"slurm": given}}, "compute")
+    section, problems = validate(ComputeConfig, {"cluster": {"slurm": given}}, "compute")
     assert not problems
     assert section.cluster == {"slurm": given}
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from pipeline.config.compute_types import address_fault
+from pipeline.config.cluster import address_fault
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import shown
+from pipeline.model.text import shown
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.workers import CLUSTER
 

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, model_validator
 from pipeline.kernels.gaussian import filters as kernel
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.messages import collected
 from pipeline.model.units import PX, Extent, Quantity, convertible, ratio
-from pipeline.steps.lengths import Length, collected, extent_by_axis
+from pipeline.steps.lengths import Length, extent_by_axis
 from pipeline.steps.linear import LinearStep, Sigma, check_sigma
 
 

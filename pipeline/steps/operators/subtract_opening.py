@@ -10,9 +10,10 @@ from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
 from pipeline.kernels.morphology import filters as morphology
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.messages import collected
 from pipeline.model.units import Extent, Quantity
 from pipeline.steps.flat import FlatStep, check_size
-from pipeline.steps.lengths import Length, collected
+from pipeline.steps.lengths import Length
 from pipeline.steps.reference import dilated, eroded, subtracted
 
 

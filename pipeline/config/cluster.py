@@ -1,4 +1,4 @@
-"""What may stand in a config's `compute`: sizes of memory and names of clusters, with their refusals."""
+"""The cluster of a config: a word, an address, a scheduler file, or dask-jobqueue's keywords for SLURM."""
 
 from __future__ import annotations
 
@@ -7,68 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 
+from pipeline.config.types import absolute, parse_bytes
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import nearest, shown
-from pipeline.model.units import comma_mend
-from pipeline.steps.lengths import collected
+from pipeline.model.messages import collected
+from pipeline.model.text import nearest, shown
 
 CLUSTERS = ("auto", "local", "threads")
 PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
 JOBS = ("jobs", "minimum_jobs", "maximum_jobs")
 """Keys of `slurm` beside dask-jobqueue's own: how many jobs, or how many at least and at most."""
-
-SLURM_KEYWORDS = (
-    *JOBS, "queue", "account", "walltime", "cores", "memory", "processes", "n_workers", "interface", "python",
-    "job_cpu", "job_mem", "job_name", "job_extra_directives", "job_directives_skip", "job_script_prologue",
-    "worker_command", "worker_extra_args", "local_directory", "shared_temp_directory", "log_directory",
-    "scheduler_options", "death_timeout", "nanny", "protocol", "security", "shebang", "silence_logs", "name",
-    "config_name",
-)  # fmt: skip
-"""What dask-jobqueue knows, for those who mistype it; any other is handed on to it."""
-
-UNITS = {
-    "B": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
-    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
-}
-LEAST_PLAIN = 2**20
-"""A number without a unit below this is taken for one whose unit was forgotten."""
-
-_BYTES = {unit.lower(): factor for unit, factor in UNITS.items()}
-_SIZE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]+)\s*")
-
-
-@collected
-def parse_bytes(raw: object) -> int:
-    """Return a number of bytes, given as such or as a text with a unit.
-
-    Raises
-    ------
-    ValueError
-        It is neither.
-
-    Examples
-    --------
-    >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
-    (True, 500000000)
-    """
-    mend = "give a size with a unit, such as 8 GiB"
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        if not LEAST_PLAIN <= raw < 2**63 or raw != int(raw):
-            raise RequestError(f"{shown(raw)} bytes is no size for a run", mend)
-        return int(raw)
-    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
-    if match is None:
-        comma = comma_mend(raw) if isinstance(raw, str) else ""
-        raise RequestError(f"{shown(raw)} is not a size", comma or mend)
-    if match[2].lower() not in _BYTES:
-        raise RequestError(f"{match[2]!r} is not a unit of memory", nearest(match[2], tuple(UNITS)))
-    size = float(match[1]) * _BYTES[match[2].lower()]
-    if not 1 <= size < 2**63:
-        raise RequestError(f"{shown(raw)} is no size for a run", mend)
-    return int(size)
 
 
 def is_scheduler_file(cluster: str) -> bool:
@@ -77,11 +26,7 @@ def is_scheduler_file(cluster: str) -> bool:
     >>> is_scheduler_file("scheduler.json"), is_scheduler_file("local"), is_scheduler_file("tcp://a:8786")
     (True, False, False)
     """
-    return (
-        "://" not in cluster
-        and cluster not in CLUSTERS
-        and ("/" in cluster or "." in cluster or "~" in cluster)
-    )
+    return "://" not in cluster and cluster not in CLUSTERS and any(sign in cluster for sign in "/.~")
 
 
 def address_fault(address: str) -> str:
@@ -110,18 +55,20 @@ def address_fault(address: str) -> str:
 
 
 @collected
-def _cluster(raw: object) -> object:
+def _cluster(raw: object, info: ValidationInfo) -> object:
     if isinstance(raw, Mapping):
         return _slurm(raw)
-    mend = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
+    hint = "use auto, local, threads, tcp://HOST:PORT, a scheduler file or {slurm: {…}}"
     if not isinstance(raw, str) or not raw.strip():
-        raise RequestError(f"{shown(raw)} names no cluster", mend)
+        raise RequestError(f"{shown(raw)} names no cluster", hint)
     if "://" in raw:
         if fault := address_fault(raw):
             raise RequestError(fault, "write it as tcp://HOST:8786, or the port that dask scheduler told")
         return raw
-    if raw not in CLUSTERS and not is_scheduler_file(raw):
-        raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, mend))
+    if is_scheduler_file(raw):
+        return absolute(raw, info)
+    if raw not in CLUSTERS:
+        raise RequestError(f"{shown(raw)} names no cluster", nearest(raw, CLUSTERS, hint))
     return raw
 
 
@@ -133,14 +80,12 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
         )
     keywords = {} if raw["slurm"] is None else raw["slurm"]
     if not isinstance(keywords, Mapping):
-        raise RequestError(
-            f"{shown(keywords)} is not a mapping",
-            "give dask-jobqueue's keywords, as in {queue: gpu}",
-            "slurm",
-        )
+        hint = "give dask-jobqueue's keywords, as in {queue: gpu}"
+        raise RequestError(f"{shown(keywords)} is not a mapping", hint, "slurm")
     plain = {str(name).replace("-", "_"): value for name, value in keywords.items()}
-    _check_keywords(plain)
-    _check_kinds(plain)
+    _check_names(plain)
+    _check_jobs(plain)
+    _check_values(plain)
     try:
         json.dumps(keywords, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -150,15 +95,10 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {"slurm": dict(keywords)}
 
 
-def _check_keywords(keywords: Mapping[str, Any]) -> None:
-    """Refuse what is nearly a keyword, and numbers of jobs that are none."""
-    for name in keywords:
-        mend = nearest(name, SLURM_KEYWORDS, "-")
-        if name not in SLURM_KEYWORDS and mend != "-":
-            raise RequestError(f"dask-jobqueue has no keyword {name}", mend, "slurm")
+def _check_jobs(keywords: Mapping[str, Any]) -> None:
     for name in JOBS:
         number = keywords.get(name)
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        if number is not None and not _is_count(number):
             raise RequestError(f"{shown(number)} is no number of jobs", "give 1 or more", f"slurm.{name}")
     least, most = keywords.get("minimum_jobs") or 1, keywords.get("maximum_jobs")
     if most is not None and most < least:
@@ -177,13 +117,13 @@ def _is_count(value: object) -> bool:
 
 
 def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _is_size(value: object) -> bool:
     try:
         parse_bytes(value)
-    except ValueError:
+    except RequestError:
         return False
     return True
 
@@ -202,27 +142,31 @@ _KINDS: tuple[tuple[Callable[[object], bool], str, str], ...] = (
 """Of dask-jobqueue's keywords: what a value must be, in words, and for which. Of others it would make
 nonsense in a job's script, or nothing at all: a text taken for a list is a line for each letter."""
 
+_KEYWORDS = (
+    *JOBS,
+    *(name for *_, names in _KINDS for name in names.split()),
+    "death_timeout",
+    "silence_logs",
+)
+"""What dask-jobqueue knows, for those who mistype it; any other is handed on to it."""
 
-def _check_kinds(keywords: Mapping[str, Any]) -> None:
-    for is_one, wanted, names in _KINDS:
+
+def _check_names(keywords: Mapping[str, Any]) -> None:
+    """Refuse what is nearly a keyword."""
+    for name in keywords:
+        hint = nearest(name, _KEYWORDS, "-")
+        if name not in _KEYWORDS and hint != "-":
+            raise RequestError(f"dask-jobqueue has no keyword {name}", hint, "slurm")
+
+
+def _check_values(keywords: Mapping[str, Any]) -> None:
+    for is_one, kind, names in _KINDS:
         for name in names.split():
             value = keywords.get(name)
             if value is not None and not is_one(value):
-                raise RequestError(f"{shown(value)} is no {name}", f"give {wanted}", f"slurm.{name}")
+                raise RequestError(f"{shown(value)} is no {name}", f"give {kind}", f"slurm.{name}")
 
 
-Bytes = Annotated[
-    int,
-    BeforeValidator(parse_bytes),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": LEAST_PLAIN},
-                {"type": "string", "pattern": _SIZE.pattern.join("^$")},
-            ]
-        }
-    ),
-]
 ClusterName = Annotated[
     Any,
     BeforeValidator(_cluster),

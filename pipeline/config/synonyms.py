@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.model.messages import flow
+from pipeline.model.text import flow
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.config.chain import meant
 from pipeline.config.sections import SECTIONS
 from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import flow, shown
+from pipeline.model.text import flow, shown
 from pipeline.steps.docstrings import described_parameters
 from pipeline.steps.registry import REGISTRY
 from pipeline.steps.step import Step

@@ -7,10 +7,9 @@ import re
 
 import click
 
-from pipeline.config.what_is import shell_word, what_is
+from pipeline.config.files import file_kind, shell_word
 from pipeline.model.errors import Problem, RequestError
-from pipeline.model.messages import nearest
-from pipeline.model.text import readable
+from pipeline.model.text import nearest, readable
 from pipeline.model.units import comma_mend
 
 
@@ -18,7 +17,7 @@ def no_command(name: str, known: tuple[str, ...]) -> RequestError:
     """Return the refusal of a word that is no command: a file's name wants a command before it."""
     if name.startswith("-"):
         return RequestError(f"there is no option {readable(name)}", "see bgone --help")
-    kind = what_is(name)
+    kind = file_kind(name)
     command = {"config": "run", "image": "info", "zarr": "info", "output": "info"}.get(kind)
     if command is not None:
         return RequestError(

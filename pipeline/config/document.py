@@ -1,0 +1,88 @@
+"""A config before it is checked: plain data, where each field stands, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.model.errors import Problem
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a field was written: a file with line and column, or an option of the command line."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass
+class Document:
+    """A config as plain data, with the location of every field and all mistakes so far.
+
+    Attributes
+    ----------
+    data : Any
+        Plain dicts, lists, texts and numbers; None where the text is not YAML.
+    file : str
+        Where it came from, or empty.
+    folder : Path
+        What its paths are relative to.
+    locations : dict of str to Location
+        Where each field stands; that of a key is where its name stands.
+    problems : list of Problem
+        What is wrong with it.
+    unknown : set of str
+        Fields whose value is not known because of a problem.
+    """
+
+    data: Any = None
+    file: str = ""
+    folder: Path = field(default_factory=Path.cwd)
+    locations: dict[str, Location] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+    def change(self, name: str, option: str) -> None:
+        """Note that the field `name` was given by an option of the command line."""
+        self.locations = {key: at for key, at in self.locations.items() if not within(key, name)}
+        self.unknown = {key for key in self.unknown if not within(key, name)}
+        self.locations[name] = Location(option)
+
+    def folder_of(self, section: str, key: str) -> Path:
+        """Return the folder that a path in a section is relative to."""
+        location = location_of(f"{section}.{key}", self.locations)
+        return self.folder if location is None or location.line else Path.cwd()
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Add problems with their locations, but not what follows from one that is there already."""
+        self.problems += [
+            located(problem, self.file, self.locations)
+            for problem in problems
+            if not any(within(problem.field, name) for name in self.unknown)
+        ]
+
+
+def within(name: str, outer: str) -> bool:
+    """Return whether a field is another one, or inside it."""
+    return name == outer or name.startswith(f"{outer}.")
+
+
+def location_of(name: str, locations: Mapping[str, Location]) -> Location | None:
+    """Return the location of a field, or of the nearest part of the config around it."""
+    while name:
+        if name in locations:
+            return locations[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def located(problem: Problem, file: str, locations: Mapping[str, Location]) -> Problem:
+    """Return a problem with the location of its field."""
+    if problem.file or not problem.field:
+        return problem
+    location = location_of(problem.field, locations) or Location(file)
+    return replace(problem, file=location.file, line=location.line, column=location.column)

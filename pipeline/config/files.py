@@ -1,0 +1,183 @@
+"""The files that the command line names: a config is read, and anything else is told as what it is."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import select
+import shlex
+import stat
+from typing import Literal
+
+from pipeline.config.document import Document
+from pipeline.config.yaml import parse_yaml
+from pipeline.model.errors import PipelineError, Problem, RequestError
+from pipeline.model.paths import folder_of, is_url, resolve_path
+from pipeline.model.text import readable, shown
+from pipeline.read.files import TIFF_MAGIC, TIFF_SUFFIXES
+from pipeline.read.formats import START, format_of
+from pipeline.write.own import is_node, require_output
+
+FileKind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
+
+LARGEST = 2**20
+"""Bytes of a config; what is larger is something else."""
+PIPE_PATIENCE = 10
+"""Seconds that a pipe is waited for."""
+_SUFFIXES = (".yaml", ".yml")
+_NAME_ONE = "name a YAML file; the image stands in it as input.path"
+
+
+def file_kind(path: str) -> FileKind:
+    """Return what a path is, by its name and its first bytes."""
+    if is_url(path):
+        return "zarr" if path.rstrip("/").lower().endswith(".zarr") else "file"
+    if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, "bgone", "manifest.txt")):
+            return "output"
+        return "zarr" if is_node(path) else "folder"
+    if not os.path.lexists(path):
+        return "nothing"
+    name = path.lower()
+    if name.endswith(_SUFFIXES):
+        return "config"
+    start = _first_bytes(path)
+    image = name.endswith((*TIFF_SUFFIXES, ".zarr")) or start.startswith(TIFF_MAGIC) or format_of(name, start)
+    return "image" if image else "file"
+
+
+def _first_bytes(path: str) -> bytes:
+    # A FIFO would wait for whoever writes into it.
+    if not os.path.isfile(path):
+        return b""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(START)
+    except OSError:
+        return b""
+
+
+def read_config(path: str) -> Document:
+    """Return the YAML of a file as plain data with the location of everything in it.
+
+    Raises
+    ------
+    RequestError
+        It cannot be read, is something else than a config, or is not YAML.
+    """
+    if "\0" not in path:
+        _refuse_no_config(path)
+    try:
+        content = _read(path)
+        if len(content) > LARGEST:
+            raise RequestError([Problem("is larger than any config", _NAME_ONE, file=path)])
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        hint = f"save it as UTF-8, or {_NAME_ONE}"
+        raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL character in the name.
+        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise RequestError([Problem(what, "check its name and permissions", file=readable(path))]) from None
+    document = parse_yaml(text, path)
+    if not isinstance(document.data, dict):
+        what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
+        nothing = Problem(what, "write input:, steps: and output:", file=path, line=1)
+        raise RequestError(document.problems or [nothing])
+    document.folder = folder_of(path)
+    return document
+
+
+def _read(path: str) -> bytes:
+    """Return a file's first bytes, one more than a config has; of a pipe what comes within some seconds."""
+    most = LARGEST + 1
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        with open(path, "rb") as stream:
+            return stream.read(most)
+    # Opened as usual it would wait for a writer for ever.
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        content, poll = b"", select.poll()
+        poll.register(pipe, select.POLLIN)
+        while len(content) < most:
+            if not poll.poll(PIPE_PATIENCE * 1000):
+                what = f"is a pipe into which nothing was written for {PIPE_PATIENCE} s"
+                raise RequestError([Problem(what, "name a file", file=_on_one_line(path))])
+            more = os.read(pipe, most)
+            if not more:
+                break
+            content += more
+        return content[:most]
+    finally:
+        os.close(pipe)
+
+
+def _refuse_no_config(path: str) -> None:
+    """Refuse what is known to be something else than a config."""
+    init = f"`bgone init {shell_word(path)} -o CONFIG` writes one for it"
+    configs = ", ".join(map(readable, _configs_in(path)[:3])) + (" …" if len(_configs_in(path)) > 3 else "")
+    image = ("is an image, not a config", f"name the YAML file whose input.path it is; {init}")
+    refusals = {
+        "output": ("is an output, not a config", f"name the YAML file that it was made with, or {init}"),
+        "image": image,
+        "zarr": image,
+        "folder": (
+            "is a folder, not a config",
+            f"name the YAML file in it: {configs}" if configs else "name a YAML file",
+        ),
+        "nothing": ("there is no such file", _similar(path) or _NAME_ONE),
+    }
+    kind = file_kind(path)
+    if kind in refusals:
+        what, hint = refusals[kind]
+        raise RequestError([Problem(what, hint, file=_on_one_line(path))])
+
+
+def refuse_no_output(path: str) -> None:
+    """Refuse what cannot be the output of a run.
+
+    Raises
+    ------
+    RequestError
+        A config, a file, a folder without a Zarr in it, or nothing.
+    """
+    kind = file_kind(path)
+    if kind == "config":
+        hint = f"give the OME-Zarr that it writes{_output_of(path)}"
+        raise RequestError([Problem("is a config, not an output", hint, file=_on_one_line(path))])
+    if kind not in ("output", "zarr"):
+        require_output(path)
+
+
+def shell_word(path: str) -> str:
+    """Return a path as it is typed in a shell, on one line."""
+    return shlex.quote(_on_one_line(path))
+
+
+def _on_one_line(path: str) -> str:
+    return path if path.isprintable() else readable(path)
+
+
+def _configs_in(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
+    except (OSError, ValueError):
+        return []
+
+
+def _similar(path: str) -> str:
+    """Return the hint for a config that is not there: one beside it with nearly that name."""
+    folder, name = os.path.split(path)
+    close = difflib.get_close_matches(name[:100], _configs_in(folder or "."), n=1, cutoff=0.7)
+    return f"did you mean {readable(os.path.join(folder, close[0]))}?" if close else ""
+
+
+def _output_of(config: str) -> str:
+    """Return the output that a config names, for a reader, where that can be told."""
+    try:
+        with open(config, encoding="utf-8-sig") as stream:
+            path = parse_yaml(stream.read(LARGEST)).data["output"]["path"]
+        return f", {resolve_path(path, folder_of(config))}"
+    except (OSError, ValueError, TypeError, KeyError, PipelineError):
+        return ""
