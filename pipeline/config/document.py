@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.model.errors import Problem
+from pipeline.model.errors import Problem, RequestError
+from pipeline.model.paths import folder_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,6 @@ class Document:
         Plain dicts, lists, texts and numbers; None where the text is not YAML.
     file : str
         Where it came from, or empty.
-    folder : Path
-        What its paths are relative to.
     locations : dict of str to Location
         Where each field stands; that of a key is where its name stands.
     problems : list of Problem
@@ -41,7 +40,6 @@ class Document:
 
     data: Any = None
     file: str = ""
-    folder: Path = field(default_factory=Path.cwd)
     locations: dict[str, Location] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
@@ -55,15 +53,29 @@ class Document:
     def folder_of(self, section: str, key: str) -> Path:
         """Return the folder that a path in a section is relative to."""
         location = location_of(f"{section}.{key}", self.locations)
-        return self.folder if location is None or location.line else Path.cwd()
+        return Path.cwd() if location is not None and location.line is None else folder_of(self.file)
 
-    def add(self, problems: Iterable[Problem]) -> None:
-        """Add problems with their locations, but not what follows from one that is there already."""
-        self.problems += [
+    def refuse(self, problems: Iterable[Problem]) -> None:
+        """Raise these problems and those so far, if there are any, in the order of the file.
+
+        What follows from a value that is not known already is left out.
+
+        Raises
+        ------
+        RequestError
+            With the location of each problem.
+        """
+        new = [
             located(problem, self.file, self.locations)
             for problem in problems
             if not any(within(problem.field, name) for name in self.unknown)
         ]
+        if new or self.problems:
+            raise RequestError(sorted([*self.problems, *new], key=_order))
+
+
+def _order(problem: Problem) -> tuple[bool, int, int]:
+    return problem.line is None, problem.line or 0, problem.column or 0
 
 
 def within(name: str, outer: str) -> bool:

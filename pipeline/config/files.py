@@ -6,7 +6,6 @@ import difflib
 import os
 import select
 import shlex
-import stat
 from typing import Literal
 
 from pipeline.config.document import Document
@@ -65,73 +64,69 @@ def read_config(path: str) -> Document:
     RequestError
         It cannot be read, is something else than a config, or is not YAML.
     """
-    if "\0" not in path:
-        _refuse_no_config(path)
+    document = Document(file=path)
     try:
-        content = _read(path)
-        if len(content) > LARGEST:
-            raise RequestError([Problem("is larger than any config", _NAME_ONE, file=path)])
-        text = content.decode("utf-8-sig")
+        document = parse_yaml(_read(path).decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        hint = f"save it as UTF-8, or {_NAME_ONE}"
-        raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        document.problems.append(
+            Problem("is not UTF-8 text", f"save it as UTF-8, or {_NAME_ONE}", file=path, line=line)
+        )
     except (OSError, ValueError) as error:
         # ValueError: a NUL character in the name.
         what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise RequestError([Problem(what, "check its name and permissions", file=readable(path))]) from None
-    document = parse_yaml(text, path)
-    if not isinstance(document.data, dict):
-        what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
-        nothing = Problem(what, "write input:, steps: and output:", file=path, line=1)
-        raise RequestError(document.problems or [nothing])
-    document.folder = folder_of(path)
-    return document
+        document.problems.append(Problem(what, "check its name and permissions", file=path))
+    if isinstance(document.data, dict):
+        return document
+    what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
+    nothing = Problem(what, "write input:, steps: and output:", file=path, line=1)
+    raise RequestError(_no_config(path) or document.problems or [nothing])
 
 
 def _read(path: str) -> bytes:
-    """Return a file's first bytes, one more than a config has; of a pipe what comes within some seconds."""
-    most = LARGEST + 1
-    if not stat.S_ISFIFO(os.stat(path).st_mode):
-        with open(path, "rb") as stream:
-            return stream.read(most)
-    # Opened as usual it would wait for a writer for ever.
-    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        content, poll = b"", select.poll()
-        poll.register(pipe, select.POLLIN)
-        while len(content) < most:
+    """Return what is in a file; of a pipe what comes within some seconds.
+
+    Raises
+    ------
+    RequestError
+        It is larger than any config, or a pipe into which nobody writes.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        # Opened as usual, a pipe would wait for a writer for ever.
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    with open(path, "rb", buffering=0, opener=opener) as stream:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        content = b""
+        while len(content) <= LARGEST:
             if not poll.poll(PIPE_PATIENCE * 1000):
                 what = f"is a pipe into which nothing was written for {PIPE_PATIENCE} s"
-                raise RequestError([Problem(what, "name a file", file=_on_one_line(path))])
-            more = os.read(pipe, most)
+                raise RequestError([Problem(what, "name a file", file=path)])
+            more = stream.read(LARGEST)
             if not more:
-                break
+                return content
             content += more
-        return content[:most]
-    finally:
-        os.close(pipe)
+    raise RequestError(_no_config(path) or [Problem("is larger than any config", _NAME_ONE, file=path)])
 
 
-def _refuse_no_config(path: str) -> None:
-    """Refuse what is known to be something else than a config."""
-    init = f"`bgone init {shell_word(path)} -o CONFIG` writes one for it"
-    configs = ", ".join(map(readable, _configs_in(path)[:3])) + (" …" if len(_configs_in(path)) > 3 else "")
+def _no_config(path: str) -> list[Problem]:
+    """Return what a path is that is known to be something else than a config."""
+    kind = "file" if "\0" in path else file_kind(path)
+    init = f"`bgone init {shlex.quote(path)} -o CONFIG` writes one for it"
+    configs = _configs_in(path) if kind == "folder" else []
+    listed = ", ".join(map(readable, configs[:3])) + (" …" if len(configs) > 3 else "")
+    in_it = f"name the YAML file in it: {listed}" if listed else "name a YAML file"
     image = ("is an image, not a config", f"name the YAML file whose input.path it is; {init}")
     refusals = {
         "output": ("is an output, not a config", f"name the YAML file that it was made with, or {init}"),
         "image": image,
         "zarr": image,
-        "folder": (
-            "is a folder, not a config",
-            f"name the YAML file in it: {configs}" if configs else "name a YAML file",
-        ),
+        "folder": ("is a folder, not a config", in_it),
         "nothing": ("there is no such file", _similar(path) or _NAME_ONE),
     }
-    kind = file_kind(path)
-    if kind in refusals:
-        what, hint = refusals[kind]
-        raise RequestError([Problem(what, hint, file=_on_one_line(path))])
+    return [Problem(*refusals[kind], file=path)] if kind in refusals else []
 
 
 def refuse_no_output(path: str) -> None:
@@ -145,18 +140,9 @@ def refuse_no_output(path: str) -> None:
     kind = file_kind(path)
     if kind == "config":
         hint = f"give the OME-Zarr that it writes{_output_of(path)}"
-        raise RequestError([Problem("is a config, not an output", hint, file=_on_one_line(path))])
+        raise RequestError([Problem("is a config, not an output", hint, file=path)])
     if kind not in ("output", "zarr"):
         require_output(path)
-
-
-def shell_word(path: str) -> str:
-    """Return a path as it is typed in a shell, on one line."""
-    return shlex.quote(_on_one_line(path))
-
-
-def _on_one_line(path: str) -> str:
-    return path if path.isprintable() else readable(path)
 
 
 def _configs_in(folder: str) -> list[str]:

@@ -17,7 +17,7 @@ from pipeline.config.files import read_config
 from pipeline.config.overrides import apply_overrides
 from pipeline.config.sections import SECTIONS, ComputeConfig, InputConfig, OutputConfig, parse_sections
 from pipeline.config.yaml import DEEPEST
-from pipeline.model.errors import PipelineError, Problem, RequestError
+from pipeline.model.errors import PipelineError, RequestError
 from pipeline.steps.step import Step
 
 
@@ -102,16 +102,10 @@ def load_config(
     else:
         raise RequestError(f"a {type(config).__name__} is no config", "give a YAML file or a dict")
     apply_overrides(document, sets, input, output)
-    sections = parse_sections(document)
-    steps, problems = parse_chain(document.data.get("steps"))
-    document.add(problems)
-    if document.problems:
-        raise RequestError(sorted(document.problems, key=_order))
+    sections, problems = parse_sections(document.data, document.folder_of)
+    steps, more_problems = parse_chain(document.data.get("steps"))
+    document.refuse([*problems, *more_problems])
     return RunConfig(**sections, steps=steps, file=document.file, locations=document.locations)
-
-
-def _order(problem: Problem) -> tuple[bool, int, int]:
-    return problem.line is None, problem.line or 0, problem.column or 0
 
 
 def _plain(data: Any, depth: int = 0) -> Any:

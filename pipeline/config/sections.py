@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.config import types
 from pipeline.config.chain import example
 from pipeline.config.cluster import ClusterName
-from pipeline.config.document import Document
 from pipeline.model.errors import Problem
 from pipeline.model.messages import validate
 from pipeline.model.paths import is_url
@@ -159,25 +159,34 @@ NAMES = ("input", "steps", "output", "compute")
 """What stands at the top of a config."""
 
 
-def parse_sections(document: Document) -> dict[str, Any]:
-    """Return the sections of a config; what is wrong with them is added to the document."""
-    unknown = [name for name in document.data if name not in NAMES]
-    document.add(Problem("there is no such section", _hint(name), readable(name)) for name in unknown)
+def parse_sections(
+    data: Mapping[str, Any], folder_of: Callable[[str, str], Path]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the sections of a config, and what is wrong with them.
+
+    Parameters
+    ----------
+    data : mapping
+        The config.
+    folder_of : callable
+        Takes a section and a key; the folder that a path there is relative to.
+    """
+    unknown = [name for name in data if name not in NAMES]
+    problems = [Problem("there is no such section", _hint(name), readable(name)) for name in unknown]
     sections: dict[str, Any] = {}
     for name, model in SECTIONS.items():
-        data = document.data.get(name)
-        if data is None and name == "compute":
-            data = {}
-        if data is None:
-            what = "has nothing in it" if name in document.data else "is missing"
-            document.add([Problem(what, f"add {name}: with a path in it", name)])
-        elif not isinstance(data, dict):
-            document.add([Problem(f"{shown(data)} is not a mapping", _mapping_hint(name, data), name)])
+        section = data.get(name)
+        if section is None and name == "compute":
+            section = {}
+        if isinstance(section, dict):
+            sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
+        elif section is None:
+            what = "has nothing in it" if name in data else "is missing"
+            mistakes = [Problem(what, f"add {name}: with a path in it", name)]
         else:
-            sections[name], problems = validate(model, data, name, partial(document.folder_of, name))
-            document.add(problems)
-    document.add(_same_paths(sections))
-    return sections
+            mistakes = [Problem(f"{shown(section)} is not a mapping", _mapping_hint(name, section), name)]
+        problems += mistakes
+    return sections, [*problems, *_same_paths(sections)]
 
 
 def _same_paths(sections: Mapping[str, Any]) -> list[Problem]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 
 import click
 
-from pipeline.config.files import file_kind, shell_word
+from pipeline.config.files import file_kind
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import nearest, readable
 from pipeline.model.units import comma_mend
@@ -21,7 +22,7 @@ def no_command(name: str, known: tuple[str, ...]) -> RequestError:
     command = {"config": "run", "image": "info", "zarr": "info", "output": "info"}.get(kind)
     if command is not None:
         return RequestError(
-            f"{readable(name)} is no command", f"did you mean bgone {command} {shell_word(name)}?"
+            f"{readable(name)} is no command", f"did you mean bgone {command} {shlex.quote(name)}?"
         )
     if name == "help":
         return RequestError("there is no command help", "see bgone --help, or bgone run --help")

@@ -35,7 +35,9 @@ class Problem:
         text = ": ".join(part for part in (where, self.field, self.what) if part)
         if self.column:
             text += f" (column {self.column})"
-        return (f"{text}; {self.mend}" if self.mend else text).replace("\n", " ")
+        text = (f"{text}; {self.mend}" if self.mend else text).replace("\n", " ")
+        # A name in it may hold what would move the cursor of a terminal.
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class PipelineError(Exception):
