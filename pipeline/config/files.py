@@ -17,7 +17,7 @@ from pipeline.read.files import TIFF_MAGIC, TIFF_SUFFIXES
 from pipeline.read.formats import START, format_of
 from pipeline.write.own import is_node, require_output
 
-FileKind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
+PathKind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
 
 LARGEST = 2**20
 """Bytes of a config; what is larger is something else."""
@@ -27,8 +27,10 @@ _SUFFIXES = (".yaml", ".yml")
 _NAME_ONE = "name a YAML file; the image stands in it as input.path"
 
 
-def file_kind(path: str) -> FileKind:
+def path_kind(path: str) -> PathKind:
     """Return what a path is, by its name and its first bytes."""
+    start = _first_bytes(path)
+    other_format = format_of(path, start)
     if is_url(path):
         return "zarr" if path.rstrip("/").lower().endswith(".zarr") else "file"
     if os.path.isdir(path):
@@ -37,11 +39,9 @@ def file_kind(path: str) -> FileKind:
         return "zarr" if is_node(path) else "folder"
     if not os.path.lexists(path):
         return "nothing"
-    name = path.lower()
-    if name.endswith(_SUFFIXES):
+    if path.lower().endswith(_SUFFIXES):
         return "config"
-    start = _first_bytes(path)
-    image = name.endswith((*TIFF_SUFFIXES, ".zarr")) or start.startswith(TIFF_MAGIC) or format_of(name, start)
+    image = path.lower().endswith((*TIFF_SUFFIXES, ".zarr")) or start.startswith(TIFF_MAGIC) or other_format
     return "image" if image else "file"
 
 
@@ -66,9 +66,13 @@ def read_config(path: str) -> Document:
     """
     document = Document(file=path)
     try:
-        document = parse_yaml(_read(path).decode("utf-8-sig"), path)
+        content = _read(path)
+        if len(content) > LARGEST:
+            document.problems.append(Problem("is larger than any config", _NAME_ONE, file=path))
+        else:
+            document = parse_yaml(content.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + 1
         document.problems.append(
             Problem("is not UTF-8 text", f"save it as UTF-8, or {_NAME_ONE}", file=path, line=line)
         )
@@ -84,13 +88,7 @@ def read_config(path: str) -> Document:
 
 
 def _read(path: str) -> bytes:
-    """Return what is in a file; of a pipe what comes within some seconds.
-
-    Raises
-    ------
-    RequestError
-        It is larger than any config, or a pipe into which nobody writes.
-    """
+    """Return what is in a file, up to what is too much; of a pipe what comes within some seconds."""
 
     def opener(name: str, flags: int) -> int:
         # Opened as usual, a pipe would wait for a writer for ever.
@@ -106,16 +104,15 @@ def _read(path: str) -> bytes:
                 raise RequestError([Problem(what, "name a file", file=path)])
             more = stream.read(LARGEST)
             if not more:
-                return content
+                break
             content += more
-    raise RequestError(_no_config(path) or [Problem("is larger than any config", _NAME_ONE, file=path)])
+    return content
 
 
 def _no_config(path: str) -> list[Problem]:
     """Return what a path is that is known to be something else than a config."""
-    kind = "file" if "\0" in path else file_kind(path)
     init = f"`bgone init {shlex.quote(path)} -o CONFIG` writes one for it"
-    configs = _configs_in(path) if kind == "folder" else []
+    configs = _configs_in(path)
     listed = ", ".join(map(readable, configs[:3])) + (" …" if len(configs) > 3 else "")
     in_it = f"name the YAML file in it: {listed}" if listed else "name a YAML file"
     image = ("is an image, not a config", f"name the YAML file whose input.path it is; {init}")
@@ -126,7 +123,8 @@ def _no_config(path: str) -> list[Problem]:
         "folder": ("is a folder, not a config", in_it),
         "nothing": ("there is no such file", _similar(path) or _NAME_ONE),
     }
-    return [Problem(*refusals[kind], file=path)] if kind in refusals else []
+    refusal = None if "\0" in path else refusals.get(path_kind(path))
+    return [Problem(*refusal, file=path)] if refusal else []
 
 
 def refuse_no_output(path: str) -> None:
@@ -137,7 +135,7 @@ def refuse_no_output(path: str) -> None:
     RequestError
         A config, a file, a folder without a Zarr in it, or nothing.
     """
-    kind = file_kind(path)
+    kind = path_kind(path)
     if kind == "config":
         hint = f"give the OME-Zarr that it writes{_output_of(path)}"
         raise RequestError([Problem("is a config, not an output", hint, file=path)])

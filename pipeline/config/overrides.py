@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.document import Document
 from pipeline.config.sections import SECTIONS
-from pipeline.config.yaml import field_of, parse_yaml
+from pipeline.config.yaml import field_name, parse_yaml
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import nearest, readable, shown
 from pipeline.steps.registry import REGISTRY
@@ -34,21 +34,24 @@ def apply_overrides(
     input, output : path, optional
         Instead of the config's.
     """
+    changed: dict[str, str] = {}
     for name, path in (("input", input), ("output", output)):
         # A section that the config lacks comes with its path.
         section = document.data.get(name)
         if path is not None and isinstance(section, dict | None):
             document.data[name] = {**(section or {}), "path": os.fspath(path)}
-            document.change(f"{name}.path", f"--{name}")
+            changed[f"{name}.path"] = f"--{name}"
     for text in sets:
         option = f"--set {readable(text)}"
         try:
-            document.change(_set(document.data, text), option)
+            changed[_set(document.data, text)] = option
         except RequestError as error:
             document.problems += [
                 Problem(problem.what, problem.mend, readable(problem.field), option)
                 for problem in error.problems
             ]
+    for name, option in changed.items():
+        document.change(name, option)
 
 
 def _set(data: dict[str, Any], text: str) -> str:
@@ -61,7 +64,7 @@ def _set(data: dict[str, Any], text: str) -> str:
         raise RequestError("has no value", "write one after the =, or null for the default", path)
     keys = _keys(data, path)
     _put(data, keys, _value(value, path), path)
-    return field_of(keys)
+    return field_name(keys)
 
 
 def _value(text: str, path: str) -> Any:
@@ -122,6 +125,6 @@ def _put(data: dict[str, Any], keys: tuple[str | int, ...], value: Any, path: st
             inside[key] = value
         inside = inside[key]
         if not last and not isinstance(inside, dict | list):
-            name = field_of(keys[:position])
+            name = field_name(keys[:position])
             what = f"{name} is {shown(inside)}, which has nothing inside"
             raise RequestError(what, f"set {name} as a whole", path)

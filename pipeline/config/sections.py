@@ -121,7 +121,7 @@ class OutputConfig(Section):
     compressor: Literal["blosc-lz4", "blosc-zstd", "zstd", "none"] = "blosc-lz4"
     checksum: types.Checksum = False
     pyramid: bool = True
-    version: types.Version = "0.5"
+    version: types.FormatVersion = "0.5"
     axes: types.StoredAxes | None = Field(None, examples=["tczyx"])
     background: types.OutputPath | None = Field(None, examples=["../results/background.ome.zarr"])
     work: types.FolderPath | None = Field(None, examples=["/scratch"])
@@ -178,14 +178,15 @@ def parse_sections(
         section = data.get(name)
         if section is None and name == "compute":
             section = {}
-        if isinstance(section, dict):
-            sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
-        elif section is None:
+        if section is None:
             what = "has nothing in it" if name in data else "is missing"
-            mistakes = [Problem(what, f"add {name}: with a path in it", name)]
+            problems.append(Problem(what, f"add {name}: with a path in it", name))
+        elif not isinstance(section, dict):
+            hint = _mapping_hint(name, section)
+            problems.append(Problem(f"{shown(section)} is not a mapping", hint, name))
         else:
-            mistakes = [Problem(f"{shown(section)} is not a mapping", _mapping_hint(name, section), name)]
-        problems += mistakes
+            sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
+            problems += mistakes
     return sections, [*problems, *_same_paths(sections)]
 
 

@@ -16,7 +16,7 @@ from pipeline.model.errors import RequestError, check_each
 from pipeline.model.messages import collected
 from pipeline.model.paths import is_url, resolve_path
 from pipeline.model.text import nearest, shown
-from pipeline.model.units import AMOUNT, Quantity, comma_mend, pixel_size
+from pipeline.model.units import AMOUNT, Quantity, check_pixel_size, comma_mend
 from pipeline.read.formats import zarr_name
 from pipeline.read.select import SLICE, check_slice
 
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 else:
     PixelsByAxis = _by_axis(_number_of_pixels, ORDER, {"type": "integer", "minimum": 1})
     PixelSizes = Annotated[
-        _by_axis(pixel_size, ORDER.replace("c", ""), {"type": "string", "pattern": AMOUNT}),
+        _by_axis(check_pixel_size, ORDER.replace("c", ""), {"type": "string", "pattern": AMOUNT}),
         PlainSerializer(lambda sizes: {axis: size.plain() for axis, size in sizes.items()}),
     ]
     Select = _by_axis(
@@ -221,7 +221,7 @@ def _checksum(raw: object) -> bool:
 
 
 Checksum = Annotated[bool, BeforeValidator(_checksum), WithJsonSchema({"enum": [False, True, "crc32c"]})]
-Version = Annotated[
+FormatVersion = Annotated[
     Literal["0.5", "0.4"],
     # A number where it was written without quotes.
     BeforeValidator(lambda raw: str(raw) if isinstance(raw, float) else raw),

@@ -8,7 +8,7 @@ import shlex
 
 import click
 
-from pipeline.config.files import file_kind
+from pipeline.config.files import path_kind
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import nearest, readable
 from pipeline.model.units import comma_mend
@@ -18,7 +18,7 @@ def no_command(name: str, known: tuple[str, ...]) -> RequestError:
     """Return the refusal of a word that is no command: a file's name wants a command before it."""
     if name.startswith("-"):
         return RequestError(f"there is no option {readable(name)}", "see bgone --help")
-    kind = file_kind(name)
+    kind = path_kind(name)
     command = {"config": "run", "image": "info", "zarr": "info", "output": "info"}.get(kind)
     if command is not None:
         return RequestError(

@@ -56,10 +56,10 @@ _SYNTAX = (
 )  # fmt: skip
 
 
-def field_of(keys: Keys) -> str:
+def field_name(keys: Keys) -> str:
     """Return the field that some keys lead to as errors name it, without the name of a step.
 
-    >>> field_of(("steps", 0, "white_tophat", "radius"))
+    >>> field_name(("steps", 0, "white_tophat", "radius"))
     'steps.0.radius'
     """
     in_step = keys[:1] == ("steps",) and len(keys) > 2 and isinstance(keys[1], int)
@@ -111,11 +111,11 @@ def parse_yaml(text: str, file: str = "") -> Document:
 def _value(node: Any, keys: Keys, document: Document) -> Any:
     """Return a node as plain data; its location and its mistakes go into the document."""
     if keys and "" not in keys:
-        document.locations.setdefault(field_of(keys), _location(node, document))
+        document.locations.setdefault(field_name(keys), _location(node, document))
     if isinstance(node, ScalarNode) and node.style == "*":
         what = f"*{readable(node.anchor)} is an alias"
         _refuse(what, "write the value out; quote a text that begins with *", node, keys, document)
-        document.unknown.add(field_of(keys))
+        document.unknown.add(field_name(keys))
         return None
     if node.anchor:
         what = f"&{readable(node.anchor)} is an anchor"
@@ -145,7 +145,7 @@ def _mapping(node: MappingNode, keys: Keys, document: Document) -> dict[str, Any
             what = f"is given twice, first in line {lines[key]}"
             _refuse(what, "keep one of them", key_node, inner, document)
         elif key:
-            document.locations.setdefault(field_of(inner), _location(key_node, document))
+            document.locations.setdefault(field_name(inner), _location(key_node, document))
         # The value of a refused key is read too, for the mistakes in it.
         value = _value(value_node, inner, document)
         if key and key not in data:
@@ -167,7 +167,7 @@ def _is_behind_comma(key: Node, before: Node) -> bool:
 
 def _refuse_comma(key: Node, number: Node, keys: Keys, document: Document) -> None:
     """Refuse what {radius: 12,5} makes: 12, and a key 5 without a value."""
-    document.unknown.add(field_of(keys))
+    document.unknown.add(field_name(keys))
     text = f"{number.value},{key.value}"
     _refuse(f"{text} has a comma in its number", comma_mend(text), number, keys, document)
 
@@ -196,7 +196,7 @@ def _scalar(node: ScalarNode, keys: Keys, document: Document) -> Any:
     if what:
         _refuse(what, hint, node, keys, document)
     if what or node.ctag is not None:
-        document.unknown.add(field_of(keys))
+        document.unknown.add(field_name(keys))
     return value
 
 
@@ -214,7 +214,7 @@ def _location(node: Node, document: Document) -> Location:
 
 
 def _refuse(what: str, hint: str, node: Node, keys: Keys, document: Document) -> None:
-    name = field_of(tuple(key for key in keys if key != ""))
+    name = field_name(tuple(key for key in keys if key != ""))
     location = _location(node, document)
     document.problems.append(Problem(what, hint, name, location.file, location.line, location.column))
 

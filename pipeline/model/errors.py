@@ -8,8 +8,8 @@ from typing import ClassVar, TypeVar
 
 from pipeline.model.text import readable
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class InterruptedRunError(PipelineError):
     exit_code = 130
 
 
-def check_each(items: Mapping[str, T], check: Callable[[str, T], R]) -> dict[str, R]:
+def check_each(items: Mapping[str, _T], check: Callable[[str, _T], _R]) -> dict[str, _R]:
     """Return what a check makes of each item, by its key.
 
     Parameters
@@ -128,7 +128,7 @@ def check_each(items: Mapping[str, T], check: Callable[[str, T], R]) -> dict[str
     RequestError
         All that are wrong, each with its key as the field.
     """
-    checked: dict[str, R] = {}
+    checked: dict[str, _R] = {}
     problems: list[Problem] = []
     for key, value in items.items():
         try:

@@ -14,10 +14,10 @@ from pipeline.model.errors import PipelineError, Problem
 from pipeline.model.text import flow, nearest, readable, shown, spacing_hint
 from pipeline.model.units import comma_mend
 
-M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
-R = TypeVar("R")
-P = ParamSpec("P")
+_M = TypeVar("_M", bound=BaseModel)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_P = ParamSpec("_P")
 
 _KINDS = {
     "string_type": "a text",
@@ -39,11 +39,11 @@ _BOUNDS = {
 }
 
 
-def collected(check: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
+def collected(check: Callable[Concatenate[_T, _P], _R]) -> Callable[Concatenate[_T, _P], _R]:
     """Return a check whose PipelineError pydantic collects with the other mistakes of a model."""
 
     @functools.wraps(check)
-    def checking(raw: T, *args: P.args, **kwargs: P.kwargs) -> R:
+    def checking(raw: _T, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return check(raw, *args, **kwargs)
         except PipelineError as error:
@@ -54,8 +54,8 @@ def collected(check: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, 
 
 
 def validate(
-    model: type[M], data: Mapping[str, Any], field: str, context: Any = None
-) -> tuple[M | None, list[Problem]]:
+    model: type[_M], data: Mapping[str, Any], field: str, context: Any = None
+) -> tuple[_M | None, list[Problem]]:
     """Return a model made of plain data, or what is wrong with that.
 
     Parameters

@@ -228,7 +228,7 @@ def size_example(axis: str) -> str:
     return "30 s" if axis == "t" else "0.325 um"
 
 
-def pixel_size(axis: str, raw: object) -> Quantity:
+def check_pixel_size(axis: str, raw: object) -> Quantity:
     """Return the size of a pixel along an axis.
 
     Parameters
@@ -245,7 +245,7 @@ def pixel_size(axis: str, raw: object) -> Quantity:
 
     Examples
     --------
-    >>> pixel_size("t", "2 min")
+    >>> check_pixel_size("t", "2 min")
     Quantity(value=2.0, unit='minute')
     """
     hint = f"give one such as {size_example(axis)!r}"

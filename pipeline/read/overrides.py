@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline.model.axes import ORDER, image_axes
 from pipeline.model.errors import Problem, RequestError, check_each
 from pipeline.model.image import ImageSpec
-from pipeline.model.units import Quantity, is_size, pixel_size, size_example
+from pipeline.model.units import Quantity, check_pixel_size, is_size, size_example
 from pipeline.read.opened import UNKNOWN, Opened, read_dtype, shape_text
 from pipeline.read.select import Wanted, select
 from pipeline.read.source import Source
@@ -203,7 +203,7 @@ def _scaled(spec: ImageSpec, scale: Mapping[str, Quantity]) -> ImageSpec:
 def _size(spec: ImageSpec, axis: str, raw: object) -> Quantity:
     if axis not in spec.axes:
         raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")
-    return pixel_size(axis, raw)
+    return check_pixel_size(axis, raw)
 
 
 def _with_scale(spec: ImageSpec, axis: str, quantity: Quantity) -> ImageSpec:
