@@ -1,4 +1,4 @@
-"""The command line: thin; each command asks the room that does the work."""
+"""The command line: the commands, their options and their help; the work is done elsewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ SETS = click.option(
     "--set", "sets", multiple=True, metavar="PATH=VALUE",
     help="Change the config: steps.0.radius=25, white_tophat.radius=25, compute.memory='4 GiB'.",
 )  # fmt: skip
-INPUT = click.option("--input", "input_path", metavar="PATH", help="Take this input instead of the config's.")
-OUTPUT = click.option("--output", "output_path", metavar="PATH", help="Write here instead.")
-DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+INPUT = click.option("--input", metavar="PATH", help="Take this input instead of the config's.")
+OUTPUT = click.option("--output", metavar="PATH", help="Write here instead.")
+# `main` itself looks for it.
+DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+AXES = click.option("--axes", help="The axes of a stack that does not say them.")
+SERIES = click.option("--series", type=int, help="Which image of a file with several.")
+LEVEL = click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
 
 
 class CommandGroup(click.Group):
@@ -48,8 +52,15 @@ def main_group() -> None:
 
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that every command over a config has."""
+    """Add the options that every command over a config has: `config`, and `sets`, `input` and `output`."""
     for option in (DEBUG, OUTPUT, INPUT, SETS, CONFIG):
+        command = option(command)
+    return command
+
+
+def opening(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that opens an image: `axes`, `series` and `level`."""
+    for option in (LEVEL, SERIES, AXES):
         command = option(command)
     return command
 
@@ -58,35 +69,26 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
 @configured
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, once the new one is whole.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def run_command(
-    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
-    overwrite: bool, quiet: bool,
-) -> None:  # fmt: skip
+def run_command(config: str, overwrite: bool, quiet: bool, **overrides: Any) -> None:
     """Run CONFIG, or go on where a run of it stopped."""
     from pipeline.runtime.progress import Silent, progress_for
     from pipeline.runtime.run import run
 
     progress = Silent() if quiet else progress_for(sys.stderr)
-    summary = run(
-        config, overwrite=overwrite, sets=sets, input=input_path, output=output_path, progress=progress
-    )
-    click.echo(summary.text())
+    click.echo(run(config, overwrite=overwrite, progress=progress, **overrides).text())
 
 
 @main_group.command("plan")
 @configured
 @click.option("--overwrite", is_flag=True, help="Of a run that replaces an existing output.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def plan_command(
-    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
-    overwrite: bool, as_json: bool,
-) -> None:  # fmt: skip
+def plan_command(config: str, overwrite: bool, as_json: bool, **overrides: Any) -> None:
     """Show what would run, without reading a pixel."""
     from pipeline.planning.describe import plan_dict, plan_text
     from pipeline.planning.job import prepare
     from pipeline.planning.start import check_start
 
-    job = prepare(config, sets=sets, input=input_path, output=output_path)
+    job = prepare(config, **overrides)
     start = check_start(job, overwrite=overwrite)
     if as_json:
         plain = {
@@ -104,7 +106,7 @@ def plan_command(
 @main_group.command("steps")
 @click.argument("name", required=False)
 @DEBUG
-def steps_command(name: str | None, debug: bool) -> None:
+def steps_command(name: str | None) -> None:
     """List the steps, or explain the step NAME."""
     from pipeline.config.schema import describe_step, list_steps
 
@@ -113,7 +115,7 @@ def steps_command(name: str | None, debug: bool) -> None:
 
 @main_group.command("schema")
 @DEBUG
-def schema_command(debug: bool) -> None:
+def schema_command() -> None:
     """Print the JSON schema of a config, for editors."""
     from pipeline.config.schema import config_schema
 
@@ -122,19 +124,15 @@ def schema_command(debug: bool) -> None:
 
 @main_group.command("info")
 @click.argument("path")
-@click.option("--axes", help="The axes of a stack that does not say them.")
-@click.option("--series", type=int, help="Which image of a file with several.")
-@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@opening
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @DEBUG
-def info_command(
-    path: str, axes: str | None, series: int | None, level: int, as_json: bool, debug: bool
-) -> None:
+def info_command(path: str, as_json: bool, **options: Any) -> None:
     """Show axes, shape, dtype, chunks, scale and channels of any input."""
     from pipeline.planning.describe import info_dict, info_text
     from pipeline.read import open_source
 
-    source = open_source(path, axes=axes, series=series, level=level)
+    source = open_source(path, **options)
     try:
         missing = str(source.missing() or "")
     except DataError as error:
@@ -156,25 +154,15 @@ def info_command(
 @click.option(
     "--dtype", type=click.Choice(["uint8", "uint16", "float32"]), default="uint16", show_default=True
 )
-@click.option("--radius", type=float, default=8.0, show_default=True, help="Of the nuclei, in px.")
+@click.option(
+    "--radius", "object_radius", type=float, default=8.0, show_default=True, help="Of the nuclei, in px."
+)
 @DEBUG
-def sample_command(
-    path: str,
-    frames: int,
-    size: int,
-    channels: int,
-    z: int,
-    seed: int,
-    dtype: str,
-    radius: float,
-    debug: bool,
-) -> None:
+def sample_command(path: str, **options: Any) -> None:
     """Write a synthetic embryo time-lapse to PATH: TIFF or OME-Zarr by its name."""
     from pipeline.explore.sample import make_sample
 
-    make_sample(
-        path, frames=frames, size=size, channels=channels, z=z, seed=seed, dtype=dtype, object_radius=radius
-    )
+    make_sample(path, **options)
     click.echo(f"wrote {path}")
 
 
@@ -185,17 +173,15 @@ def sample_command(
     help="Compute N random blocks again from the input, through scikit-image and scipy.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), help="Which blocks; printed, to look at the same ones again.")
-@click.option("--input", "input_path", metavar="PATH", help="Where the input is now, if it was moved.")
+@click.option("--input", metavar="PATH", help="Where the input is now, if it was moved.")
 @DEBUG
-def verify_command(
-    output: str, blocks: int | None, seed: int | None, input_path: str | None, debug: bool
-) -> None:
+def verify_command(output: str, blocks: int | None, seed: int | None, input: str | None) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
     from pipeline.config.files import refuse_no_output
     from pipeline.model.errors import Problem, VerificationError
     from pipeline.write import verify
 
-    if blocks is None and (seed is not None or input_path is not None):
+    if blocks is None and (seed is not None or input is not None):
         raise RequestError("--seed and --input are for --recompute", "add --recompute 20")
     refuse_no_output(output)
     damaged = list(verify(output))
@@ -207,7 +193,7 @@ def verify_command(
     if blocks is not None:
         from pipeline.reporting.recompute import recompute
 
-        click.echo(recompute(output, blocks, seed=seed, input=input_path))
+        click.echo(recompute(output, blocks, seed=seed, input=input))
 
 
 @main_group.command("view")
@@ -216,7 +202,7 @@ def verify_command(
     "--port", type=click.IntRange(0, 65535), default=0, help="Of this machine; a free one if not said."
 )
 @DEBUG
-def view_command(output: str, port: int, debug: bool) -> None:
+def view_command(output: str, port: int) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
     from pipeline.config.files import refuse_no_output
     from pipeline.reporting.serve import open_server, view_text
@@ -232,7 +218,7 @@ def view_command(output: str, port: int, debug: bool) -> None:
 @click.argument("output")
 @click.option("-o", "page", metavar="FILE", help="Where the page goes; its place inside OUTPUT by default.")
 @DEBUG
-def report_command(output: str, page: str | None, debug: bool) -> None:
+def report_command(output: str, page: str | None) -> None:
     """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
     from pipeline.config.files import refuse_no_output
     from pipeline.reporting import report
@@ -249,14 +235,13 @@ def report_command(output: str, page: str | None, debug: bool) -> None:
 @click.option("--z", metavar="0", help="Which planes of a stack; the middle one by default.")
 @click.option("--crop", metavar="y=0:512,x=0:512", help="Which part of a plane.")
 def preview_command(
-    config: str, sets: tuple[str, ...], input_path: str | None, output_path: str | None, debug: bool,
-    picture: str, t: str | None, c: str | None, z: str | None, crop: str | None,
-) -> None:  # fmt: skip
+    config: str, picture: str, t: str | None, c: str | None, z: str | None, crop: str | None, **overrides: Any
+) -> None:
     """Draw before, background and after side by side, of a few planes."""
     from pipeline.explore.preview import preview
     from pipeline.planning.job import prepare
 
-    job = prepare(config, sets=sets, input=input_path, output=output_path)
+    job = prepare(config, **overrides)
     click.echo(preview(job, picture, t=t, c=c, z=z, crop=crop))
 
 
@@ -273,32 +258,24 @@ def preview_command(
 @click.option("--z", metavar="3", help="Which plane of a stack; the middle one by default.")
 @click.option("--crop", metavar="y=0:512,x=0:512", help="Which part of a plane.")
 @DEBUG
-def sweep_command(
-    config: str, sets: tuple[str, ...], picture: str, input_path: str | None, t: str | None, c: str | None,
-    z: str | None, crop: str | None, debug: bool,
-) -> None:  # fmt: skip
+def sweep_command(config: str, sets: tuple[str, ...], picture: str, **options: Any) -> None:
     """Draw one plane under many settings: the contact sheet for choosing parameters."""
     from pipeline.explore.sweep import sweep
 
-    click.echo(sweep(config, sets, picture, input=input_path, t=t, c=c, z=z, crop=crop))
+    click.echo(sweep(config, sets, picture, **options))
 
 
 @main_group.command("init")
 @click.argument("path", metavar="INPUT")
 @click.option("-o", "config", metavar="CONFIG", help="Where it goes; printed without.")
-@click.option("--axes", help="The axes of a stack that does not say them.")
-@click.option("--series", type=int, help="Which image of a file with several.")
-@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@opening
 @click.option("--overwrite", is_flag=True, help="Replace a config that is there.")
 @DEBUG
-def init_command(
-    path: str, config: str | None, axes: str | None, series: int | None, level: int, overwrite: bool,
-    debug: bool,
-) -> None:  # fmt: skip
+def init_command(path: str, config: str | None, overwrite: bool, **options: Any) -> None:
     """Write a commented config for INPUT: axes, scale and channels filled in from the data."""
     from pipeline.explore.init import starter, write_new
 
-    text = starter(path, axes=axes, series=series, level=level)
+    text = starter(path, **options)
     if config is None:
         click.echo(text, nl=False)
     else:
@@ -313,23 +290,14 @@ def init_command(
 )
 @click.option("--plot", metavar="PICTURE", help="The plot; beside the config if not said.")
 @click.option("--features", type=click.Choice(["bright", "dark"]), help="Instead of what stands out.")
-@click.option("--axes", help="The axes of a stack that does not say them.")
-@click.option("--series", type=int, help="Which image of a file with several.")
-@click.option("--level", type=int, default=0, show_default=True, help="Which level of a pyramid.")
+@opening
 @click.option("--overwrite", is_flag=True, help="Replace a config that is there.")
 @DEBUG
-def suggest_command(
-    path: str, config: str | None, plot: str | None, features: Any, axes: str | None, series: int | None,
-    level: int, overwrite: bool, debug: bool,
-) -> None:  # fmt: skip
+def suggest_command(path: str, **options: Any) -> None:
     """Find out what radius and sigmas fit INPUT: a range for each channel, a config and a plot."""
     from pipeline.explore.suggest import suggest
 
-    said = suggest(
-        path, config=config, plot=plot, axes=axes, series=series, level=level, features=features,
-        overwrite=overwrite,
-    )  # fmt: skip
-    click.echo(said)
+    click.echo(suggest(path, **options))
 
 
 def _print_anything() -> None:
@@ -343,12 +311,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     A user's mistake is a line on stderr, not a traceback, unless `--debug` is given.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else arguments
     _print_anything()
     try:
-        main_group.main(given, prog_name="bgone", standalone_mode=False)
+        main_group.main(arguments, prog_name="bgone", standalone_mode=False)
     except PipelineError as error:
-        if "--debug" in given:
+        if "--debug" in arguments:
             raise
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -361,7 +329,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         from pipeline.config.usage_errors import in_words
 
-        print(f"error: {in_words(error, main_group, given)}", file=sys.stderr)
+        print(f"error: {in_words(error, main_group, arguments)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("error: interrupted", file=sys.stderr)
