@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pipeline.config.chain import meant
 from pipeline.config.sections import SECTIONS
@@ -113,44 +114,36 @@ def _step_schema(step: type[Step]) -> dict[str, Any]:
         "additionalProperties": False,
         "required": [step.name],
         "description": _summary(step),
-        "properties": {
-            step.name: {**_model_schema(step), "examples": [dict(each) for each in step.examples]}
-        },
+        "properties": {step.name: {**_model_schema(step), "examples": list(map(dict, step.examples))}},
     }
+
+
+class _Schema(GenerateJsonSchema):
+    """Leaves out what means nothing to a reader: titles made of names, and nulls."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        plain = super().default_schema(schema)
+        return {key: value for key, value in plain.items() if key != "default" or value is not None}
 
 
 def _model_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of a model, with the docstring's words at each parameter."""
-    schema = _plain(model.model_json_schema())
-    words = _parameters(inspect.getdoc(model) or "")
+    schema = model.model_json_schema(schema_generator=_Schema)
+    descriptions = _parameters(inspect.getdoc(model) or "")
     for name, entry in schema.get("properties", {}).items():
-        if name in words:
-            entry["description"] = words[name]
+        if name in descriptions:
+            entry["description"] = descriptions[name]
         # At the field they stand as YAML, as messages show them.
         if "examples" in entry:
-            entry["examples"] = [parse_yaml(str(each)).data for each in entry["examples"]]
-    schema["description"] = _summary(model)
-    return schema
-
-
-def _plain(schema: Any) -> Any:
-    """Return a schema without what means nothing to a reader: titles made of names, nulls."""
-    if isinstance(schema, list):
-        return [_plain(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    # A property may be called title; a title is a text.
-    kept = {
-        key: _plain(value)
-        for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
-    }
-    choices = kept.get("anyOf")
-    if choices is not None and {"type": "null"} in choices:
-        others = [choice for choice in choices if choice != {"type": "null"}]
-        del kept["anyOf"]
-        kept = {**others[0], **kept} if len(others) == 1 else {"anyOf": others, **kept}
-    return kept
+            entry["examples"] = [parse_yaml(str(text)).data for text in entry["examples"]]
+    del schema["title"]
+    return {**schema, "description": _summary(model)}
 
 
 def _parameters(doc: str) -> dict[str, str]:
