@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.kernels.gaussian.filters import gaussian
-from pipeline.kernels.morphology.filters import dilation, erosion
-from pipeline.kernels.morphology.footprint import Footprint
+from pipeline.kernels.gaussian import gaussian
+from pipeline.kernels.morphology import Footprint, dilation, erosion
 
 Features = Literal["bright", "dark"]
 

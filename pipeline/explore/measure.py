@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from pipeline.explore.granulometry import finite_floats, middle_and_spread
 from pipeline.explore.scales import finite
-from pipeline.kernels.gaussian.filters import difference_of_gaussians
+from pipeline.kernels.gaussian import difference_of_gaussians
 
 TILES = 8
 """Tiles a side in which the level of the background is taken."""

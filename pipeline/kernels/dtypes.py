@@ -83,8 +83,8 @@ def check_dtype(dtype: np.dtype) -> None:
         raise TypeError(f"filters do not work on {name}; convert it to one of {supported}")
 
 
-def largest(dtype: np.dtype) -> np.generic:
-    """Return +∞, or the largest value of an integer type, in that type."""
+def highest_value(dtype: np.dtype) -> np.generic:
+    """Return +∞, or the highest value of an integer type, in that type."""
     return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
 
 

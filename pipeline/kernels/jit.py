@@ -23,7 +23,7 @@ from llvmlite import binding
 from numba.extending import typeof_impl
 
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 OLD_FOLDERS = 4
 """Folders of other versions of the kernels that are left."""
@@ -155,13 +155,15 @@ def _layout(args: tuple) -> tuple:
 
 
 @overload
-def jit(function: Callable[Arguments, Result], *, fastmath: bool = False) -> Callable[Arguments, Result]: ...
+def jit(
+    function: Callable[Arguments, Returned], *, fastmath: bool = False
+) -> Callable[Arguments, Returned]: ...
 
 
 @overload
 def jit(
     function: None = None, *, fastmath: bool = False
-) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]: ...
+) -> Callable[[Callable[Arguments, Returned]], Callable[Arguments, Returned]]: ...
 
 
 def jit(function: Callable | None = None, *, fastmath: bool = False) -> Any:

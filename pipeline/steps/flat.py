@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, model_validator
 
+from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import unsigned_dtype
-from pipeline.kernels.morphology import filters as morphology
-from pipeline.kernels.morphology.footprint import Footprint, Shape
+from pipeline.kernels.morphology import Footprint
+from pipeline.kernels.morphology.footprint import Shape
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.messages import collected
@@ -121,7 +122,7 @@ class FlatStep(Step, ABC):
 
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the kernel's scratch."""
-        return morphology.working_bytes(shape, dtype, self.footprints(axes))
+        return morphology.morphology_bytes(shape, dtype, self.footprints(axes))
 
     def out_dtype(self, dtype: np.dtype) -> np.dtype:
         """Return the unsigned type of the same width; floats stay."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from pipeline.kernels import gaussian
 from pipeline.kernels.dtypes import float_dtype
-from pipeline.kernels.gaussian import filters as gaussian
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.messages import collected
@@ -75,7 +75,7 @@ class LinearStep(Step, ABC):
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
         """Return the kernel's scratch."""
         sigmas = tuple(self.pixels(name, axes) for name in self.lengths)
-        return gaussian.working_bytes(shape, dtype, sigmas, self.truncate)
+        return gaussian.gaussian_bytes(shape, dtype, sigmas, self.truncate)
 
     def check(self, spec: ImageSpec) -> None:
         """Refuse a sigma of ten times the longest axis that the step works along, or more (resolved step)."""

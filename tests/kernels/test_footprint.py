@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.morphology import ball, disk
 
-from pipeline.kernels.morphology.footprint import Footprint
+from pipeline.kernels.morphology import Footprint
 
 RADII = st.one_of(st.integers(0, 6).map(float), st.floats(0, 6, allow_nan=False))
 

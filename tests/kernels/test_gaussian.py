@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.kernels import gaussian as kernel
 from pipeline.kernels.dtypes import SUPPORTED, float_dtype
-from pipeline.kernels.gaussian import filters as kernel
 from pipeline.kernels.gaussian import taps
 
 MODES = ("nearest", "reflect", "mirror", "constant")
@@ -362,7 +362,7 @@ def test_nan_and_infinities_come_out_as_scipys_and_blockwise_alike(seed) -> None
         ((60, 200, 300), "uint16", (1, 2, 2), (4, 5, 5)),
     ],
 )
-def test_working_bytes_is_what_is_measured(shape, dtype, low, high) -> None:
+def test_the_scratch_is_what_is_measured(shape, dtype, low, high) -> None:
     image = noise(shape, dtype, 9)
     both = (tuple(map(float, low)), tuple(map(float, high)))
     kernel.difference_of_gaussians(image, *both)
@@ -370,13 +370,13 @@ def test_working_bytes_is_what_is_measured(shape, dtype, low, high) -> None:
     found = kernel.difference_of_gaussians(image, *both)
     peak = tracemalloc.get_traced_memory()[1] - found.nbytes
     tracemalloc.stop()
-    said = kernel.working_bytes(shape, image.dtype, both, 4.0)
+    said = kernel.gaussian_bytes(shape, image.dtype, both, 4.0)
     assert peak <= said <= 2 * peak + 2**20
 
 
 def test_scratch_is_a_few_rows_however_many_planes_there_are() -> None:
     sigmas = ((0.0, 1.0, 1.0), (0.0, 50.0, 50.0))
-    few, many = (kernel.working_bytes((n, 2048, 2048), np.dtype("uint16"), sigmas, 4.0) for n in (1, 50))
+    few, many = (kernel.gaussian_bytes((n, 2048, 2048), np.dtype("uint16"), sigmas, 4.0) for n in (1, 50))
     assert few == many < 2048 * 2048 * 2
 
 

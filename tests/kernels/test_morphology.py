@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import SUPPORTED, signed_dtype, unsigned_dtype
-from pipeline.kernels.morphology import box, flat, sweep
-from pipeline.kernels.morphology import filters as morphology
-from pipeline.kernels.morphology.footprint import Footprint
+from pipeline.kernels.morphology import Footprint, box, flat, passes
 
 NAMES = [dtype.name for dtype in SUPPORTED]
 # Longest axis by number of axes, so that an example takes scipy a few milliseconds.
@@ -129,9 +128,9 @@ def test_disk_on_a_frame_equals_scipy(dtype, radius):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("shape", [(70, 300), (9, 30, 150), (3, 4, 20, 90)])
 def test_many_narrow_tiles_equal_scipy(operation, shape, monkeypatch):
-    monkeypatch.setattr(flat, "RING_BYTES", 1)
+    monkeypatch.setattr(flat, "BUFFER_BYTES", 1)
     monkeypatch.setattr(flat, "STRIP_BYTES", 64)
-    monkeypatch.setattr(box, "STRIP_BYTES", 64)
+    monkeypatch.setattr(box, "ROW_BYTES", 64)
     image = np.random.default_rng(4).integers(0, 60000, shape).astype(np.uint16)
     one = Footprint("disk", (1, 2, 3.5, 3)[-len(shape) :])
     two = Footprint("disk", (1.5, 1, 2, 4)[-len(shape) :])
@@ -148,8 +147,8 @@ def test_footprint_larger_than_the_image(operation, kind, shape):
 
 
 def test_footprint_far_larger_than_the_image_takes_no_more_scratch():
-    few = morphology.working_bytes((30, 30), np.dtype("uint8"), (Footprint("disk", (40, 40)),) * 2)
-    many = morphology.working_bytes((30, 30), np.dtype("uint8"), (Footprint("disk", (1e5, 1e5)),) * 2)
+    few = morphology.morphology_bytes((30, 30), np.dtype("uint8"), (Footprint("disk", (40, 40)),) * 2)
+    many = morphology.morphology_bytes((30, 30), np.dtype("uint8"), (Footprint("disk", (1e5, 1e5)),) * 2)
     assert many < 4 * few
     image = np.arange(900, dtype=np.int16).reshape(30, 30)
     assert (morphology.erosion(image, Footprint("disk", (1e5, 1e5))) == 0).all()
@@ -241,7 +240,7 @@ def test_blockwise_equals_whole_where_the_halo_is_twice_the_reach(kind, radii):
 
 
 def test_every_image_of_a_dtype_is_served_by_the_kernels_that_a_small_one_compiled():
-    kernels = (sweep.sweep, box._along_rows, box._along_columns)
+    kernels = (passes.filter_tile, box._along_rows, box._along_columns)
     whole = np.zeros((2, 3, 9, 11), np.uint16)
     for image in (whole, whole.T, whole[::-1, :, ::2], np.broadcast_to(np.uint16(3), whole.shape)):
         for radii in ((1, 1.5, 2, 3), (0, 0, 2, 2), (1, 1, 0, 0), (0, 2, 0, 0), (0, 0, 0, 5), (0, 1, 2, 0)):
@@ -263,21 +262,21 @@ def test_every_image_of_a_dtype_is_served_by_the_kernels_that_a_small_one_compil
         ((900, 1100), "uint16", Footprint("box", (5, 5)), Footprint("box", (30, 30))),
     ],
 )
-def test_working_bytes_is_what_is_measured(shape, dtype, one, two):
+def test_the_scratch_is_what_is_measured(shape, dtype, one, two):
     image = np.random.default_rng(9).integers(0, 200, shape).astype(dtype)
     morphology.subtract_opening(image, one, two)
     tracemalloc.start()
     result = morphology.subtract_opening(image, one, two)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    said = morphology.working_bytes(shape, image.dtype, (one, two))
+    said = morphology.morphology_bytes(shape, image.dtype, (one, two))
     assert peak <= result.nbytes + said <= 1.5 * result.nbytes + 1.5 * (peak - result.nbytes) + 2**17
 
 
 def test_scratch_does_not_grow_with_the_frames():
     disk = Footprint("disk", (0, 25, 25))
     few, many = (
-        morphology.working_bytes((n, 2048, 2048), np.dtype("uint16"), (disk, disk)) for n in (1, 500)
+        morphology.morphology_bytes((n, 2048, 2048), np.dtype("uint16"), (disk, disk)) for n in (1, 500)
     )
     assert few == many < 2**21
 

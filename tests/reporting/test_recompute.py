@@ -12,7 +12,7 @@ import zarr
 import pipeline
 from pipeline.cli import main
 from pipeline.explore.sample import write_zarr
-from pipeline.kernels.morphology import filters as morphology
+from pipeline.kernels import morphology
 from pipeline.model.errors import RequestError, VerificationError
 from pipeline.model.image import Channel, ImageSpec
 from pipeline.reporting.oracle import cast, reference_chain

@@ -2,16 +2,46 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian import taps
-from pipeline.kernels.gaussian.borders import Mode, index_map
+
+Mode = Literal["nearest", "reflect", "mirror", "constant"]
+
+
+def index_map(n: int, start: int, stop: int, mode: Mode) -> NDArray[np.int64]:
+    """Return which of `n` pixels stands at each position start … stop − 1, `n` itself where none does.
+
+    The modes are those of `scipy.ndimage`. An image shorter than the range is repeated as often as
+    it takes.
+
+    Examples
+    --------
+    >>> index_map(3, -3, 5, "reflect")
+    array([2, 1, 0, 0, 1, 2, 2, 1])
+    >>> index_map(3, -2, 5, "mirror")
+    array([2, 1, 0, 1, 2, 1, 0])
+    >>> index_map(3, -1, 4, "constant")
+    array([3, 0, 1, 2, 3])
+    """
+    at = np.arange(start, stop, dtype=np.int64)
+    if mode == "nearest":
+        return np.clip(at, 0, n - 1)
+    if mode == "reflect":
+        at %= 2 * n
+        return np.minimum(at, 2 * n - 1 - at)
+    if mode == "mirror":
+        period = max(1, 2 * n - 2)
+        at %= period
+        return np.minimum(at, period - at)
+    return np.where((at < 0) | (at >= n), n, at)
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisPlan:
     """How `n` pixels are gathered into nodes, smoothed there, and spread again.
 
     Where the sum is direct, every pixel is a node and the gathering is the whole filter; where the
@@ -96,21 +126,23 @@ class Axis:
         return rows, places
 
 
-@functools.lru_cache(maxsize=64)
-def axis_of(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype: np.dtype) -> Axis:
-    """Return how an axis of `n` pixels from pixel `begin` of the image on is filtered.
+def plan_axis(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype: np.dtype) -> AxisPlan:
+    """Return how an axis of `n` pixels from pixel `begin` of the image on is filtered."""
+    step = taps.grid_step(sigma, truncate) if sigma > 0 else 1
+    # Only this matters of `begin`; blocks then share the result.
+    return _plan(n, begin % step, sigma, truncate, mode, dtype)
 
-    On a grid only `begin` modulo the step matters; callers reduce it, so that blocks share the result.
-    """
+
+@functools.lru_cache(maxsize=64)
+def _plan(n: int, phase: int, sigma: float, truncate: float, mode: Mode, dtype: np.dtype) -> AxisPlan:
     grid = taps.grid(sigma, truncate) if sigma > 0 else None
     if grid is None:
         half = taps.direct_weights(sigma, truncate) if sigma > 0 else np.ones(1)
         radius = len(half) - 1
         full = np.concatenate([half[:0:-1], half]).astype(dtype)
         sources = index_map(n, -radius, n + radius, mode)
-        return Axis(n, n, 1, sources, full[None], None, np.ones((1, 1), dtype), 0, radius, (0, n))
+        return AxisPlan(n, n, 1, sources, full[None], None, np.ones((1, 1), dtype), 0, radius, (0, n))
     step = grid.step
-    phase = begin % step
     kept = (phase + n - 1) // step + 4
     nodes = kept + 2 * grid.radius
     first = (-1 - grid.radius - 2) * step - phase
@@ -121,13 +153,7 @@ def axis_of(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype
         above = -((first + 1 - n) // step)
         distinct = (max(0, below), min(nodes, above + 1))
     sources = index_map(n, first + 1, first + (nodes + 3) * step, mode)
-    return Axis(
+    return AxisPlan(
         n, nodes, step, sources, grid.gather[None, 1:].astype(dtype), grid.weights.astype(dtype),
         grid.spread.astype(dtype), phase, -first - 1, distinct,
     )  # fmt: skip
-
-
-def plan_axis(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype: np.dtype) -> Axis:
-    """Return `axis_of` with the origin reduced to what matters."""
-    step = taps.grid_step(sigma, truncate) if sigma > 0 else 1
-    return axis_of(n, begin % step, sigma, truncate, mode, dtype)

@@ -22,27 +22,18 @@ origin : tuple of int, optional
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.dtypes import float_dtype
-from pipeline.kernels.gaussian.borders import Mode
-from pipeline.kernels.gaussian.plane import Settings, Term, filter_plane, is_direct, plane_bytes
-from pipeline.kernels.gaussian.source import Source, pieces
-from pipeline.kernels.gaussian.stack import filter_lead, lead_bytes
+from pipeline.kernels.gaussian.axis import Mode
+from pipeline.kernels.gaussian.plane import CallSettings, Term, filter_plane, is_direct, plane_bytes
+from pipeline.kernels.gaussian.stack import filter_stack, stack_bytes
+from pipeline.kernels.gaussian.strided import StridedImage
 from pipeline.kernels.gaussian.taps import fit_bytes, reach
-
-__all__ = [
-    "Mode",
-    "difference_of_gaussians",
-    "gaussian",
-    "reach",
-    "subtract_gaussian",
-    "warm",
-    "working_bytes",
-]
 
 Sigmas = tuple[float, ...]
 
@@ -141,26 +132,33 @@ def difference_of_gaussians(
 
 
 def _smooth(
-    source: Source, sigmas: Sigmas, sign: int, start: np.floating, target: NDArray, settings: Settings
+    source: StridedImage,
+    sigmas: Sigmas,
+    sign: int,
+    start: np.floating,
+    target: NDArray,
+    settings: CallSettings,
 ) -> None:
     """Write `start` plus the source's Gaussian, with its sign, into the target."""
-    source = _filter_leads(source, sigmas, target, settings)
+    source = _filter_stacks(source, sigmas, target, settings)
     copy = None
     for plane, out in _planes(source, target):
         term = _term(plane, sigmas, sign, settings)
         if term.direct and any(sigmas[:-2]):  # it would read what it has written
             copy = np.empty_like(out) if copy is None else copy
             copy[...] = out
-            term = _term(Source.of(copy, settings.zero), sigmas, sign, settings)
+            term = _term(StridedImage.of(copy, settings.zero), sigmas, sign, settings)
         filter_plane(out, [term], start, True, settings)
 
 
-def _filter_leads(source: Source, sigmas: Sigmas, target: NDArray, settings: Settings) -> Source:
+def _filter_stacks(
+    source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSettings
+) -> StridedImage:
     """Filter all axes but the last two into the target, and return where the result is to be read."""
     for axis, sigma in enumerate(sigmas[:-2]):
         if sigma > 0:
-            filter_lead(source, axis, sigma, target, settings)
-            source = Source.of(target, settings.zero)
+            filter_stack(source, axis, sigma, target, settings)
+            source = StridedImage.of(target, settings.zero)
     return source
 
 
@@ -170,7 +168,7 @@ def _slab(n: int, sigma: float, truncate: float) -> tuple[int, int]:
     return min(n, max(8, 2 * rim)), rim
 
 
-def _add(source: Source, sigmas: Sigmas, target: NDArray, settings: Settings) -> None:
+def _add(source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSettings) -> None:
     """Add the source's Gaussian to the target, slab by slab so that no second target is needed."""
     axis = next((i for i, sigma in enumerate(sigmas[:-2]) if sigma > 0), None)
     if axis is None:
@@ -181,13 +179,14 @@ def _add(source: Source, sigmas: Sigmas, target: NDArray, settings: Settings) ->
     size, rim = _slab(n, sigmas[axis], settings.truncate)
     most = (*source.shape[:axis], min(n, size + 2 * rim), *source.shape[axis + 1 :])
     store = np.empty(most, settings.dtype)
-    for begin, end in pieces(n, size):
+    for begin in range(0, n, size):
+        end = min(begin + size, n)
         first, last = max(0, begin - rim), min(n, end + rim)
         part = source.cut(axis, first, last)
         moved = list(settings.origin)
         moved[axis] += first
         there = dataclasses.replace(settings, origin=tuple(moved))
-        slab = _filter_leads(part, sigmas, store[(slice(None),) * axis + (slice(last - first),)], there)
+        slab = _filter_stacks(part, sigmas, store[(slice(None),) * axis + (slice(last - first),)], there)
         inner = slab.cut(axis, begin - first, end - first)
         outs = target[(slice(None),) * axis + (slice(begin, end),)]
         for plane, out in _planes(inner, outs):
@@ -196,14 +195,14 @@ def _add(source: Source, sigmas: Sigmas, target: NDArray, settings: Settings) ->
 
 def _prepare(
     image: NDArray, mode: Mode, truncate: float, origin: tuple[int, ...] | None
-) -> tuple[Settings, Source]:
+) -> tuple[CallSettings, StridedImage]:
     """Return what all Gaussians of a call share, and the image as they read it."""
     dtype = float_dtype(image.dtype)
     offset = _offset(image, dtype)
     origin = (0,) * image.ndim if origin is None else tuple(origin)
-    settings = Settings(mode, truncate, dtype, -offset, (0,) * (2 - image.ndim) + origin)
+    settings = CallSettings(mode, truncate, dtype, -offset, (0,) * (2 - image.ndim) + origin)
     planes = image if image.ndim > 1 else image[None]
-    return settings, Source.of(planes, offset)
+    return settings, StridedImage.of(planes, offset)
 
 
 def _offset(image: NDArray, dtype: np.dtype) -> np.floating:
@@ -213,20 +212,20 @@ def _offset(image: NDArray, dtype: np.dtype) -> np.floating:
     return dtype.type(np.rint(np.median(few)) if few.size else 0)
 
 
-def _planes(source: Source, target: NDArray) -> Iterator[tuple[Source, NDArray]]:
+def _planes(source: StridedImage, target: NDArray) -> Iterator[tuple[StridedImage, NDArray]]:
     """Yield the planes of the last two axes, read and written."""
     target = target.reshape(source.shape) if target.ndim == 1 else target
     for index in itertools.product(*map(range, source.shape[:-2])):
         yield source.at(index), target[index]
 
 
-def _term(plane: Source, sigmas: Sigmas, sign: int, settings: Settings) -> Term:
+def _term(plane: StridedImage, sigmas: Sigmas, sign: int, settings: CallSettings) -> Term:
     sigma_y, sigma_x = (0.0, *sigmas)[-2:]
     y = settings.axis(plane.shape[0], -2, sigma_y)
     return Term(plane, sign, y, settings.axis(plane.shape[1], -1, sigma_x))
 
 
-def working_bytes(
+def gaussian_bytes(
     shape: tuple[int, ...], dtype: np.dtype, sigmas: tuple[Sigmas, ...], truncate: float
 ) -> int:
     """Return the bytes of scratch that a filter takes beside its input and its output.
@@ -249,40 +248,23 @@ def working_bytes(
     if 0 in shape:
         return 0
     kind = float_dtype(np.dtype(dtype))
-    settings = Settings("reflect", truncate, kind, kind.type(0), (0,) * max(2, len(shape)))
+    settings = CallSettings("reflect", truncate, kind, kind.type(0), (0,) * max(2, len(shape)))
     height, width = (1, *shape)[-2:]
-    planes, leads, slabs = [], [0], 0
+    planes, stacks, slabs = [], [0], 0
     for one in sigmas:
         y, x = (
             settings.axis(n, -1, sigma) for n, sigma in zip((height, width), (0.0, *one)[-2:], strict=True)
         )
         planes.append(plane_bytes(y, x))
         led = [(n, sigma) for n, sigma in zip(shape[:-2], one[:-2], strict=True) if sigma > 0]
-        leads += [lead_bytes(settings.axis(n, -1, sigma), height, width) for n, sigma in led]
+        stacks += [stack_bytes(settings.axis(n, -1, sigma), height, width) for n, sigma in led]
         if led and is_direct(y, x):
             slabs = max(slabs, height * width * kind.itemsize)
     if len(sigmas) > 1 and (
         led := [pair for pair in zip(shape, sigmas[0][:-2], strict=False) if pair[1] > 0]
     ):
         size, rim = _slab(*led[0], truncate)
-        planes_held = int(np.prod(shape[:-2])) * min(led[0][0], size + 2 * rim) // led[0][0]
+        planes_held = math.prod(shape[:-2]) * min(led[0][0], size + 2 * rim) // led[0][0]
         slabs = max(slabs, planes_held * height * width * kind.itemsize)
     fits = max(fit_bytes(sigma, truncate) for one in sigmas for sigma in one)
-    return max(*leads, sum(planes), fits) + slabs + 65_536
-
-
-def warm(dtype: np.dtype, leads: bool = False) -> None:
-    """Compile, or load from the cache, all that filtering a dtype will need.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Of the images to come.
-    leads : bool
-        Whether axes before the last two will be filtered.
-    """
-    image = np.zeros((2, 4, 4), dtype)
-    for sigma in ((0.0, 1.0, 1.0), (0.0, 9.0, 9.0), (0.0, 9.0, 1.0)):
-        gaussian(image, sigma)
-    if leads:
-        gaussian(image, (1.0, 1.0, 1.0))
+    return max(*stacks, sum(planes), fits) + slabs + 65_536

@@ -1,21 +1,23 @@
 """The inner loops of the Gaussian, compiled: reading rows as floats, weighted sums of rows and along rows.
 
-All arrays but the image are C-contiguous and of one floating dtype, so each loop but `read_rows` is
+All arrays but the image are C-contiguous and of one floating dtype, so each loop but `read_floats` is
 compiled once for float32 and once for float64.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.gaussian.vectors import (
-    BAND,
+from pipeline.kernels.gaussian.sums import (
+    DOWN_BYTES,
+    DOWN_ROWS,
     LINES,
-    ROWS,
     fold_along,
     fold_down,
     fold_line,
-    turn,
-    turn_onto,
+    transpose,
+    transpose_onto,
     weigh_rows,
 )
 from pipeline.kernels.jit import jit
@@ -25,45 +27,62 @@ Real = np.floating
 
 # Columns that stay in the first-level cache while the sums of many rows go over them.
 PIECE = 128
-# Kernels that look this far along rows are summed down columns, on a turned copy.
-TURN_FROM = 10
-TURNED = 192
+# Kernels that look this far along rows are summed down columns, on a transposed copy.
+TRANSPOSE_FROM = 10
+TRANSPOSED = 192
+
+
+class PixelRows(NamedTuple):
+    """A plane of an image: row i, column x is flat[starts[i] + columns[x]] − offset.
+
+    It is `outside` where either is negative. Columns `first` … `last` − 1 lie side by side.
+    """
+
+    flat: NDArray
+    starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    first: int
+    last: int
+    offset: Real
+    outside: Real
+
+
+class Onto(NamedTuple):
+    """Where sums go: target[top:, left : left + width], onto `start` or, unless `fresh`, what is there."""
+
+    target: NDArray
+    top: int
+    left: int
+    width: int
+    start: Real
+    fresh: bool
 
 
 @jit(fastmath=True)
-def read_rows(
-    flat: NDArray,
-    starts: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    first: int,
-    last: int,
-    offset: Real,
-    outside: Real,
-    target: NDArray,
-    left: int,
+def read_floats(
+    pixels: PixelRows, starts: NDArray[np.int64], left: int, right: int, target: NDArray, at: int
 ) -> None:
-    """Write rows of an image, minus `offset`, as floats into target[:, left:].
-
-    Row i, column x is flat[starts[i] + columns[x]], or `outside` where either is negative. From column
-    `first` to `last` the columns lie side by side.
-    """
+    """Write columns `left` … `right` − 1 of the rows that begin at `starts` as floats into target[:, at:]."""
     kind = target.dtype.type
+    columns, offset, outside = pixels.columns, pixels.offset, pixels.outside
+    begin = min(max(pixels.first, left), right)
+    end = max(begin, min(pixels.last, right))
     for i in range(starts.size):
-        out = target[i, left : left + columns.size]
+        out = target[i, at : at + right - left]
         start = starts[i]
         if start < 0:
             out[:] = outside
             continue
-        for x in range(first):
-            out[x] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
-        if first < last:
-            begin = start + columns[first]
-            row = flat[begin : begin + last - first]
-            inner = out[first:last]
+        for x in range(left, begin):
+            out[x - left] = kind(pixels.flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
+        if begin < end:
+            first = start + columns[begin]
+            row = pixels.flat[first : first + end - begin]
+            inner = out[begin - left : end - left]
             for x in range(row.size):
                 inner[x] = kind(row[x]) - offset
-        for x in range(last, columns.size):
-            out[x] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
+        for x in range(end, right):
+            out[x - left] = kind(pixels.flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
 
 
 @jit(fastmath=True)
@@ -73,28 +92,23 @@ def mix_rows(
     bases: NDArray[np.int64],
     places: NDArray[np.int64],
     weights: NDArray,
-    target: NDArray,
-    top: int,
-    left: int,
-    width: int,
-    start: Real,
-    fresh: bool,
+    onto: Onto,
 ) -> None:
-    """Write weighted sums of the source's rows into target[top:, left : left + width].
+    """Write weighted sums of the source's rows.
 
-    Row i is `start` (or what stands there, unless `fresh`) plus the sum over k of
-    weights[places[i], k] × source[rows[bases[i] + k]].
+    Row i is the sum over k of weights[places[i], k] × source[rows[bases[i] + k]].
     """
     count = weights.shape[1]
-    flat, out, taps = source.reshape(-1), target.reshape(-1), weights.reshape(-1)
-    stride, pitch = source.shape[1], target.shape[1]
-    for x in range(0, width, PIECE):
-        size = min(PIECE, width - x)
+    flat, out, taps = source.reshape(-1), onto.target.reshape(-1), weights.reshape(-1)
+    stride, pitch = source.shape[1], onto.target.shape[1]
+    for x in range(0, onto.width, PIECE):
+        size = min(PIECE, onto.width - x)
         for i in range(bases.size):
-            at = (top + i) * pitch + left + x
+            at = (onto.top + i) * pitch + onto.left + x
             weigh_rows(
-                out, at, flat, x, stride, rows, bases[i], taps, places[i] * count, count, size, start, fresh
-            )
+                out, at, flat, x, stride, rows, bases[i], taps, places[i] * count, count, size, onto.start,
+                onto.fresh,
+            )  # fmt: skip
 
 
 @jit(fastmath=True)
@@ -102,127 +116,74 @@ def sum_down(source: NDArray, first: int, half: NDArray, target: NDArray, count:
     """Write symmetric sums down the source's columns into rows 0 … count − 1 of the target.
 
     Row i looks at source row first + i in its middle; `half` holds the weights from the centre out.
-    Both arrays have the same width, whole bands, and rows are written ROWS at a time.
+    Both arrays have the same width, whole bands, and rows are written DOWN_ROWS at a time.
     """
     flat, out = source.reshape(-1), target.reshape(-1)
     pitch = source.shape[1]
     radius = half.size - 1
-    for x in range(0, pitch, BAND // source.itemsize):
-        for i in range(0, count, ROWS):
+    for x in range(0, pitch, DOWN_BYTES // source.itemsize):
+        for i in range(0, count, DOWN_ROWS):
             fold_down(out, i * pitch + x, flat, (first + i) * pitch + x, pitch, half, radius)
 
 
 @jit(fastmath=True)
-def sum_along(
-    source: NDArray,
-    row: int,
-    count: int,
-    first: int,
-    half: NDArray,
-    target: NDArray,
-    top: int,
-    left: int,
-    width: int,
-    start: Real,
-    fresh: bool,
-) -> None:
-    """Write symmetric sums along `count` rows of the source into target[top:, left : left + width].
+def sum_along(source: NDArray, row: int, count: int, first: int, half: NDArray, onto: Onto) -> None:
+    """Write symmetric sums along `count` rows of the source.
 
-    Column x is `start` (or what stands there, unless `fresh`) plus the weights, `half` from the
-    centre out, around source column first + x. The source is `scratch`, or a single row.
+    Column x sums the weights, `half` from the centre out, around source column first + x. The source is
+    `aligned`, or a single row.
     """
-    flat, out = source.reshape(-1), target.reshape(-1)
-    pitch, stride, radius = source.shape[1], target.shape[1], half.size - 1
-    lanes = 64 // source.itemsize
+    flat, out = source.reshape(-1), onto.target.reshape(-1)
+    pitch, stride, radius = source.shape[1], onto.target.shape[1], half.size - 1
+    block = 64 // source.itemsize
     done = 0
-    turned = width - width % lanes
-    if radius >= TURN_FROM and count >= lanes and turned > 0:
-        done = count - count % lanes
-        lines = np.empty((TURNED + 2 * radius + 2 * lanes) * lanes, source.dtype)
-        sums = np.empty((TURNED + lanes) * lanes, source.dtype)
+    whole = onto.width - onto.width % block
+    if radius >= TRANSPOSE_FROM and count >= block and whole > 0:
+        done = count - count % block
+        lines = np.empty((TRANSPOSED + 2 * radius + 2 * block) * block, source.dtype)
+        sums = np.empty((TRANSPOSED + block) * block, source.dtype)
         begin = (-lines.ctypes.data % 64) // source.itemsize
         base = (-sums.ctypes.data % 64) // source.itemsize
-        for i in range(0, done, lanes):
-            for x in range(0, turned, TURNED):
-                size = min(TURNED, turned - x)
+        for i in range(0, done, block):
+            for x in range(0, whole, TRANSPOSED):
+                size = min(TRANSPOSED, whole - x)
                 origin = (row + i) * pitch + first + x - radius
-                for k in range(0, size + 2 * radius, lanes):
-                    turn(lines, begin + k * lanes, lanes, flat, origin + k, pitch)
+                for k in range(0, size + 2 * radius, block):
+                    transpose(lines, begin + k * block, block, flat, origin + k, pitch)
                 for k in range(0, size, LINES):
-                    fold_line(
-                        sums, base + k * lanes, lines, begin + (radius + k) * lanes, lanes, half, radius
-                    )
-                at = (top + i) * stride + left + x
-                for k in range(0, size, lanes):
-                    turn_onto(out, at + k, stride, sums, base + k * lanes, lanes, start, fresh)
+                    centre = begin + (radius + k) * block
+                    fold_line(sums, base + k * block, lines, centre, block, half, radius)
+                at = (onto.top + i) * stride + onto.left + x
+                for k in range(0, size, block):
+                    transpose_onto(out, at + k, stride, sums, base + k * block, block, onto.start, onto.fresh)
     for i in range(count):
-        x = turned if i < done else 0
-        at = (top + i) * stride + left + x
-        fold_along(out, at, flat, (row + i) * pitch + first + x, half, radius, width - x, start, fresh)
-
-
-@jit(fastmath=True)
-def sum_tiles(
-    flat: NDArray,
-    starts: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    adjacent: bool,
-    offset: Real,
-    outside: Real,
-    down: NDArray,
-    along: NDArray,
-    window: NDArray,
-    summed: NDArray,
-    size: int,
-    target: NDArray,
-    top: int,
-    bottom: int,
-    start: Real,
-    fresh: bool,
-) -> None:
-    """Add direct sums over rows top … bottom − 1 to the target, in tiles of `size` columns.
-
-    `starts` and `columns` are those of `read_rows` for all rows and columns of the plane with a rim as
-    wide as the kernels; `down` and `along` hold the weights from the centre out.
-    """
-    rim_y, rim_x = down.size - 1, along.size - 1
-    width = target.shape[1]
-    for left in range(0, width, size):
-        right = min(left + size, width)
-        first = max(0, rim_x - left) if adjacent else 0
-        last = min(right + 2 * rim_x, width + rim_x) - left if adjacent else 0
-        read_rows(
-            flat, starts[top : bottom + 2 * rim_y], columns[left : right + 2 * rim_x], first, last, offset,
-            outside, window, 0,
-        )  # fmt: skip
-        rows = window
-        if rim_y:
-            sum_down(window, rim_y, down, summed, bottom - top)
-            rows = summed
-        sum_along(rows, 0, bottom - top, rim_x, along, target, top, left, right - left, start, fresh)
+        x = whole if i < done else 0
+        at = (onto.top + i) * stride + onto.left + x
+        centre = (row + i) * pitch + first + x
+        fold_along(out, at, flat, centre, half, radius, onto.width - x, onto.start, onto.fresh)
 
 
 @jit(fastmath=True)
 def gather_along(
     source: NDArray,
     count: int,
+    width: int,
     columns: NDArray[np.int64],
     before: int,
     weights: NDArray,
     outside: Real,
-    padded: NDArray,
     phases: NDArray,
     target: NDArray,
     top: int,
-    width: int,
 ) -> None:
     """Gather `count` rows of `width` pixels into the nodes of a grid, into target[top:].
 
     `columns` says which pixel stands at each place that the first node looks at and on, the width
-    meaning `outside`; from place `before` on the row itself stands there. `padded`, of step × (nodes + 3)
-    elements, and `phases`, as rows of every step-th of them, are scratch.
+    meaning `outside`; from place `before` on the row itself stands there. `phases` is scratch: it takes
+    every step-th place from each of the first ones on, of which there are step × (nodes + 3).
     """
     step, segments = phases.shape
+    padded = np.empty(columns.size + 1, phases.dtype)
     for y in range(count):
         row = source[y, :width]
         padded[0] = 0  # the first weight is 0

@@ -30,7 +30,7 @@ JUMP = 2e-5
 
 
 @dataclass(frozen=True)
-class Grid:
+class CoarseGrid:
     """A Gaussian along one axis as gather, smooth and spread on every `step`-th pixel.
 
     Attributes
@@ -118,7 +118,7 @@ def _spline(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=64)
-def grid(sigma: float, truncate: float) -> Grid | None:
+def grid(sigma: float, truncate: float) -> CoarseGrid | None:
     """Return the grid on which a Gaussian is computed, None where the sum is direct."""
     step = grid_step(sigma, truncate)
     if step == 1:
@@ -128,7 +128,7 @@ def grid(sigma: float, truncate: float) -> Grid | None:
     weights = _fit(sigma, truncate, step, grid_radius(sigma, truncate))
     for array in (gather, spread, weights):
         array.flags.writeable = False
-    return Grid(step, weights, gather, spread)
+    return CoarseGrid(step, weights, gather, spread)
 
 
 def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.float64]:

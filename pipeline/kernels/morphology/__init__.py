@@ -1,1 +1,23 @@
-"""Erosions, dilations, openings and top-hats with any symmetric footprint."""
+"""Erosions, dilations, openings and top-hats with any flat symmetric footprint."""
+
+from pipeline.kernels.morphology.filters import (
+    black_tophat,
+    dilation,
+    erosion,
+    morphology_bytes,
+    subtract_erosion,
+    subtract_opening,
+    white_tophat,
+)
+from pipeline.kernels.morphology.footprint import Footprint
+
+__all__ = [
+    "Footprint",
+    "black_tophat",
+    "dilation",
+    "erosion",
+    "morphology_bytes",
+    "subtract_erosion",
+    "subtract_opening",
+    "white_tophat",
+]

@@ -18,25 +18,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.dtypes import largest
+from pipeline.kernels.dtypes import highest_value
 from pipeline.kernels.jit import jit
-from pipeline.kernels.morphology.rows import blocks_of, fill, subtract, take
-from pipeline.kernels.morphology.vectors import (
-    BLOCK,
+from pipeline.kernels.morphology.rows import (
+    blocks_of,
     complement,
-    lanes,
+    fill,
     minimum,
+    read_pixels,
     read_row,
-    scratch,
+    subtract,
     write_row,
 )
+from pipeline.kernels.vectors import BLOCK, aligned, block_length
 
 # Rows are best read whole, as they lie in memory, while two groups of them stay in cache.
-STRIP_BYTES = 1 << 13
+ROW_BYTES = 1 << 13
 GROUP_BYTES = 1 << 21
 
 
-class Pass(NamedTuple):
+class AxisPass(NamedTuple):
     """One way through C-contiguous arrays of leads × height × columns. Addresses are those of pixels."""
 
     source: int
@@ -47,10 +48,11 @@ class Pass(NamedTuple):
     columns: int
     flip: bool  # maximum instead of minimum
     minus: int  # 1: the image minus the result, 2: the reverse
+    highest: np.generic  # what counts outside
 
 
 @jit
-def _give(array: NDArray, at: int, job: Pass, offset: int, count: int, flip: bool, spare: int) -> None:
+def _give(array: NDArray, at: int, job: AxisPass, offset: int, count: int, flip: bool, spare: int) -> None:
     """Write a row of results, complemented again, and minus the image where that is wanted."""
     if flip:
         complement(array, at, blocks_of(array, count))
@@ -76,23 +78,21 @@ def _window(array: NDArray, at: int, columns: int, reach: int) -> None:
 
 
 @jit
-def _along_rows(
-    array: NDArray, job: Pass, one: int, two: int, passes: int, spare: int, biggest: np.generic
-) -> None:
+def _along_rows(array: NDArray, job: AxisPass, one: int, two: int, passes: int, spare: int) -> None:
     """Take the minimum over `one` pixels before and after each in its row, then the maximum over `two`."""
     count = job.columns
     for row in range(job.leads * job.height):
         offset = row * count * array.itemsize
         at = two + one
-        take(array, at, job.source + offset, array.itemsize, count, job.flip, biggest)
-        fill(array, two, at, biggest)
-        fill(array, at + count, spare, biggest)
+        read_pixels(array, at, job.source + offset, array.itemsize, count, job.flip, job.highest)
+        fill(array, two, at, job.highest)
+        fill(array, at + count, spare, job.highest)
         _window(array, two, count, one)
         at = two
         if passes == 2:
             complement(array, two, blocks_of(array, count))
-            fill(array, 0, two, biggest)
-            fill(array, two + count, spare, biggest)
+            fill(array, 0, two, job.highest)
+            fill(array, two + count, spare, job.highest)
             _window(array, 0, count, two)
             at = 0
         _give(array, at, job, offset, count, job.flip != (passes == 2), spare)
@@ -100,15 +100,7 @@ def _along_rows(
 
 @jit
 def _group(
-    array: NDArray,
-    at: int,
-    job: Pass,
-    corner: int,
-    first: int,
-    length: int,
-    strip: int,
-    count: int,
-    biggest: np.generic,
+    array: NDArray, at: int, job: AxisPass, corner: int, first: int, length: int, strip: int, count: int
 ) -> None:
     """Read rows `first` … of one strip into a group of `length` rows; those outside the image never win."""
     stride = job.columns * array.itemsize
@@ -116,20 +108,20 @@ def _group(
         row = at + i * strip
         if 0 <= first + i < job.height:
             address = job.source + corner + (first + i) * stride
-            take(array, row, address, array.itemsize, count, job.flip, biggest)
+            read_pixels(array, row, address, array.itemsize, count, job.flip, job.highest)
         else:
-            fill(array, row, row + strip, biggest)
+            fill(array, row, row + strip, job.highest)
 
 
 @jit
-def _suffixes(array: NDArray, at: int, length: int, strip: int) -> None:
+def _run_upwards(array: NDArray, at: int, length: int, strip: int) -> None:
     for i in range(length - 2, -1, -1):
         row = at + i * strip
         minimum(array, row, (row, row + strip), blocks_of(array, strip))
 
 
 @jit
-def _along_columns(array: NDArray, job: Pass, reach: int, strip: int, biggest: np.generic) -> None:
+def _along_columns(array: NDArray, job: AxisPass, reach: int, strip: int) -> None:
     """Take the minimum over `reach` pixels above and below each.
 
     Rows are cut into groups as long as the window, which then is the end of one group and the beginning
@@ -144,18 +136,18 @@ def _along_columns(array: NDArray, job: Pass, reach: int, strip: int, biggest: n
             count = min(strip, job.columns - x)
             corner = lead * job.height * stride + x * array.itemsize
             ends, begins = 0, length * strip
-            _group(array, ends, job, corner, -reach, length, strip, count, biggest)
-            _suffixes(array, ends, length, strip)
+            _group(array, ends, job, corner, -reach, length, strip, count)
+            _run_upwards(array, ends, length, strip)
             for top in range(0, job.height, length):
                 # Read the next group before its rows are written over.
-                _group(array, begins, job, corner, top + length - reach, length, strip, count, biggest)
-                fill(array, prefix, prefix + strip, biggest)
+                _group(array, begins, job, corner, top + length - reach, length, strip, count)
+                fill(array, prefix, prefix + strip, job.highest)
                 for i in range(min(length, job.height - top)):
                     row = ends + i * strip
                     minimum(array, row, (row, prefix), blocks)
                     _give(array, row, job, corner + (top + i) * stride, count, job.flip, prefix + strip)
                     minimum(array, prefix, (prefix, begins + i * strip), blocks)
-                _suffixes(array, begins, length, strip)
+                _run_upwards(array, begins, length, strip)
                 ends, begins = begins, ends
 
 
@@ -165,15 +157,15 @@ def _clip(shape: tuple[int, ...], reach: tuple[int, ...]) -> tuple[int, ...]:
 
 def _strip(shape: tuple[int, ...], dtype: np.dtype, axis: int, reach: int) -> int:
     """Return how many columns to work on at once along an axis."""
-    lane = lanes(dtype)
-    most = max(min(STRIP_BYTES, GROUP_BYTES // (4 * reach + 4)) // BLOCK, 1) * lane
-    return min(most, -(-math.prod(shape[axis + 1 :]) // lane) * lane)
+    block = block_length(dtype)
+    most = max(min(ROW_BYTES, GROUP_BYTES // (4 * reach + 4)) // BLOCK, 1) * block
+    return min(most, -(-math.prod(shape[axis + 1 :]) // block) * block)
 
 
 def _row_length(columns: int, reaches: list[int], dtype: np.dtype) -> int:
     """Return the elements of a row with what lies around it, in whole blocks and two more."""
-    lane = lanes(dtype)
-    return (-(-(columns + 2 * sum(reaches)) // lane) + 2) * lane
+    block = block_length(dtype)
+    return (-(-(columns + 2 * sum(reaches)) // block) + 2) * block
 
 
 def box_scratch(shape: tuple[int, ...], dtype: np.dtype, reaches: tuple[tuple[int, ...], ...]) -> int:
@@ -186,7 +178,7 @@ def box_scratch(shape: tuple[int, ...], dtype: np.dtype, reaches: tuple[tuple[in
         for axis, r in enumerate(reach[:-1])
         if r
     ]
-    return max([last, *columns]) + lanes(dtype)
+    return max([last, *columns]) + block_length(dtype)
 
 
 def filter_box(
@@ -207,7 +199,7 @@ def filter_box(
         0 gives the result, 1 the image minus it, 2 it minus the image, both modulo the integer's width.
     """
     shape, dtype = image.shape, image.dtype
-    array = scratch(box_scratch(shape, dtype, reaches), dtype)
+    array = aligned((box_scratch(shape, dtype, reaches),), dtype)
     clipped = [_clip(shape, reach) for reach in reaches]
     first = [(axis, r, flip) for axis, r in enumerate(clipped[0][:-1]) if r]
     second = [(axis, r, not flip) for reach in clipped[1:] for axis, r in enumerate(reach[:-1]) if r]
@@ -216,7 +208,7 @@ def filter_box(
     steps = [*first, (len(shape) - 1, one, flip), *second]
     source = image.ctypes.data
     for number, (axis, reach, turned) in enumerate(steps):
-        job = Pass(
+        job = AxisPass(
             source=source,
             target=out.ctypes.data,
             image=image.ctypes.data,
@@ -225,11 +217,12 @@ def filter_box(
             columns=math.prod(shape[axis + 1 :]),
             flip=turned,
             minus=minus if number == len(steps) - 1 else 0,
+            highest=highest_value(dtype),
         )
         if axis < len(shape) - 1:
-            _along_columns(array, job, reach, _strip(shape, dtype, axis, reach), largest(dtype))
+            _along_columns(array, job, reach, _strip(shape, dtype, axis, reach))
         else:
             job = job._replace(height=1, columns=shape[-1])
             spare = _row_length(shape[-1], [one, two], dtype)
-            _along_rows(array, job, one, two, len(clipped), spare, largest(dtype))
+            _along_rows(array, job, one, two, len(clipped), spare)
         source = out.ctypes.data

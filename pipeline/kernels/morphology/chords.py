@@ -6,7 +6,7 @@ it. The minimum over a chord of 2w + 1 pixels is that of two overlapping runs of
     run₁[x] = min(run₀[x], run₀[x+1])     run₂[x] = min(run₁[x], run₁[x+2])     …
     chord[x] = min(runₖ[x−w], runₖ[x+w+1−2ᵏ])
 
-`ROWS` input rows are taken at a time. A row of results `a` then gets, from one block of input rows, one
+`INPUT_ROWS` input rows are taken at a time. A row of results `a` then gets, from one block of input rows, one
 chord of each of them, all with one load and one store. Which chord that is depends only on how far `a` lies
 from the block, so it stands in a table.
 """
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.morphology.footprint import Footprint
 
-ROWS = 8
+INPUT_ROWS = 8
 
 
-class Plan(NamedTuple):
+class ChordPlan(NamedTuple):
     """A footprint as a kernel reads it. Offsets count elements in the scratch array.
 
     The array begins with a row that is never the smallest; the levels of runs follow, then the chords.
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
         For each of those, how far the footprint extends along the last axis but one.
     start : array of int, shape (n,)
         For each of those, its first row in `table`.
-    table : array of int, shape (rows, ROWS)
+    table : array of int, shape (rows, INPUT_ROWS)
         For each result row where the chord of each input row stands.
     strip, strip_blocks : int
         Columns worked on at once, and blocks that hold them.
@@ -73,11 +73,13 @@ class Plan(NamedTuple):
     @property
     def end(self) -> int:
         """Where the chords end."""
-        return self.chords + ROWS * len(self.left) * self.strip
+        return self.chords + INPUT_ROWS * len(self.left) * self.strip
 
 
 @functools.lru_cache(maxsize=64)
-def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: int, levels: int) -> Plan:
+def plan_chords(
+    footprint: Footprint, reach: tuple[int, ...], strip: int, block_length: int, levels: int
+) -> ChordPlan:
     """Return the plan of a footprint of two axes or more.
 
     Parameters
@@ -86,8 +88,8 @@ def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: i
         Its last axis is that of the chords, the one before that of the rows.
     reach : tuple of int
         How much of it to use along each axis: no more than the image is long.
-    strip, lanes : int
-        Columns to work on at once, a multiple of `lanes`, and elements in a block.
+    strip, block_length : int
+        Columns to work on at once, a multiple of `block_length`, and elements in a block.
     levels : int
         Where the levels begin, no less than any `strip`.
     """
@@ -96,15 +98,15 @@ def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: i
     widths = np.unique(half[half >= 0])
     level = np.floor(np.log2(2 * widths + 1)).astype(np.int64)
     run = np.left_shift(1, np.arange(level.max() + 1))
-    blocks = -(-(strip + 2 * reach_x + 1 - run) // lanes)
-    pitch = int(blocks[0] + 1) * lanes
+    blocks = -(-(strip + 2 * reach_x + 1 - run) // block_length)
+    pitch = int(blocks[0] + 1) * block_length
     base = levels + (level - 1) * pitch + reach_x
     chords = levels + pitch * (len(blocks) - 1)
     rows = half.reshape(-1, half.shape[-1])
     present = np.flatnonzero((rows >= 0).any(axis=1))
     leads = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1) - np.array(reach[:-2], int)
     tables = [_table(rows[index], widths, strip, chords) for index in present]
-    return Plan(
+    return ChordPlan(
         reach_y=reach_y,
         reach_x=reach_x,
         single=int(widths[0] == 0),
@@ -115,20 +117,20 @@ def make_plan(footprint: Footprint, reach: tuple[int, ...], strip: int, lanes: i
         left=base - widths,
         right=base + widths + 1 - run[level],
         leads=np.ascontiguousarray(leads, dtype=np.int64),
-        reach=np.array([(len(table) - ROWS) // 2 for table in tables], dtype=np.int64),
+        reach=np.array([(len(table) - INPUT_ROWS) // 2 for table in tables], dtype=np.int64),
         start=np.cumsum([0, *map(len, tables)], dtype=np.int64)[:-1],
         table=np.concatenate(tables),
         strip=strip,
-        strip_blocks=strip // lanes,
+        strip_blocks=strip // block_length,
     )
 
 
 def _table(half: NDArray[np.int64], widths: NDArray[np.int64], strip: int, chords: int) -> NDArray[np.int64]:
-    """Return where the chords of ROWS input rows stand, for each result row they touch."""
+    """Return where the chords of INPUT_ROWS input rows stand, for each result row they touch."""
     half = half[half >= 0]
     reach = len(half) // 2
-    result = np.arange(2 * reach + ROWS)[:, None]
-    row = np.arange(ROWS)
+    result = np.arange(2 * reach + INPUT_ROWS)[:, None]
+    row = np.arange(INPUT_ROWS)
     offset = row - result + 2 * reach
     inside = (offset >= 0) & (offset <= 2 * reach)
     chord = np.searchsorted(widths, half[np.where(inside, offset, 0)])

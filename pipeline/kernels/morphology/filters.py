@@ -4,12 +4,10 @@ Outside the array counts as +∞ for an erosion and −∞ for a dilation. So do
 are filtered as if it lay outside, and an image minus something is NaN exactly there. No input is changed.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.dtypes import SUPPORTED, check_dtype, signed_dtype, unsigned_dtype
+from pipeline.kernels.dtypes import check_dtype, signed_dtype, unsigned_dtype
 from pipeline.kernels.morphology.box import box_scratch, filter_box
 from pipeline.kernels.morphology.flat import arrange, filter_flat
 from pipeline.kernels.morphology.footprint import Footprint
@@ -72,7 +70,7 @@ def subtract_opening(image: NDArray, minimum: Footprint, maximum: Footprint) -> 
     return _filter(image, (minimum, maximum), minus=1)
 
 
-def working_bytes(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint, ...]) -> int:
+def morphology_bytes(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint, ...]) -> int:
     """Return the bytes of scratch that a filter takes beside its input and its output.
 
     Parameters
@@ -93,20 +91,6 @@ def working_bytes(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Foo
     tables = sum(part.nbytes for one in plan.plans for part in one if isinstance(part, np.ndarray))
     opening = int(np.prod(shape)) if signed else 0
     return (plan.size + opening) * dtype.itemsize + tables + OVERHEAD_BYTES
-
-
-def warm(dtypes: Iterable[np.dtype] = SUPPORTED) -> None:
-    """Compile every kernel for images of these dtypes, or load it from the cache.
-
-    Raises
-    ------
-    TypeError
-        For a dtype that is not supported.
-    """
-    for dtype in dtypes:
-        image = np.zeros((1, 2, 2), dtype)
-        erosion(image, Footprint("box", (0, 1, 1)))
-        erosion(image, Footprint("disk", (0, 1, 1)))
 
 
 def _boxes(footprints: tuple[Footprint, ...]) -> bool:

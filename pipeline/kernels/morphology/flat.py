@@ -1,4 +1,4 @@
-"""Arrange a sweep: which axes are rows and columns, how wide a tile is, where the scratch is."""
+"""Morphology with any footprint: which axes are rows and columns, how wide a tile is, what scratch holds."""
 
 import math
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.dtypes import largest
-from pipeline.kernels.morphology.chords import ROWS, Plan, make_plan
+from pipeline.kernels.dtypes import highest_value
+from pipeline.kernels.morphology.chords import INPUT_ROWS, ChordPlan, plan_chords
 from pipeline.kernels.morphology.footprint import Footprint
-from pipeline.kernels.morphology.sweep import Job, Raster, Ring, sweep
-from pipeline.kernels.morphology.vectors import lanes, scratch
+from pipeline.kernels.morphology.passes import Raster, RowBuffer, Tile, filter_tile
+from pipeline.kernels.vectors import aligned, block_length
 
-# The rings of a tile stay in a cache of several MB; a tile is not so narrow that its halo outweighs it.
-RING_BYTES = 1 << 22
+# The buffers of a tile stay in a cache of several MB; a tile is not so narrow that its halo outweighs it.
+BUFFER_BYTES = 1 << 22
 # A strip is long enough that starting on it costs little, but the chords of a block stay in cache too.
 STRIP_BYTES = 2048
 CHORD_BYTES = 1 << 19
@@ -26,11 +26,11 @@ class Arrangement(NamedTuple):
     order: tuple[int, ...]  # of the array's axes: those it is flat along, leads, rows, columns
     batch: int  # how many axes it is flat along
     columns: int  # of a tile's output
-    plans: tuple[Plan, ...]
-    rings: tuple[Ring, ...]
+    plans: tuple[ChordPlan, ...]
+    buffers: tuple[RowBuffer, ...]
     margin: int
-    stage: int
-    stage_pitch: int
+    inputs: int
+    input_pitch: int
     size: int  # of the scratch
 
 
@@ -51,42 +51,42 @@ def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint
     order, batch = _order(len(shape), footprints)
     inner = tuple(shape[axis] for axis in order[batch:])
     leads = math.prod(inner[:-2])
-    lane = lanes(dtype)
+    block = block_length(dtype)
     reaches = [tuple(min(f.reach[axis], shape[axis] - 1) for axis in order[batch:]) for f in footprints]
-    depths = [2 * reach[-2] + ROWS for reach in reaches]
+    depths = [2 * reach[-2] + INPUT_ROWS for reach in reaches]
     widest = max(reach[-1] for reach in reaches)
     halo = reaches[1][-1] if len(reaches) == 2 else 0
 
-    affordable = RING_BYTES // (leads * sum(depths) * dtype.itemsize)
-    tiles = math.ceil(inner[-1] / max(affordable, 4 * widest, 2 * lane))
+    affordable = BUFFER_BYTES // (leads * sum(depths) * dtype.itemsize)
+    tiles = math.ceil(inner[-1] / max(affordable, 4 * widest, 2 * block))
     columns = math.ceil(inner[-1] / tiles)
     counts = [min(inner[-1], columns + 2 * halo), columns][-len(reaches) :]
     strips = [_strip(count, reach[-1], dtype) for count, reach in zip(counts, reaches, strict=True)]
     plans = tuple(
-        make_plan(_permuted(footprint, order[batch:]), reach, strip, lane, max(strips))
+        plan_chords(_permuted(footprint, order[batch:]), reach, strip, block, max(strips))
         for footprint, reach, strip in zip(footprints, reaches, strips, strict=True)
     )
-    margin = _up(widest, lane)
+    margin = _up(widest, block)
     # An odd number of blocks: rows a power of two apart would share the same few lines of the cache.
     pitches = [
-        (_up(margin + _up(count, strip) + widest + 2 * lane, lane) // lane | 1) * lane
+        (_up(margin + _up(count, strip) + widest + 2 * block, block) // block | 1) * block
         for count, strip in zip(counts, strips, strict=True)
     ]
-    stage = _up(max(plan.end for plan in plans), lane)
-    at = stage + ROWS * pitches[0]
-    rings = []
+    inputs = _up(max(plan.end for plan in plans), block)
+    at = inputs + INPUT_ROWS * pitches[0]
+    buffers = []
     for depth, pitch in zip(depths, pitches, strict=True):
-        rings.append(Ring(at, pitch, depth))
+        buffers.append(RowBuffer(at, pitch, depth))
         at += leads * depth * pitch
-    size = at + 2 * max(strips) + widest + 4 * lane
-    return Arrangement(order, batch, columns, plans, tuple(rings), margin, stage, pitches[0], size)
+    size = at + 2 * max(strips) + widest + 4 * block
+    return Arrangement(order, batch, columns, plans, tuple(buffers), margin, inputs, pitches[0], size)
 
 
 def _strip(count: int, reach: int, dtype: np.dtype) -> int:
     """Return a number of columns that cuts `count` evenly, in whole blocks."""
-    most = min(STRIP_BYTES, CHORD_BYTES // (ROWS * (reach + 1)))
+    most = min(STRIP_BYTES, CHORD_BYTES // (INPUT_ROWS * (reach + 1)))
     parts = math.ceil(count * dtype.itemsize / most)
-    return _up(math.ceil(count / parts), lanes(dtype))
+    return _up(math.ceil(count / parts), block_length(dtype))
 
 
 def _permuted(footprint: Footprint, order: tuple[int, ...]) -> Footprint:
@@ -102,7 +102,7 @@ def _rasters(array: NDArray, batch: int) -> Iterator[Raster]:
 def filter_flat(
     image: NDArray, out: NDArray, footprints: tuple[Footprint, ...], *, flip: bool = False, minus: int = 0
 ) -> None:
-    """Erode an image, or open it where two footprints are given, in one sweep.
+    """Erode an image, or open it where two footprints are given, reading it once.
 
     Parameters
     ----------
@@ -122,13 +122,14 @@ def filter_flat(
     lead_shape = np.array(inner[:-2], dtype=np.int64)
     passes = len(footprints)
     halo = plan.plans[-1].reach_x if passes == 2 else 0
-    array = scratch(plan.size, image.dtype)
-    biggest = largest(image.dtype)
+    array = aligned((plan.size,), image.dtype)
     views = (_rasters(a.transpose(plan.order), plan.batch) for a in (image, out))
     for source, target in zip(*views, strict=True):
         for first in range(0, inner[-1], plan.columns):
             last = min(inner[-1], first + plan.columns)
-            job = Job(
+            tile = Tile(
+                image=source,
+                out=target,
                 shape=lead_shape,
                 leads=math.prod(inner[:-2]),
                 height=inner[-2],
@@ -141,8 +142,8 @@ def filter_flat(
                 flip=flip,
                 minus=minus,
                 margin=plan.margin,
-                stage=plan.stage,
-                stage_pitch=plan.stage_pitch,
+                inputs=plan.inputs,
+                input_pitch=plan.input_pitch,
+                highest=highest_value(image.dtype),
             )
-            ends = (plan.plans[0], plan.plans[-1], plan.rings[0], plan.rings[-1])
-            sweep(array, source, target, *ends, job, biggest)
+            filter_tile(array, tile, plan.plans[0], plan.plans[-1], plan.buffers[0], plan.buffers[-1])

@@ -2,7 +2,7 @@
 
 from numpy.typing import NDArray
 
-from pipeline.kernels.morphology import filters as morphology
+from pipeline.kernels import morphology
 from pipeline.steps.flat import TophatStep
 from pipeline.steps.reference import dilated, eroded, subtracted
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from numpy.typing import NDArray
 from pydantic import AfterValidator, model_validator
 
-from pipeline.kernels.gaussian import filters as kernel
+from pipeline.kernels import gaussian
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.messages import collected
@@ -107,7 +107,7 @@ class DifferenceOfGaussians(LinearStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the narrow Gaussian of the block minus the wide one."""
         low, high = self.pixels("low_sigma", axes), self.pixels("high_sigma", axes)
-        return kernel.difference_of_gaussians(
+        return gaussian.difference_of_gaussians(
             block, low, high, mode=self.mode, truncate=self.truncate, origin=origin
         )
 

@@ -2,7 +2,6 @@
 
 from numpy.typing import NDArray
 
-from pipeline.kernels.gaussian import filters as kernel
 from pipeline.steps.linear import LinearStep, Sigma
 
 
@@ -54,7 +53,7 @@ class Gaussian(LinearStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block smoothed."""
         sigmas = self.pixels("sigma", axes)
-        return kernel.gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
+        return gaussian.gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return scipy's Gaussian."""

@@ -2,7 +2,6 @@
 
 from numpy.typing import NDArray
 
-from pipeline.kernels.gaussian import filters as kernel
 from pipeline.steps.linear import LinearStep, Sigma
 
 
@@ -51,7 +50,9 @@ class SubtractGaussian(LinearStep):
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
         """Return the block minus its Gaussian."""
         sigmas = self.pixels("sigma", axes)
-        return kernel.subtract_gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
+        return gaussian.subtract_gaussian(
+            block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin
+        )
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
         """Return the image minus scipy's Gaussian."""

@@ -2,7 +2,7 @@
 
 from numpy.typing import NDArray
 
-from pipeline.kernels.morphology import filters as morphology
+from pipeline.kernels import morphology
 from pipeline.steps.flat import BoxSize, FlatStep
 from pipeline.steps.reference import eroded, subtracted
 

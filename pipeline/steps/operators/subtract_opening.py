@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
+from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
-from pipeline.kernels.morphology import filters as morphology
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.messages import collected

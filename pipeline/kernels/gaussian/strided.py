@@ -1,6 +1,5 @@
 """An image of any dtype and strides, read in parts as floats with a constant taken off."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Source:
+class StridedImage:
     """The elements of an array in memory order, and where each pixel stands among them.
 
     Attributes
@@ -30,16 +29,13 @@ class Source:
     offset: np.floating
 
     @classmethod
-    def of(cls, image: NDArray, offset: np.floating) -> "Source":
-        """Return the source for an array of at least two axes."""
+    def of(cls, image: NDArray, offset: np.floating) -> "StridedImage":
+        """Return the elements of an array of at least two axes."""
         if image.size == 0:
             return cls(image.reshape(-1), 0, image.shape, (0,) * image.ndim, offset)
         size = image.itemsize
-        if (
-            not image.dtype.isnative
-            or not image.flags.aligned
-            or any(stride % size for stride in image.strides)
-        ):
+        whole = not any(stride % size for stride in image.strides)
+        if not (image.dtype.isnative and image.flags.aligned and whole):
             image = image.astype(image.dtype.newbyteorder("="))
         strides = tuple(stride // size for stride in image.strides)
         ends = [(n - 1) * stride for n, stride in zip(image.shape, strides, strict=True)]
@@ -48,16 +44,18 @@ class Source:
         flat = np.lib.stride_tricks.as_strided(image[lowest], (span,), (size,), writeable=False)
         return cls(flat, -sum(end for end in ends if end < 0), image.shape, strides, offset)
 
-    def at(self, index: tuple[int, ...]) -> "Source":
+    def at(self, index: tuple[int, ...]) -> "StridedImage":
         """Return the part at an index of the leading axes."""
         moved = sum(i * stride for i, stride in zip(index, self.strides, strict=False))
         rest = len(index)
-        return Source(self.flat, self.base + moved, self.shape[rest:], self.strides[rest:], self.offset)
+        return StridedImage(self.flat, self.base + moved, self.shape[rest:], self.strides[rest:], self.offset)
 
-    def cut(self, axis: int, begin: int, end: int) -> "Source":
+    def cut(self, axis: int, begin: int, end: int) -> "StridedImage":
         """Return a range of one axis."""
         shape = (*self.shape[:axis], end - begin, *self.shape[axis + 1 :])
-        return Source(self.flat, self.base + begin * self.strides[axis], shape, self.strides, self.offset)
+        return StridedImage(
+            self.flat, self.base + begin * self.strides[axis], shape, self.strides, self.offset
+        )
 
     @property
     def adjacent(self) -> bool:
@@ -73,8 +71,8 @@ class Source:
 
         A row that is outside is given as the height of the plane.
         """
-        found = rows * self.strides[-2] + (self.base + self._backwards)
-        return np.where(rows < self.shape[-2], found, -1)
+        starts = rows * self.strides[-2] + (self.base + self._backwards)
+        return np.where(rows < self.shape[-2], starts, -1)
 
     def columns(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how far columns lie behind a row's lowest element, −1 for one that is outside.
@@ -82,20 +80,3 @@ class Source:
         A column that is outside is given as the width of the plane.
         """
         return np.where(columns < self.shape[-1], columns * self.strides[-1] - self._backwards, -1)
-
-
-def pieces(length: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of pieces of `size` that cover `length`."""
-    for begin in range(0, length, size):
-        yield begin, min(begin + size, length)
-
-
-def scratch(rows: int, columns: int, dtype: np.dtype) -> NDArray:
-    """Return an uninitialised array that begins at a cache line, with one more behind it.
-
-    Loops that read whole cache lines may read, but not use, what stands behind the last row.
-    """
-    size = rows * columns * dtype.itemsize
-    raw = np.empty(size + 192, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(rows, columns)
