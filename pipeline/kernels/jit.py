@@ -15,15 +15,14 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from llvmlite import binding
 from numba.extending import typeof_impl
 
-Arguments = ParamSpec("Arguments")
-Returned = TypeVar("Returned")
+Function = TypeVar("Function", bound=Callable)
 
 OLD_FOLDERS = 4
 """Folders of other versions of the kernels that are left."""
@@ -154,19 +153,12 @@ def _layout(args: tuple) -> tuple:
     )  # fmt: skip
 
 
-@overload
-def jit(
-    function: Callable[Arguments, Returned], *, fastmath: bool = False
-) -> Callable[Arguments, Returned]: ...
+def _kernel(function: Callable, fastmath: set[str] | bool) -> Any:
+    options = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": fastmath}
+    return Kernel(function, options)
 
 
-@overload
-def jit(
-    function: None = None, *, fastmath: bool = False
-) -> Callable[[Callable[Arguments, Returned]], Callable[Arguments, Returned]]: ...
-
-
-def jit(function: Callable | None = None, *, fastmath: bool = False) -> Any:
+def jit(function: Function) -> Function:
     """Compile a function with numba when it is first called, once per combination of dtypes.
 
     Parameters
@@ -174,9 +166,6 @@ def jit(function: Callable | None = None, *, fastmath: bool = False) -> Any:
     function : callable
         What numba's nopython mode can compile, called by position. It runs without the GIL and without
         bounds checks, and divides as NumPy does.
-    fastmath : bool
-        Whether floating-point sums may be reordered, which lets them use SIMD. NaN and infinities
-        stay what they are.
 
     Examples
     --------
@@ -186,9 +175,9 @@ def jit(function: Callable | None = None, *, fastmath: bool = False) -> Any:
     >>> double(21)
     42
     """
-    if function is None:
-        return functools.partial(jit, fastmath=fastmath)
-    relaxed = {"reassoc", "contract", "nsz", "arcp"} if fastmath else False  # NaN and infinities still count
-    return Kernel(
-        function, {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": relaxed}
-    )
+    return cast(Function, _kernel(function, False))
+
+
+def fast_jit(function: Function) -> Function:
+    """Do as `jit`, but reorder floating-point sums, which lets them use SIMD; NaN and infinities stay."""
+    return cast(Function, _kernel(function, {"reassoc", "contract", "nsz", "arcp"}))

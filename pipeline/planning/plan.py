@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def warm_up(self) -> WarmUp:
-        """What loads the compiled code that it needs, or compiles it."""
+        """What compiles the kernels that it needs, or loads them."""
         coarser = tuple(output.spec.dtype for output in self.layout.outputs if len(output.levels) > 1)
         return WarmUp(self.steps, self.image, self.layout.spec.dtype, self.offset, coarser)
 

@@ -13,40 +13,25 @@ from pipeline.steps.chain import apply_step
 from pipeline.steps.step import Step
 
 SIDE = 8
-"""Pixels of a block that takes the same ways through the kernels as any."""
+"""Pixels along each axis of a block that runs through the same kernels as a large one."""
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Compiles the kernels of a chain, or loads them where a cache has them; picklable.
+    """Compiles the kernels of a chain, or loads them where a cache has them; picklable."""
 
-    Parameters
-    ----------
-    steps : tuple of Step
-        Resolved.
-    image : ImageSpec
-        The input.
-    dtype : numpy.dtype, optional
-        Of the output; default: what the chain gives.
-    offset : float
-        Added before the cast to it.
-    coarser : tuple of numpy.dtype
-        Of the outputs of which coarser levels follow.
-    """
-
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # resolved
     image: ImageSpec
-    dtype: np.dtype | None = None
-    offset: float = 0
-    coarser: tuple[np.dtype, ...] = ()
+    dtype: np.dtype  # of the output
+    offset: float  # added before the cast to it
+    coarser: tuple[np.dtype, ...]  # of the outputs of which coarser levels follow
 
     def __call__(self) -> None:
-        """Do so, on a few pixels of nothing."""
+        """Run them on a small block of zeros."""
         block = np.zeros(tuple(min(size, SIDE) for size in self.image.shape), self.image.dtype)
         for step in self.steps:
             block = apply_step(step, block, self.image.axes, (0,) * block.ndim)
-        if self.dtype is not None:
-            cast(block, self.dtype, self.offset)
+        cast(block, self.dtype, self.offset)
         for dtype in self.coarser:
             if dtype.itemsize <= 4 or dtype.kind == "f":
                 halve(np.zeros((1, SIDE, SIDE), dtype))

@@ -46,42 +46,20 @@ class AxisPlan:
 
     Where the sum is direct, every pixel is a node and the gathering is the whole filter; where the
     axis is not filtered, the gathering copies.
-
-    Attributes
-    ----------
-    n : int
-        Pixels along the axis.
-    nodes : int
-        Nodes after gathering, with those beyond the border that smoothing needs.
-    step : int
-        Pixels from node to node, 1 unless on a grid.
-    sources : ndarray of int64
-        Which pixel stands at each position that gathering looks at; `n` for outside. Node i begins
-        to look at position i × step.
-    gather : ndarray, shape (1, taps)
-        Weights of the pixels of a node.
-    smooth : ndarray or None
-        On a grid, weights of a node's neighbours from the centre out.
-    spread : ndarray, shape (step, 4)
-        On a grid, weights of the four nodes around a pixel.
-    phase : int
-        How far pixel 0 stands beyond the node before it.
-    before : int
-        At which position of `sources` pixel 0 stands.
-    distinct : tuple of int
-        The range of nodes that differ: those before equal its first, those after its last.
     """
 
     n: int
-    nodes: int
-    step: int
+    nodes: int  # after gathering, with those beyond the border that smoothing needs
+    step: int  # pixels from node to node, 1 unless on a grid
+    # Which pixel stands at each position that gathering looks at, `n` for outside: node i begins to look at
+    # position i × step.
     sources: NDArray[np.int64]
-    gather: NDArray
-    smooth: NDArray | None
-    spread: NDArray
-    phase: int
-    before: int
-    distinct: tuple[int, int]
+    gather: NDArray  # (1, taps): weights of the pixels of a node
+    smooth: NDArray | None  # on a grid, weights of a node's neighbours from the centre out
+    spread: NDArray  # (step, 4): on a grid, weights of the four nodes around a pixel
+    phase: int  # how far pixel 0 stands beyond the node before it
+    before: int  # at which position of `sources` pixel 0 stands
+    distinct: tuple[int, int]  # nodes that differ: those before equal the first, those after the last
 
     @property
     def radius(self) -> int:

@@ -3,21 +3,8 @@
 Narrow kernels are summed tap by tap, wide ones on a grid (see `taps`). A constant amid the values of
 the image is taken off before summing, so that a small range on a large offset keeps its precision.
 
-All functions take an array of any number of axes and any strides, of a dtype in `dtypes.SUPPORTED`, and
-leave it as it is. They give float32, or float64 from float64, int32 and uint32, in the units of the
-image. NaN and infinities spread as far as the kernel reaches.
-
-Parameters that they share:
-
-sigmas : tuple of float
-    Standard deviation in px for each axis of the array; 0 leaves an axis alone.
-mode : {"nearest", "reflect", "mirror", "constant"}
-    How the image goes on beyond its border, as in `scipy.ndimage`; constant is 0.
-truncate : float
-    Where the kernel ends, in sigmas.
-origin : tuple of int, optional
-    Which pixel of the whole image stands first in the array. A block with a halo of `reach` on each side
-    where it was cut, and its origin, gives what the whole image gives, within 1e-6 of the largest value.
+A block with a halo of `reach` on each side where it was cut, and its origin, gives what the whole image
+gives, within 1e-6 of the largest value.
 """
 
 import dataclasses
@@ -51,13 +38,22 @@ def gaussian(
     Parameters
     ----------
     image : ndarray
-    sigmas, mode, truncate, origin
-        See the module.
+        Any number of axes and any strides, of a dtype in `dtypes.SUPPORTED`; not changed.
+    sigmas : tuple of float
+        Standard deviation in px for each axis of the array; 0 leaves an axis alone.
+    mode : {"nearest", "reflect", "mirror", "constant"}
+        How the image goes on beyond its border, as in `scipy.ndimage`; constant is 0.
+    truncate : float
+        Where the kernel ends, in sigmas.
+    origin : tuple of int, optional
+        Which pixel of the whole image stands first in the array.
 
     Returns
     -------
     ndarray of float, shape of the image
-        Within 1e-4 of the data's range of `scipy.ndimage.gaussian_filter` in float64.
+        float32, or float64 from float64, int32 and uint32, in the units of the image. Within 1e-4 of the
+        data's range of `scipy.ndimage.gaussian_filter` in float64. NaN and infinities spread as far as
+        the kernel reaches.
 
     Examples
     --------
@@ -79,18 +75,7 @@ def subtract_gaussian(
     truncate: float = 4.0,
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
-    """Return the image minus its Gaussian.
-
-    Parameters
-    ----------
-    image : ndarray
-    sigmas, mode, truncate, origin
-        See the module.
-
-    Returns
-    -------
-    ndarray of float, shape of the image
-    """
+    """Return the image minus its Gaussian; see `gaussian`."""
     nothing = (0.0,) * image.ndim
     return difference_of_gaussians(image, nothing, sigmas, mode=mode, truncate=truncate, origin=origin)
 
@@ -104,19 +89,7 @@ def difference_of_gaussians(
     truncate: float = 4.0,
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
-    """Return the Gaussian of sigma `low` minus that of sigma `high`.
-
-    Parameters
-    ----------
-    image : ndarray
-    low, high : tuple of float
-    mode, truncate, origin
-        See the module.
-
-    Returns
-    -------
-    ndarray of float, shape of the image
-    """
+    """Return the Gaussian of sigma `low` minus that of sigma `high`; see `gaussian`."""
     settings, source = _prepare(image, mode, truncate, origin)
     target = np.empty(image.shape, settings.dtype)
     if not image.size:

@@ -1,4 +1,4 @@
-"""The inner loops of the Gaussian, compiled: reading rows as floats, weighted sums of rows and along rows.
+"""Loops that Gaussians along any axis share: reading rows as floats, weighted sums of rows and along rows.
 
 All arrays but the image are C-contiguous and of one floating dtype, so each loop but `read_floats` is
 compiled once for float32 and once for float64.
@@ -20,10 +20,10 @@ from pipeline.kernels.gaussian.sums import (
     transpose_onto,
     weigh_rows,
 )
-from pipeline.kernels.jit import jit
+from pipeline.kernels.jit import fast_jit
 
-# A scalar of the arrays' dtype.
-Real = np.floating
+Indices = NDArray[np.int64]
+Real = np.floating  # a scalar of the arrays' dtype
 
 # Columns that stay in the first-level cache while the sums of many rows go over them.
 PIECE = 128
@@ -39,8 +39,8 @@ class PixelRows(NamedTuple):
     """
 
     flat: NDArray
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    starts: Indices
+    columns: Indices
     first: int
     last: int
     offset: Real
@@ -58,10 +58,8 @@ class Onto(NamedTuple):
     fresh: bool
 
 
-@jit(fastmath=True)
-def read_floats(
-    pixels: PixelRows, starts: NDArray[np.int64], left: int, right: int, target: NDArray, at: int
-) -> None:
+@fast_jit
+def read_floats(pixels: PixelRows, starts: Indices, left: int, right: int, target: NDArray, at: int) -> None:
     """Write columns `left` … `right` − 1 of the rows that begin at `starts` as floats into target[:, at:]."""
     kind = target.dtype.type
     columns, offset, outside = pixels.columns, pixels.offset, pixels.outside
@@ -85,14 +83,9 @@ def read_floats(
             out[x - left] = kind(pixels.flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
 
 
-@jit(fastmath=True)
+@fast_jit
 def mix_rows(
-    source: NDArray,
-    rows: NDArray[np.int64],
-    bases: NDArray[np.int64],
-    places: NDArray[np.int64],
-    weights: NDArray,
-    onto: Onto,
+    source: NDArray, rows: Indices, bases: Indices, places: Indices, weights: NDArray, onto: Onto
 ) -> None:
     """Write weighted sums of the source's rows.
 
@@ -111,7 +104,7 @@ def mix_rows(
             )  # fmt: skip
 
 
-@jit(fastmath=True)
+@fast_jit
 def sum_down(source: NDArray, first: int, half: NDArray, target: NDArray, count: int) -> None:
     """Write symmetric sums down the source's columns into rows 0 … count − 1 of the target.
 
@@ -126,7 +119,7 @@ def sum_down(source: NDArray, first: int, half: NDArray, target: NDArray, count:
             fold_down(out, i * pitch + x, flat, (first + i) * pitch + x, pitch, half, radius)
 
 
-@jit(fastmath=True)
+@fast_jit
 def sum_along(source: NDArray, row: int, count: int, first: int, half: NDArray, onto: Onto) -> None:
     """Write symmetric sums along `count` rows of the source.
 
@@ -161,77 +154,3 @@ def sum_along(source: NDArray, row: int, count: int, first: int, half: NDArray, 
         at = (onto.top + i) * stride + onto.left + x
         centre = (row + i) * pitch + first + x
         fold_along(out, at, flat, centre, half, radius, onto.width - x, onto.start, onto.fresh)
-
-
-@jit(fastmath=True)
-def gather_along(
-    source: NDArray,
-    count: int,
-    width: int,
-    columns: NDArray[np.int64],
-    before: int,
-    weights: NDArray,
-    outside: Real,
-    phases: NDArray,
-    target: NDArray,
-    top: int,
-) -> None:
-    """Gather `count` rows of `width` pixels into the nodes of a grid, into target[top:].
-
-    `columns` says which pixel stands at each place that the first node looks at and on, the width
-    meaning `outside`; from place `before` on the row itself stands there. `phases` is scratch: it takes
-    every step-th place from each of the first ones on, of which there are step × (nodes + 3).
-    """
-    step, segments = phases.shape
-    padded = np.empty(columns.size + 1, phases.dtype)
-    for y in range(count):
-        row = source[y, :width]
-        padded[0] = 0  # the first weight is 0
-        for x in range(before):
-            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
-        middle = padded[before + 1 : before + 1 + width]
-        for x in range(width):  # an assignment of slices takes seconds to compile
-            middle[x] = row[x]
-        for x in range(before + width, columns.size):
-            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
-        for p in range(step):
-            phase = phases[p]
-            places = padded[p:]
-            for s in range(segments):
-                phase[s] = places[s * step]
-        out = target[top + y, : segments - 3]
-        size = out.size
-        for x in range(size):
-            out[x] = 0
-        for p in range(step):
-            part0 = phases[p, 0 if p > 0 else 1 :]  # 0 × NaN is not 0
-            part1 = phases[p, 1:]
-            part2 = phases[p, 2:]
-            part3 = phases[p, 3:]
-            w0, w1, w2, w3 = weights[p], weights[p + step], weights[p + 2 * step], weights[p + 3 * step]
-            for x in range(size):
-                out[x] += w0 * part0[x] + w1 * part1[x] + w2 * part2[x] + w3 * part3[x]
-
-
-@jit(fastmath=True)
-def spread_along(
-    source: NDArray, top: int, count: int, weights: NDArray, phase: int, target: NDArray, width: int
-) -> None:
-    """Spread the nodes of `count` rows, from source row `top` on, over the pixels between them.
-
-    Column 0 of the target stands `phase` pixels (0 … step − 1) beyond node 1.
-    """
-    step = weights.shape[0]
-    for y in range(count):
-        row = source[top + y]
-        for p in range(step):
-            w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
-            first = 0 if p >= phase else 1
-            left = first * step + p - phase
-            part0 = row[first:]
-            part1 = row[first + 1 :]
-            part2 = row[first + 2 :]
-            part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 there
-            out = target[y, left:width]
-            for s in range((width - left + step - 1) // step):
-                out[s * step] = w0 * part0[s] + w1 * part1[s] + w2 * part2[s] + w3 * part3[s]

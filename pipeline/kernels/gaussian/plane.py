@@ -33,27 +33,13 @@ BAND_COLUMNS = 32
 
 @dataclass(frozen=True)
 class CallSettings:
-    """What all Gaussians of a call share.
-
-    Attributes
-    ----------
-    mode : str
-        How the image goes on beyond its border.
-    truncate : float
-        Where the kernels end, in sigmas.
-    dtype : dtype
-        float32 or float64, in which everything is computed.
-    outside : floating
-        Value beyond the border for mode "constant".
-    origin : tuple of int
-        Where the block begins in the image.
-    """
+    """What all Gaussians of a call share."""
 
     mode: Mode
     truncate: float
-    dtype: np.dtype
-    outside: np.floating
-    origin: tuple[int, ...]
+    dtype: np.dtype  # float32 or float64, in which everything is computed
+    outside: np.floating  # value beyond the border for mode "constant"
+    origin: tuple[int, ...]  # where the block begins in the image
 
     @property
     def zero(self) -> np.floating:
@@ -98,17 +84,9 @@ def is_direct(y: AxisPlan, x: AxisPlan) -> bool:
 def filter_plane(
     target: NDArray, terms: Sequence[Term], start: np.floating, fresh: bool, settings: CallSettings
 ) -> None:
-    """Write `start`, or what stands in the target unless `fresh`, plus the sum of the terms.
+    """Write `start`, or what stands in the target unless `fresh`, plus the sum of one or two terms.
 
-    Parameters
-    ----------
-    target : ndarray of float, shape (y, x), C-contiguous
-        May be the source of terms that are not direct.
-    terms : sequence of Term
-        One or two.
-    start : floating
-    fresh : bool
-    settings : CallSettings
+    The target, C-contiguous, may be the source of terms that are not direct.
     """
     arrays = [_arrays(term, settings) for term in terms]
     # Of one or two terms the same code: a tuple of another length would be compiled again.

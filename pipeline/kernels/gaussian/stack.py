@@ -6,25 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian.axis import AxisPlan
-from pipeline.kernels.gaussian.loops import Onto, PixelRows, mix_rows, read_floats
+from pipeline.kernels.gaussian.loops import Indices, Onto, PixelRows, mix_rows, read_floats
 from pipeline.kernels.gaussian.plane import CallSettings, padded_width
 from pipeline.kernels.gaussian.strided import StridedImage
-from pipeline.kernels.jit import jit
+from pipeline.kernels.jit import fast_jit
 from pipeline.kernels.vectors import aligned
 
 # Elements of one panel: 512 KB in float32.
 PANEL = 131_072
 
 
-@jit(fastmath=True)
+@fast_jit
 def _read_panel(
-    pixels: PixelRows,
-    steps: NDArray[np.int64],
-    top: int,
-    bottom: int,
-    left: int,
-    right: int,
-    panel: NDArray,
+    pixels: PixelRows, steps: Indices, top: int, bottom: int, left: int, right: int, panel: NDArray
 ) -> None:
     """Write a rectangle of each plane as a row of the panel; the last row stands for all that is outside."""
     starts = np.empty(steps.size + 1, np.int64)
@@ -38,18 +32,9 @@ def _read_panel(
 def filter_stack(
     source: StridedImage, axis: int, sigma: float, target: NDArray, settings: CallSettings
 ) -> None:
-    """Write a source, filtered along one axis, into the target, which may be the source.
+    """Write a source, filtered along one axis before the last two, into the target.
 
-    Parameters
-    ----------
-    source : StridedImage
-        At least 3-D.
-    axis : int
-        Not one of the last two.
-    sigma : float
-    target : ndarray of float
-        C-contiguous from `axis` on.
-    settings : CallSettings
+    The target, C-contiguous from `axis` on, may be the source.
     """
     plan = settings.axis(source.shape[axis], axis, sigma)
     height, width = source.shape[-2:]

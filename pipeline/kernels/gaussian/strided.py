@@ -8,25 +8,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class StridedImage:
-    """The elements of an array in memory order, and where each pixel stands among them.
+    """The elements of an array in memory order, and where each pixel stands among them."""
 
-    Attributes
-    ----------
-    flat : ndarray, shape (n,)
-        Everything between the array's first and last element in memory, read-only.
-    base : int
-        Where pixel (0, 0, …) stands.
-    shape, strides : tuple of int
-        Strides count elements.
-    offset : floating
-        Taken off every value; its dtype is that of the result.
-    """
-
-    flat: NDArray
-    base: int
+    flat: NDArray  # everything between the array's first and last element in memory, read-only
+    base: int  # where pixel (0, 0, …) stands
     shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: np.floating
+    strides: tuple[int, ...]  # in elements
+    offset: np.floating  # taken off every value; its dtype is that of the result
 
     @classmethod
     def of(cls, image: NDArray, offset: np.floating) -> "StridedImage":

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian.loops import (
+    Indices,
     Onto,
     PixelRows,
     Real,
-    gather_along,
     mix_rows,
     read_floats,
-    spread_along,
     sum_along,
     sum_down,
 )
-from pipeline.kernels.jit import jit
+from pipeline.kernels.jit import fast_jit
 
 NOTHING, DIRECT, WIDE = 0, 1, 2
 """What a term is: none, summed tap by tap in tiles, or spread from the nodes of a grid."""
@@ -30,16 +29,18 @@ NOTHING, DIRECT, WIDE = 0, 1, 2
 class GatherPlan(NamedTuple):
     """How a plane is gathered into rows `low` … `high` − 1 of nodes, and what scratch that takes.
 
-    Along x on a grid by `along`, or by a direct sum with `half`. Rows are read into `window`, `tile` columns
-    at a time, and gathered down into `rows`.
+    Rows are read into `window`, `tile` columns at a time, and gathered down into `rows`. These are gathered
+    along x: on a grid by `along`, out of `phases` (every step-th pixel from each of the first ones on), or
+    by a direct sum with `half`. `columns` says which pixel stands at each place that the first node looks at
+    and on, the width meaning outside; from place `before` on the row itself stands there.
     """
 
-    sources: NDArray[np.int64]
+    sources: Indices
     step: int
     down: NDArray
     low: int
     high: int
-    columns: NDArray[np.int64]
+    columns: Indices
     before: int
     along: NDArray
     half: NDArray
@@ -67,13 +68,13 @@ class TermArrays(NamedTuple):
     on_grid: bool  # along x; else each column is a node
     spread_along: NDArray
     phase: int
-    rows: NDArray[np.int64]  # for each pixel of y, the nodes that it is the sum of
-    places: NDArray[np.int64]
+    rows: Indices  # for each pixel of y, the nodes that it is the sum of
+    places: Indices
     spread_down: NDArray
     wide: NDArray
 
 
-@jit(fastmath=True)
+@fast_jit
 def gather_down(pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> None:
     """Write rows `begin` … `end` − 1 of nodes, of all columns, into `plan.rows`."""
     height, width = pixels.starts.size - 1, pixels.columns.size
@@ -102,17 +103,50 @@ def gather_down(pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> No
         mix_rows(plan.window, at, bases, places, plan.down, onto)
 
 
-@jit(fastmath=True)
+@fast_jit
+def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes: NDArray, top: int) -> None:
+    """Gather `count` rows of `width` pixels in `plan.rows` into nodes[top:]."""
+    columns, weights, phases = plan.columns, plan.along, plan.phases
+    step, segments = phases.shape
+    padded = np.empty(columns.size + 1, phases.dtype)
+    end = plan.before + width
+    for y in range(count):
+        row = plan.rows[y, :width]
+        padded[0] = 0  # the first weight is 0
+        for x in range(plan.before):
+            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
+        middle = padded[plan.before + 1 : end + 1]
+        for x in range(width):  # an assignment of slices takes seconds to compile
+            middle[x] = row[x]
+        for x in range(end, columns.size):
+            padded[x + 1] = row[columns[x]] if columns[x] < width else outside
+        for p in range(step):
+            phase = phases[p]
+            places = padded[p:]
+            for s in range(segments):
+                phase[s] = places[s * step]
+        out = nodes[top + y, : segments - 3]
+        size = out.size
+        for x in range(size):
+            out[x] = 0
+        for p in range(step):
+            part0 = phases[p, 0 if p > 0 else 1 :]  # 0 × NaN is not 0
+            part1 = phases[p, 1:]
+            part2 = phases[p, 2:]
+            part3 = phases[p, 3:]
+            w0, w1, w2, w3 = weights[p], weights[p + step], weights[p + 2 * step], weights[p + 3 * step]
+            for x in range(size):
+                out[x] += w0 * part0[x] + w1 * part1[x] + w2 * part2[x] + w3 * part3[x]
+
+
+@fast_jit
 def gather_plane(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
     """Write the nodes of a plane that is on a grid along x."""
     size, width = plan.rows.shape[0], pixels.columns.size
     for begin in range(plan.low, plan.high, size):
         end = min(begin + size, plan.high)
         gather_down(pixels, plan, begin, end)
-        gather_along(
-            plan.rows, end - begin, width, plan.columns, plan.before, plan.along, pixels.outside,
-            plan.phases, nodes, begin,
-        )  # fmt: skip
+        _gather_along(plan, end - begin, width, pixels.outside, nodes, begin)
 
 
 def gather_rows(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
@@ -127,7 +161,7 @@ def gather_rows(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
             sum_along(padded, 0, 1, plan.half.size - 1, plan.half, onto)
 
 
-@jit(fastmath=True)
+@fast_jit
 def _sum_tiles(term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool) -> None:
     """Add direct sums over rows `top` … `bottom` − 1 to the target, tile by tile."""
     rim_y, rim_x = term.down.size - 1, term.along.size - 1
@@ -144,7 +178,30 @@ def _sum_tiles(term: TermArrays, target: NDArray, top: int, bottom: int, start: 
         sum_along(rows, 0, bottom - top, rim_x, term.along, onto)
 
 
-@jit(fastmath=True)
+@fast_jit
+def _spread_along(term: TermArrays, top: int, count: int, width: int) -> None:
+    """Spread `count` rows of nodes, from row `top` on, over the pixels between them, into `term.wide`.
+
+    Column 0 of the pixels stands `term.phase` pixels (0 … step − 1) beyond node 1.
+    """
+    weights, phase = term.spread_along, term.phase
+    step = weights.shape[0]
+    for y in range(count):
+        row = term.nodes[top + y]
+        for p in range(step):
+            w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+            first = 0 if p >= phase else 1
+            left = first * step + p - phase
+            part0 = row[first:]
+            part1 = row[first + 1 :]
+            part2 = row[first + 2 :]
+            part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 there
+            out = term.wide[y, left:width]
+            for s in range((width - left + step - 1) // step):
+                out[s * step] = w0 * part0[s] + w1 * part1[s] + w2 * part2[s] + w3 * part3[s]
+
+
+@fast_jit
 def _spread_strip(term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool) -> None:
     """Spread nodes over the pixels of rows `top` … `bottom` − 1 and add them to the target."""
     width, count = target.shape[1], term.rows.shape[1]
@@ -159,14 +216,14 @@ def _spread_strip(term: TermArrays, target: NDArray, top: int, bottom: int, star
     source = term.nodes
     if term.on_grid:
         source = term.wide
-        spread_along(term.nodes, low, high - low, term.spread_along, term.phase, source, width)
+        _spread_along(term, low, high - low, width)
         for i in range(rows.size):
             rows[i] -= low
     onto = Onto(target, top, 0, width, start, fresh)
     mix_rows(source, rows, bases, term.places[top:bottom], term.spread_down, onto)
 
 
-@jit(fastmath=True)
+@fast_jit
 def add_terms(target: NDArray, terms: Any, strip: int, start: Real, fresh: bool) -> None:
     """Write `start`, or what stands in the target unless `fresh`, plus two terms, strip by strip."""
     for top in range(0, target.shape[0], strip):

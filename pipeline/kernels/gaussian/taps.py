@@ -31,24 +31,12 @@ JUMP = 2e-5
 
 @dataclass(frozen=True)
 class CoarseGrid:
-    """A Gaussian along one axis as gather, smooth and spread on every `step`-th pixel.
+    """A Gaussian along one axis as gather, smooth and spread on every `step`-th pixel."""
 
-    Attributes
-    ----------
-    step : int
-        Pixels from node to node; node k stands at pixel k × step of the whole image.
-    weights : ndarray of float64, shape (radius + 1,)
-        Weights of a node's neighbours, from the centre out.
-    gather : ndarray of float64, shape (4 × step,)
-        Weights of the pixels from 2 × step before a node on. The first is 0.
-    spread : ndarray of float64, shape (step, 4)
-        Weights of the four nodes around a pixel, for each place between two nodes.
-    """
-
-    step: int
-    weights: NDArray[np.float64]
-    gather: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    step: int  # node k stands at pixel k × step of the whole image
+    weights: NDArray[np.float64]  # (radius + 1,): of a node's neighbours, from the centre out
+    gather: NDArray[np.float64]  # (4 × step,): of the pixels from 2 × step before a node on; the first is 0
+    spread: NDArray[np.float64]  # (step, 4): of the four nodes around a pixel, for each place between two
 
     @property
     def radius(self) -> int:

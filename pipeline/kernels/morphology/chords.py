@@ -26,49 +26,23 @@ class ChordPlan(NamedTuple):
     """A footprint as a kernel reads it. Offsets count elements in the scratch array.
 
     The array begins with a row that is never the smallest; the levels of runs follow, then the chords.
-
-    Attributes
-    ----------
-    reach_y, reach_x : int
-        How far it extends along the last two axes.
-    single : int
-        1 where the first chord is a single pixel, else 0.
-    levels, pitch : int
-        Where the levels of runs begin, and elements from one to the next; the level of single pixels is
-        the input row itself.
-    chords : int
-        Where the chords begin: all of the first input row, then all of the second, …
-    blocks : array of int
-        Blocks to compute of each level.
-    left, right : array of int
-        For each chord where its two runs begin.
-    leads : array of int, shape (n, lead axes)
-        Offsets on the axes before the last two.
-    reach : array of int, shape (n,)
-        For each of those, how far the footprint extends along the last axis but one.
-    start : array of int, shape (n,)
-        For each of those, its first row in `table`.
-    table : array of int, shape (rows, INPUT_ROWS)
-        For each result row where the chord of each input row stands.
-    strip, strip_blocks : int
-        Columns worked on at once, and blocks that hold them.
     """
 
-    reach_y: int
+    reach_y: int  # how far it extends along the last two axes
     reach_x: int
-    single: int
-    levels: int
-    pitch: int
-    chords: int
-    blocks: NDArray[np.int64]
-    left: NDArray[np.int64]
+    single: int  # 1 where the first chord is a single pixel, else 0
+    levels: int  # where the levels of runs begin; the level of single pixels is the input row itself
+    pitch: int  # from one level to the next
+    chords: int  # where the chords begin: all of the first input row, then all of the second, …
+    blocks: NDArray[np.int64]  # to compute of each level
+    left: NDArray[np.int64]  # for each chord where its two runs begin
     right: NDArray[np.int64]
-    leads: NDArray[np.int64]
-    reach: NDArray[np.int64]
-    start: NDArray[np.int64]
-    table: NDArray[np.int64]
-    strip: int
-    strip_blocks: int
+    leads: NDArray[np.int64]  # (n, lead axes): offsets on the axes before the last two
+    reach: NDArray[np.int64]  # for each of those, how far it extends along the last axis but one
+    start: NDArray[np.int64]  # for each of those, its first row in `table`
+    table: NDArray[np.int64]  # (rows, INPUT_ROWS): for each result row where each input row's chord stands
+    strip: int  # columns worked on at once
+    strip_blocks: int  # blocks that hold them
 
     @property
     def end(self) -> int:

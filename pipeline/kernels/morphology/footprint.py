@@ -46,15 +46,8 @@ class Footprint:
 
     def mask(self) -> NDArray[np.bool_]:
         """Return it as a boolean array of shape 2 × reach + 1, centred."""
-        full = tuple(2 * reach + 1 for reach in self.reach)
-        if self.shape == "box":
-            return np.ones(full, bool)
-        total = np.zeros(full)
-        offsets = np.ogrid[tuple(slice(-reach, reach + 1) for reach in self.reach)]
-        for offset, radius in zip(offsets, self.radii, strict=True):
-            if radius > 0:
-                total = total + (offset / radius) ** 2
-        return total <= 1 + RIM
+        last = self.reach[-1]
+        return np.abs(np.arange(-last, last + 1)) <= self.half_widths(self.reach)[..., None]
 
     def half_widths(self, reach: tuple[int, ...]) -> NDArray[np.int64]:
         """Return how far it extends along the last axis, at each offset on the others.

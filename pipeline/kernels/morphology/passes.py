@@ -212,16 +212,9 @@ def _write(array: NDArray, tile: Tile, buffer: RowBuffer, y: int, flipped: bool)
 def filter_tile(
     array: NDArray, tile: Tile, one: ChordPlan, two: ChordPlan, first: RowBuffer, second: RowBuffer
 ) -> None:
-    """Filter columns `tile.first` … `tile.last` − 1.
+    """Filter columns `tile.first` … `tile.last` − 1, with a footprint and a buffer for each pass.
 
-    Parameters
-    ----------
-    array : ndarray, 1-D
-        Scratch of the image's dtype.
-    tile : Tile
-    one, two : ChordPlan
-    first, second : RowBuffer
-        Footprint and buffer of each pass; the second's are not looked at where `tile.passes` is 1.
+    The second's are not looked at where `tile.passes` is 1. The scratch array is of the image's dtype.
     """
     fill(array, 0, array.size, tile.highest)
     rows = np.empty(INPUT_ROWS, np.int64)
