@@ -71,10 +71,10 @@ def opening(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def run_command(config: str, overwrite: bool, quiet: bool, **overrides: Any) -> None:
     """Run CONFIG, or go on where a run of it stopped."""
-    from pipeline.runtime.progress import Silent, progress_for
+    from pipeline.runtime.progress import Progress, progress_for
     from pipeline.runtime.run import run
 
-    progress = Silent() if quiet else progress_for(sys.stderr)
+    progress = Progress() if quiet else progress_for(sys.stderr)
     click.echo(run(config, overwrite=overwrite, progress=progress, **overrides).text())
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from pipeline.model.text import MB, duration
 
@@ -42,8 +42,8 @@ def told_after(seconds: float, say: Callable[[str], None], text: str) -> Iterato
         notice.cancel()
 
 
-class Progress(Protocol):
-    """What a run tells of itself."""
+class Progress:
+    """What a run tells of itself; of this one nobody hears."""
 
     def say(self, text: str) -> None:
         """Tell something once."""
@@ -63,29 +63,20 @@ class Progress(Protocol):
 
 @dataclass
 class Rate:
-    """Counts windows and bytes, and works out speed and time left.
-
-    Parameters
-    ----------
-    windows, done : int
-        How many there are, and how many are done, those of earlier starts included.
-    nbytes : int
-        Of all pixels that this start is for.
-    began : float
-        When it began, by `time.monotonic`.
-    counted, own : int
-        Bytes and windows that this start has done.
-    begun : float
-        Of the windows under way, how much is computed, as a number of windows.
-    """
+    """Counts windows and bytes, and works out speed and time left."""
 
     windows: int
     done: int
+    """Windows of earlier starts included."""
     nbytes: int
+    """Of all pixels that this start is for."""
     began: float = field(default_factory=now)
     counted: int = 0
+    """Bytes that this start has done."""
     own: int = 0
+    """Windows that this start has done."""
     begun: float = 0.0
+    """Of the windows under way, how much is computed, as a number of windows."""
 
     def advance(self, nbytes: int) -> None:
         """Count one window."""
@@ -136,26 +127,7 @@ class Rate:
         return "" if self.left is None else f", {duration(self.left)} left"
 
 
-class Silent:
-    """Tells nothing: for calls from Python."""
-
-    def say(self, text: str) -> None:
-        """Tell nothing."""
-
-    def start(self, windows: int, done: int, nbytes: int) -> None:
-        """Tell nothing."""
-
-    def advance(self, nbytes: int) -> None:
-        """Tell nothing."""
-
-    def within(self, windows: float) -> None:
-        """Tell nothing."""
-
-    def stop(self) -> None:
-        """Tell nothing."""
-
-
-class Lines:
+class Lines(Progress):
     """A plain line now and then: for log files and batch jobs."""
 
     def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
@@ -165,7 +137,7 @@ class Lines:
         self._last = 0.0
 
     def say(self, text: str) -> None:
-        """Tell something once."""
+        """Print a line."""
         # A log that nobody reads any more, or that has no space, is no reason to stop.
         with contextlib.suppress(OSError):
             print(text, file=self._stream, flush=True)
@@ -181,7 +153,7 @@ class Lines:
         self._tell(self._rate.done == self._rate.windows)
 
     def within(self, windows: float) -> None:
-        """Note what is computed of the windows under way; tell it when the last line is old."""
+        """Note what is computed; tell it when the last line is old."""
         self._rate.begun = windows
         if windows > 0:
             self._tell()
@@ -193,11 +165,8 @@ class Lines:
             self._last = at
             self.say(self._rate.text())
 
-    def stop(self) -> None:
-        """End."""
 
-
-class Bar:
+class Bar(Progress):
     """A bar that moves: for terminals, of any width, which may change on the way."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -227,7 +196,7 @@ class Bar:
             self._redraw()
 
     def within(self, windows: float) -> None:
-        """Move the bar by what is computed of the windows under way."""
+        """Move the bar by a part of a window."""
         if self._rate is not None:
             self._rate.begun = windows
             if now() - self._last >= REDRAWN_SECONDS:

@@ -21,7 +21,7 @@ from pipeline.runtime.compute import Computed, compute
 from pipeline.runtime.executors.cluster import open_executor
 from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
-from pipeline.runtime.progress import Progress, Silent, told_after
+from pipeline.runtime.progress import Progress, told_after
 from pipeline.runtime.signals import Stop, stoppable
 from pipeline.runtime.summary import Summary, performance
 from pipeline.write import (
@@ -79,7 +79,7 @@ def run(
         The data holds a NaN, or a value that the output cannot hold.
     """
     began = time.monotonic()
-    told = progress or Silent()
+    told = progress or Progress()
     with stoppable(told.say) as stop:
         job = prepare(config, sets=sets, input=input, output=output)
         try:
@@ -124,7 +124,7 @@ def save(
         The request is wrong; nothing was started.
     """
     began = time.monotonic()
-    told = progress or Silent()
+    told = progress or Progress()
     with stoppable(told.say) as stop:
         job = prepare_save(image, os.fspath(path), output)
         return _Run(job, overwrite, told, stop, began).go()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is under way ends and is kept, nothing new begins; a second one stops at once."""
+"""Ctrl-C and SIGTERM: what is under way ends and is kept; a second one stops at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from pipeline.model.errors import InterruptedRunError, PipelineError, StoppedErr
 
 class Terminated(BaseException):
     """SIGTERM, where nothing is under way that should end first; no library's `except Exception` stops it."""
-
-
-def _say_nothing(text: str) -> None:
-    pass
 
 
 @dataclass
@@ -37,7 +33,7 @@ class Stop:
         Whether something is under way that a signal should let end.
     """
 
-    say: Callable[[str], None] = _say_nothing
+    say: Callable[[str], None] = lambda text: None
     signal: int | None = None
     working: bool = False
     _told: bool = False
@@ -73,13 +69,8 @@ class Stop:
 
 
 @contextmanager
-def stoppable(say: Callable[[str], None] = _say_nothing) -> Iterator[Stop]:
-    """Note signals while this is open.
-
-    Parameters
-    ----------
-    say : callable
-        Tells the user something.
+def stoppable(say: Callable[[str], None] = lambda text: None) -> Iterator[Stop]:
+    """Note signals while this is open; one that is ignored (`nohup`, a shell's `&`) stays so.
 
     Yields
     ------
@@ -95,7 +86,8 @@ def stoppable(say: Callable[[str], None] = _say_nothing) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers; whoever runs it there handles them
         return
-    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = [at for at in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(at) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.note) for number in asked}
     try:
         yield stop
     except (KeyboardInterrupt, Terminated):

@@ -422,7 +422,7 @@ def test_blocks_taken_together_are_the_same_blocks_in_the_same_order(folder, bat
 def test_workers_that_are_gone_for_a_moment_after_long_work_are_waited_for(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("pipeline.runtime.executors.cluster.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr("pipeline.runtime.executors.cluster.is_alive", lambda client: False)
+    monkeypatch.setattr("pipeline.runtime.executors.cluster.all_dead", lambda client: True)
     cluster = Cluster(SimpleNamespace(), "two processes", print, own=True)
     for now[0] in (1000.0, 1059.0):
         assert cluster.next(timeout=0) is None

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleDimensions
 
 import pipeline
 from pipeline.runtime import progress
-from pipeline.runtime.progress import Bar, Lines, Rate, Silent, progress_for
+from pipeline.runtime.progress import Bar, Lines, Progress, Rate, progress_for
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_a_bar_is_for_terminals_that_can_go_back(screen, monkeypatch):
 # -- a run ---------------------------------------------------------------------------------
 
 
-class Told(Silent):
+class Told(Progress):
     def __init__(self):
         self.shares = []
 
@@ -193,7 +193,7 @@ class Told(Silent):
 
 @pytest.mark.parametrize("cluster", ["threads", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_run_of_one_window_tells_how_much_of_it_is_done(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr("pipeline.runtime.loop.PATIENCE", 0.01)
+    monkeypatch.setattr("pipeline.runtime.loop.WAIT_SECONDS", 0.01)
     monkeypatch.setattr("pipeline.runtime.executors.cluster.ASKED_SECONDS", 0.05)
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 256, 256), np.uint16))
     told = Told()

@@ -74,3 +74,16 @@ def test_a_signal_waits_for_what_is_under_way_and_a_second_one_does_not(number, 
         run()
     assert waited == [number] * working
     assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=["int", "term"])
+def test_a_signal_that_is_ignored_stays_so(number):
+    """As for a job in the background, or one of `nohup`."""
+    kept = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stoppable() as stop:
+            os.kill(os.getpid(), number)
+            assert stop.signal is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, kept)

@@ -100,7 +100,7 @@ def test_a_run_ends_where_nothing_starts_its_workers_again(zygote, folder, expec
     made = set_up(folder)
     environ = environ_of(folder / "notes", ALL_KILLED)
     patch = {
-        "pipeline.runtime.executors.connect.RESTART_SECONDS": 1,
+        "pipeline.runtime.executors.cluster.RESTART_SECONDS": 1,
         "distributed.nanny.Nanny._on_worker_exit_sync": None,
     }
     ended = zygote.run("run", made, notes=folder / "notes", environ=environ, patch=patch)

@@ -16,11 +16,11 @@ import numpy as np
 from dask.core import flatten
 from dask.graph_manipulation import clone
 
-from pipeline.model.errors import RequestError
+from pipeline.model.errors import RequestError, StoppedError
 from pipeline.model.machine import share_heap
 from pipeline.planning.memory import IN_FLIGHT
 from pipeline.planning.workload import Resources
-from pipeline.runtime.executors.connect import connect, is_alive, refuse_dead
+from pipeline.runtime.executors.connect import all_dead, connect
 from pipeline.runtime.executors.executor import Elsewhere, Executor, Outcome, Say, Threads, run_error
 from pipeline.runtime.executors.slurm import Jobs
 from pipeline.runtime.executors.worker_check import Guard, WorkerCheck
@@ -38,6 +38,9 @@ ASKED_SECONDS = 1.0
 
 MOST_ASKED = 2000
 """Blocks under way of which it is asked; where there are more, windows end often enough."""
+
+RESTART_SECONDS = 60
+"""Time without a single worker process after which none is expected to be started again."""
 
 FETCH_SECONDS = 5
 """How long the results of a finished window may take, before the loop looks after other things."""
@@ -173,11 +176,7 @@ class Cluster(Executor):
         try:
             window, future = self._done.get(timeout=timeout)
         except queue.Empty:
-            if is_alive(self._client):
-                self._dead_since = None
-            else:
-                self._dead_since = self._dead_since or time.monotonic()
-                refuse_dead(time.monotonic() - self._dead_since)
+            self._refuse_dead()
             self._workers.hear()
             self._send_stranded()
             return None
@@ -202,6 +201,16 @@ class Cluster(Executor):
             result = error
         del self._sent[window]
         return window, result
+
+    def _refuse_dead(self) -> None:
+        """Stop where worker processes of the run's own have ended, and none is started for too long."""
+        now = time.monotonic()
+        self._dead_since = (self._dead_since or now) if all_dead(self._client) else None
+        if self._dead_since is not None and now - self._dead_since > RESTART_SECONDS:
+            raise StoppedError(
+                "the worker processes have ended and cannot be started again",
+                "see that there is memory for them, or say cluster: threads; the same command goes on",
+            )
 
     def _send_stranded(self) -> None:
         """Send windows again all of whose workers have gone, while others came."""

@@ -1,4 +1,4 @@
-"""How a run comes to a Dask cluster: worker processes of its own, a scheduler's address, or SLURM jobs."""
+"""Connecting to a Dask cluster: worker processes of the run's own, a scheduler's address, or SLURM jobs."""
 
 from __future__ import annotations
 
@@ -31,16 +31,11 @@ from pipeline.runtime.executors.workers import CLUSTER
 CLOSE_SECONDS = 60
 """Time for a cluster of the run's own to end by itself."""
 
-NEVER = "1000 days"
-
 FILES = 40
 """Files and connections that a client, or a scheduler with what belongs to it, opens; 22 were counted."""
 
 FILES_A_WORKER = 12
 """And those for each worker process that it starts; 11 were counted."""
-
-RESTART_SECONDS = 60
-"""Time without a single worker process after which none is expected to be started again."""
 
 ALLOWED_FAILURES = 5
 """Workers that may die over one block before it is what kills them, and the run stops."""
@@ -75,11 +70,13 @@ def connect(
     """
     import distributed
 
-    _hush()
+    # The cluster's own log, with its tracebacks, is not for the user, who is told what it means.
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     jobs = None
     # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with (
-        dask.config.set(_worker_settings(local=resources.cluster == "local")),
+        dask.config.set(_settings(local=resources.cluster == "local")),
         _without_main(),
         ExitStack() as stack,
     ):
@@ -201,34 +198,14 @@ def _close(cluster: Any) -> None:
                 os.kill(worker.pid, signal.SIGKILL)
 
 
-def is_alive(client: Any) -> bool:
-    """Return whether one of a run's own worker processes lives; those of other clusters are not known of."""
+def all_dead(client: Any) -> bool:
+    """Return whether no worker process of the run's own lives; those of other clusters are not known of."""
     from distributed import LocalCluster
 
     cluster = client.cluster
-    return not isinstance(cluster, LocalCluster) or any(
+    return isinstance(cluster, LocalCluster) and not any(
         worker.is_alive() for worker in list(cluster.workers.values())
     )
-
-
-def refuse_dead(seconds: float) -> None:
-    """Stop a run whose own worker processes have all ended, if nothing has started one for too long.
-
-    Parameters
-    ----------
-    seconds : float
-        Time since it was seen first that none is alive.
-
-    Raises
-    ------
-    StoppedError
-        They are gone.
-    """
-    if seconds > RESTART_SECONDS:
-        raise StoppedError(
-            "the worker processes have ended and cannot be started again",
-            "see that there is memory for them, or say cluster: threads; the same command goes on",
-        )
 
 
 @contextmanager
@@ -250,21 +227,6 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _environ(**variables: str) -> Iterator[None]:
-    """Set variables of the environment for a moment."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Hold Ctrl-C back from all threads and processes that are started here; this one gets it afterwards.
 
@@ -273,8 +235,14 @@ def _interrupts_held_back() -> Iterator[None]:
     """
     # Started later, by the first process that is spawned, it would let them through again.
     # A worker that is killed leaves a semaphore behind, which it clears away: no news for the user.
-    with _environ(PYTHONWARNINGS="ignore:resource_tracker:UserWarning"):
+    warnings = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
+    try:
         resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if warnings is not None:
+            os.environ["PYTHONWARNINGS"] = warnings
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -282,31 +250,23 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _hush() -> None:
-    """Keep the cluster's own log, with its tracebacks, from the user, who is told what it means."""
-    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _worker_settings(*, local: bool) -> dict[str, Any]:
-    # A worker process that has died is started again, which on a busy machine takes longer than dask
-    # waits before it gives the worker up, and then nothing ever starts it.
-    patience = {"distributed.deploy.lost-worker-timeout": NEVER} if local else {}
-    # dask opens a port for pages beside each scheduler and worker; of a run's own there is none to see.
-    pages: dict[str, Any] = {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
-    return (
-        patience
-        | (pages if local else {})
-        | {
-            "distributed.worker.daemon": True,
-            "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-            "distributed.comm.timeouts.connect": CONNECT_SECONDS,
-            "distributed.nanny.pre-spawn-environ": {
-                "OMP_NUM_THREADS": 1,
-                "MKL_NUM_THREADS": 1,
-                "OPENBLAS_NUM_THREADS": 1,
-                # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
-                "MALLOC_ARENA_MAX": 1,
-            },
-        }
-    )
+def _settings(*, local: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "distributed.worker.daemon": True,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+        "distributed.comm.timeouts.connect": CONNECT_SECONDS,
+        "distributed.nanny.pre-spawn-environ": {
+            "OMP_NUM_THREADS": 1,
+            "MKL_NUM_THREADS": 1,
+            "OPENBLAS_NUM_THREADS": 1,
+            # As `share_heap`; dask's own setting, to give all back at once, costs a third of the speed.
+            "MALLOC_ARENA_MAX": 1,
+        },
+    }
+    if local:
+        # A worker process that has died is started again, which on a busy machine takes longer than dask
+        # waits before it gives the worker up, and then nothing ever starts it.
+        settings["distributed.deploy.lost-worker-timeout"] = "1000 days"
+        # dask opens a port for pages beside each scheduler and worker; of a run's own there is none to see.
+        settings |= {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
+    return settings

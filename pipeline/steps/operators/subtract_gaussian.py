@@ -2,6 +2,7 @@
 
 from numpy.typing import NDArray
 
+from pipeline.kernels import gaussian
 from pipeline.steps.linear import LinearStep, Sigma
 
 
