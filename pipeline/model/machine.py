@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -113,12 +114,19 @@ def tree_memory() -> int:
     As `ps` and SLURM count. A cgroup counts libraries once, which all of them map from the same files,
     so it finds less.
     """
-    return sum(_held(pid) for pid in _tree())
+    total = 0
+    for pid in _tree():
+        with contextlib.suppress(psutil.Error):  # it ended in between
+            total += psutil.Process(pid).memory_info().rss
+    return total
 
 
 def process_peak() -> int:
     """Return the most bytes that this process has held since `forget_peak`, or 0 where it is not known."""
-    return _status("self").get("VmHWM", 0)
+    with contextlib.suppress(OSError):
+        if peak := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
+            return 1024 * int(peak[1])
+    return 0
 
 
 def forget_peak() -> bool:
@@ -135,38 +143,10 @@ def _tree() -> list[int]:
     me = os.getpid()
     if not os.path.exists(f"/proc/{me}/task/{me}/children"):
         return [me, *(child.pid for child in psutil.Process(me).children(recursive=True))]
-    found = [me]
-    for pid in found:
-        found += _children(pid)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    """Return the processes that a process has started, without a look at all others."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it, or one of its threads, ended in between
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return found
-
-
-def _held(pid: int) -> int:
-    """Return the bytes that a process holds."""
-    status = _status(str(pid))
-    if "VmRSS" in status:
-        return status["VmRSS"]
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0  # it ended in between
-
-
-def _status(pid: str) -> dict[str, int]:
-    """Return the sizes in a process's status, in bytes."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return {}
-    parts = (line.split() for line in lines if line.endswith(" kB"))
-    return {name.rstrip(":"): int(size) * 1024 for name, size, *_ in parts}
+    # psutil looks at all processes of the machine, which takes long on a busy host.
+    tree = [me]
+    for pid in tree:
+        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it, or one of its threads, ended in between
+                tree += map(int, thread.read_text().split())
+    return tree

@@ -16,7 +16,7 @@ from pipeline.write import DamagedChunksError
 Key = TypeVar("Key", bound=Hashable)
 """A window's key."""
 
-WAIT_SECONDS = 0.2
+OUTCOME_SECONDS = 0.2
 """Seconds between looks at whether the run was asked to stop."""
 
 
@@ -63,7 +63,7 @@ def compute_windows(
             _begin(waiting, under_way, executor, tasks, stop)
         if not under_way:
             break
-        outcome = executor.next(timeout=WAIT_SECONDS)
+        outcome = executor.next(timeout=OUTCOME_SECONDS)
         stop.tell()
         if outcome is None:
             if moved is not None:

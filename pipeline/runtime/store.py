@@ -1,4 +1,4 @@
-"""The last part of a task: cast a finished block to the output's dtype, write it, and say what was done."""
+"""The end of a task: a finished block is cast to the output's dtype and written."""
 
 from __future__ import annotations
 
@@ -35,24 +35,15 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class StoreRegion:
-    """Writes finished blocks; picklable, runs in workers.
-
-    Parameters
-    ----------
-    layout : Layout
-        The output on disk.
-    offset : float
-        Added before the cast.
-    overflow : str
-        "fits", "clip" or "error".
-    meanings : tuple of str
-        What of input and result is the background, for each channel; where there is one.
-    """
+    """Writes finished blocks; picklable, runs in workers."""
 
     layout: Layout
     offset: float
+    """Added before the cast."""
     overflow: str
+    """"fits", "clip" or "error"."""
     meanings: tuple[Background, ...] = ()
+    """What of input and result is the background, for each channel; where there is one."""
 
     def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> BlockResult:
         """Write one block.
@@ -97,13 +88,11 @@ class StoreRegion:
         if len(set(self.meanings)) == 1:
             return background_pixels(self.meanings[0], before, block, dtype)
         axis = self.layout.axes.index("c")
-        parts = []
-        for channel in range(region[axis].start, region[axis].stop):
-            at = (slice(None),) * axis + (
-                slice(channel - region[axis].start, channel + 1 - region[axis].start),
-            )
-            parts.append(background_pixels(self.meanings[channel], before[at], block[at], dtype))
-        return np.concatenate(parts, axis)
+        channels = []
+        for index, channel in enumerate(range(region[axis].start, region[axis].stop)):
+            at = (*(slice(None),) * axis, slice(index, index + 1))
+            channels.append(background_pixels(self.meanings[channel], before[at], block[at], dtype))
+        return np.concatenate(channels, axis)
 
     def _refusal(self, region: Region, block: NDArray, clipped: int) -> DataError:
         dtype = self.layout.spec.dtype
@@ -123,15 +112,7 @@ class StoreRegion:
 
 @dataclass(frozen=True)
 class BuildLevel:
-    """Builds regions of a coarser level from the finished one before it; picklable, runs in workers.
-
-    Parameters
-    ----------
-    layout : Layout
-        The output on disk.
-    level : int
-        1 or more.
-    """
+    """Builds regions of a coarser level from the finished one before it; picklable, runs in workers."""
 
     layout: Layout
     level: int

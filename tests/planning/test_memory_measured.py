@@ -15,7 +15,7 @@ CHILD = "import sys; held = bytearray(b'x') * (150 << 20); print('there', flush=
 BETWEEN_LOOKS = """
 import numpy as np
 from pipeline.runtime import peak
-peak.EVERY_SECONDS = 1000
+peak.LOOK_SECONDS = 1000
 with peak.PeakMemory() as measured:
     before = measured.look()
     np.ones(200 << 20, np.uint8)
@@ -53,7 +53,7 @@ def test_a_peak_of_before_is_not_the_run_s(monkeypatch):
 
 
 def test_it_looks_by_itself(monkeypatch):
-    monkeypatch.setattr(peak, "EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(peak, "LOOK_SECONDS", 0.001)
     sizes = iter([*range(1, 50)] + [7 << 40] + [3] * 100_000)
     monkeypatch.setattr(peak, "tree_memory", lambda: next(sizes))
     with PeakMemory() as measured:

@@ -329,6 +329,29 @@ def test_a_straggler_of_a_killed_run_changes_nothing(zygote, folder, expected, s
     assert_finished(made, expected)
 
 
+def test_a_run_whose_driver_was_killed_goes_on_on_the_same_cluster(zygote, folder, expected, scheduler):
+    """What the killed one has left with the scheduler hinders neither the next one nor workers that come."""
+    made = set_up(folder)
+    notes = folder / "notes"
+    file, _, worker = scheduler({"point": "before write", "path": "/0/c/5", "then": "hold"})
+    pid = zygote.start("run", made, "--set", f"compute.cluster={file}", notes=notes / "driver")
+    held(zygote, pid, worker, notes)
+    os.kill(pid, signal.SIGKILL)
+    assert zygote.wait(pid).code == -9
+    go(notes)
+    options = ["--no-dashboard", "--no-nanny", "--nthreads", "1", "--local-directory", notes]
+    more = zygote.start("--scheduler-file", file, *options, program="worker", notes=notes / "more")
+    said = notes / "more" / "stderr"
+    try:
+        wait_until(lambda: said.exists() and "Registered to:" in said.read_text())
+        again = zygote.run("run", made, "--set", f"compute.cluster={file}")
+    finally:
+        zygote.kill(more)
+    assert again.code == 0, again.err
+    assert "left out" not in again.err
+    assert_finished(made, expected)
+
+
 def test_a_cluster_that_loses_its_last_worker_is_waited_for(zygote, folder, expected, scheduler):
     made = set_up(folder)
     notes = folder / "notes"

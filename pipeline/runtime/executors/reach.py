@@ -18,6 +18,7 @@ from pipeline.model.errors import RequestError
 from pipeline.model.text import shown
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.workers import CLUSTER
+from pipeline.runtime.progress import told_after
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -114,13 +115,9 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
     security = _credentials(address)
     told = f", which {cluster} names" if address != cluster else ""
     seconds = f"{CONNECT_SECONDS:g} s at the most"
-    notice = threading.Timer(
-        TELL_SECONDS, say, [f"waiting for a scheduler to answer at {address}, {seconds}"]
-    )
-    notice.daemon = True
-    notice.start()
     try:
-        answer = _in_a_loop_of_its_own(_identity(address, security))
+        with told_after(TELL_SECONDS, say, f"waiting for a scheduler to answer at {address}, {seconds}"):
+            answer = _in_a_loop_of_its_own(_identity(address, security))
     except TimeoutError:
         raise RequestError(
             f"what listens at {address}{told} does not answer as a Dask scheduler does",
@@ -138,8 +135,6 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
             "correct the address",
             CLUSTER,
         ) from None
-    finally:
-        notice.cancel()
     if not (isinstance(answer, Mapping) and "workers" in answer):
         there = answer.get("scheduler") if isinstance(answer, Mapping) else None
         raise RequestError(
@@ -178,15 +173,7 @@ def _credentials(address: str) -> dict[str, Any]:
 
 
 async def _identity(address: str, security: Mapping[str, Any]) -> Any:
-    """Return what is said there to distributed's question who it is.
-
-    Raises
-    ------
-    TimeoutError
-        Something takes the connection, and says nothing.
-    OSError
-        It cannot be reached, or closes the connection.
-    """
+    """Return what is said there to distributed's question who it is; TimeoutError where nothing is said."""
     from distributed.comm import connect
 
     end = asyncio.get_running_loop().time() + CONNECT_SECONDS
@@ -203,13 +190,7 @@ async def _identity(address: str, security: Mapping[str, Any]) -> Any:
 
 
 async def _reached(address: str, end: float) -> None:
-    """Wait until something listens there; distributed tries for as long, but does not say what kept it.
-
-    Raises
-    ------
-    OSError
-        The reason of the last try.
-    """
+    """Wait until something listens there; distributed tries for as long, but does not say what kept it."""
     host, _, port = address.partition("://")[2].rpartition(":")
     reason: OSError | None = None
     while True:

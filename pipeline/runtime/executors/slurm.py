@@ -26,7 +26,7 @@ LOST_SECONDS = 15
 
 SLURM = "compute.cluster.slurm"
 
-SIZES = {"cores": "cores: 8", "memory": "memory: 24 GiB"}
+JOB_SIZE = {"cores": "cores: 8", "memory": "memory: 24 GiB"}
 
 PROLOGUE = (
     # A pipeline.py in the folder that the job was submitted from must not shadow the package.
@@ -38,22 +38,14 @@ PROLOGUE = (
 
 @dataclass
 class Jobs:
-    """The jobs of a run.
-
-    Parameters
-    ----------
-    cluster : dask_jobqueue.SLURMCluster
-        What submits and cancels them.
-    minimum, maximum : int
-        How many there are at least while the run is on, and at most.
-    wanted : callable
-        Gives the number of workers that there is work for now.
-    """
+    """The jobs of a run: at least `minimum` while it is on, and at most `maximum`."""
 
     cluster: Any
+    """A `dask_jobqueue.SLURMCluster`."""
     minimum: int
     maximum: int
     wanted: Callable[[], int] = lambda: 1
+    """Gives the number of workers that there is work for now."""
     _seen: set[str] = field(default_factory=set)
     _gone: dict[str, float] = field(default_factory=dict)
 
@@ -88,16 +80,9 @@ class Jobs:
         self.cluster.adapt(Adaptive=Wanted, minimum_jobs=self.minimum, maximum_jobs=self.maximum)
 
     def keep_up(self, names: Iterable[str], now: float | None = None) -> None:
-        """Let jobs that have ended be replaced.
+        """Let jobs be replaced none of whose workers is there any more, given the names of those that are.
 
         dask-jobqueue does that only where a job is a single process.
-
-        Parameters
-        ----------
-        names : iterable of str
-            The workers that there are.
-        now : float, optional
-            By `time.monotonic`.
         """
         now = time.monotonic() if now is None else now
         alive = set(names)
@@ -131,19 +116,12 @@ async def _submitted(cluster: Any) -> None:
 def _reason(error: BaseException) -> str:
     """Return what sbatch said, out of dask-jobqueue's account of it."""
     text = str(error)
-    _, found, said = text.partition("stderr:")
-    lines = [line.strip() for line in (said if found else text).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    lines = (text.partition("stderr:")[2] or text).split("\n")
+    return next((line.strip() for line in lines if line.strip()), type(error).__name__)
 
 
 def slurm_cluster_class() -> Any:
-    """Return dask-jobqueue's SLURMCluster.
-
-    Raises
-    ------
-    RequestError
-        dask-jobqueue is not there.
-    """
+    """Return dask-jobqueue's SLURMCluster, or raise RequestError where that is not there."""
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
@@ -160,7 +138,7 @@ def slurm_cluster_class() -> Any:
 
 @contextmanager
 def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
-    """Make a cluster that has no job yet; it is closed by then, where this ends.
+    """Make a cluster that has no job yet.
 
     Parameters
     ----------
@@ -168,16 +146,13 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
         dask-jobqueue's own, over the user's jobqueue.yaml, with hyphens or underscores; beside
         them `jobs`, or `minimum_jobs` and `maximum_jobs`.
 
-    Yields
-    ------
-    Jobs
-        What submits and cancels them.
-
     Raises
     ------
     RequestError
         dask-jobqueue or SLURM is not there, or the keywords do not do.
     """
+    from distributed.deploy.local import nprocesses_nthreads
+
     SLURMCluster = slurm_cluster_class()
     if shutil.which("sbatch") is None:
         raise RequestError(
@@ -195,7 +170,8 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
             options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", **options}
         own["scheduler_options"] = options
         own["job_script_prologue"] = [*PROLOGUE, *_said("job_script_prologue", own, ())]
-        own["processes"] = _processes(own)
+        # dask-jobqueue would have as many, and counts the workers of a job only where they are said.
+        own["processes"] = _said("processes", own, nprocesses_nthreads(int(_said("cores", own, 1)))[0])
         own.setdefault("silence_logs", "critical")
         stack.enter_context(_credentials(own))
         cluster = SLURMCluster(**own)
@@ -210,13 +186,7 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Tell in one line what dask-jobqueue, or the scheduler that it starts, refuses.
-
-    Raises
-    ------
-    RequestError
-        It has.
-    """
+    """Tell in one line what dask-jobqueue, or the scheduler that it starts, refuses."""
     try:
         yield
     except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
@@ -228,19 +198,13 @@ def _telling() -> Iterator[None]:
 
 
 def _require_size(keywords: Mapping[str, Any]) -> None:
-    """Refuse jobs of which nobody says how large they are, or that have more workers than cores.
-
-    Raises
-    ------
-    RequestError
-        They are so.
-    """
+    """Refuse jobs of which nobody says how large they are, or that have more workers than cores."""
     cores, processes = (_said(name, keywords, None) for name in ("cores", "processes"))
     missing = [name for name in ("cores", "memory") if not _said(name, keywords, None)]
     if missing:
         raise RequestError(
             f"does not say the {' and '.join(missing)} of a job, nor does jobqueue.yaml",
-            f"write {{slurm: {{{', '.join(SIZES[name] for name in missing)}}}}}, or so", SLURM,
+            f"write {{slurm: {{{', '.join(JOB_SIZE[name] for name in missing)}}}}}, or so", SLURM,
         )  # fmt: skip
     if processes and processes > cores:
         raise RequestError(
@@ -277,14 +241,6 @@ def _credentials(keywords: dict[str, Any]) -> Iterator[None]:
                 for kind, path in (("cert", certificate), ("key", key))}  # fmt: skip
         keywords["security"] = Security(require_encryption=True, tls_ca_file=certificate, **each)
         yield
-
-
-def _processes(keywords: Mapping[str, Any]) -> int | None:
-    """Return how many workers a job has: as dask-jobqueue, which counts them only where they are said."""
-    from distributed.deploy.local import nprocesses_nthreads
-
-    said, cores = _said("processes", keywords, None), _said("cores", keywords, None)
-    return said or (nprocesses_nthreads(int(cores))[0] if cores else None)
 
 
 def _said(name: str, keywords: Mapping[str, Any], otherwise: Any) -> Any:
