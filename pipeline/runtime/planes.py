@@ -51,7 +51,7 @@ def plane_sums(region: Region, before: NDArray | None, after: NDArray, clipped: 
         How many of them the output's dtype cannot hold.
     """
     first = -region[-2].start % EVERY_ROW, -region[-1].start % EVERY_COLUMN
-    planes = [tuple(index) for index in np.ndindex(*(part.stop - part.start for part in region[:-2]))]
+    planes = [tuple(index) for index in np.ndindex(*(side.stop - side.start for side in region[:-2]))]
     values = _samples(after, first)
     if values.size == 0:
         return ()
@@ -62,7 +62,7 @@ def plane_sums(region: Region, before: NDArray | None, after: NDArray, clipped: 
     alone = clipped if len(planes) == 1 or not clipped else None
     return tuple(
         PlaneSums(
-            tuple(part.start + at for part, at in zip(region, plane, strict=False)),
+            tuple(side.start + at for side, at in zip(region, plane, strict=False)),
             values.shape[1],
             None if totals is None else float(totals[number]),
             float(sums[number]),
@@ -80,7 +80,7 @@ def _samples(block: NDArray, first: tuple[int, int]) -> NDArray:
     return rows.reshape(math.prod(rows.shape[:-2]), math.prod(rows.shape[-2:])).astype(np.float64)
 
 
-def merge(parts: Iterable[PlaneSums]) -> list[PlaneSums]:
+def merge(sums: Iterable[PlaneSums]) -> list[PlaneSums]:
     """Return one entry a plane, in the order of the planes.
 
     >>> a, b = PlaneSums((0,), 2, 3.0, 1.0, 1.0, 0.0, 1.0, 0), PlaneSums((0,), 1, 5.0, 4.0, 16.0, 4.0, 4.0, 2)
@@ -88,9 +88,8 @@ def merge(parts: Iterable[PlaneSums]) -> list[PlaneSums]:
     (3, 8.0, 5.0, 17.0, 0.0, 4.0, 2)
     """
     merged: dict[tuple[int, ...], PlaneSums] = {}
-    for part in parts:
-        there = merged.get(part.plane)
-        merged[part.plane] = part if there is None else _both(there, part)
+    for one in sums:
+        merged[one.plane] = _both(merged[one.plane], one) if one.plane in merged else one
     return [merged[plane] for plane in sorted(merged)]
 
 

@@ -79,11 +79,11 @@ def run(
         The data holds a NaN, or a value that the output cannot hold.
     """
     began = time.monotonic()
-    told = progress or Progress()
-    with stoppable(told.say) as stop:
+    progress = progress or Progress()
+    with stoppable(progress.say) as stop:
         job = prepare(config, sets=sets, input=input, output=output)
         try:
-            return _Run(job, overwrite, told, stop, began).go()
+            return _Run(job, overwrite, progress, stop, began).go()
         except MemoryError as error:
             raise run_error(error) from error
         except PipelineError as error:
@@ -124,10 +124,10 @@ def save(
         The request is wrong; nothing was started.
     """
     began = time.monotonic()
-    told = progress or Progress()
-    with stoppable(told.say) as stop:
+    progress = progress or Progress()
+    with stoppable(progress.say) as stop:
         job = prepare_save(image, os.fspath(path), output)
-        return _Run(job, overwrite, told, stop, began).go()
+        return _Run(job, overwrite, progress, stop, began).go()
 
 
 @dataclass
@@ -183,8 +183,7 @@ class _Run:
         if resources.cluster != "remote":
             # Before the clock starts; workers then find the kernels in the cache.
             # Told only where it takes long: from the second run on the cache has them.
-            said = "compiling the kernels, once on this machine"
-            with told_after(1.0, self.progress.say, said):
+            with told_after(1.0, self.progress.say, "compiling the kernels, once on this machine"):
                 self.job.plan.warm_up()
         with open_executor(resources, self.job.config.compute.cluster, self.progress.say) as executor:
             return compute(self.job, layout, journal, executor, self.progress, self.stop)
@@ -204,8 +203,8 @@ class _Run:
             return True
 
     def _already(self, layout: Layout) -> Summary:
-        kept = (provenance_of(layout.path) or {}).get("summary", {})
-        known = {key: value for key, value in kept.items() if key in Summary.__dataclass_fields__}
+        summary = (provenance_of(layout.path) or {}).get("summary", {})
+        known = {key: value for key, value in summary.items() if key in Summary.__dataclass_fields__}
         return replace(Summary(**{**known, "output": layout.path}), already_complete=True)
 
     def _look_at_what_is_done(self, layout: Layout, journal: Journal, inputs: Mapping[str, Any]) -> None:
@@ -248,7 +247,7 @@ class _Run:
                 record.nbytes for second in (False, True) for record in journal.records(background=second)
             ),
             pixels=plan.output.nbytes // plan.output.dtype.itemsize,
-            clipped=sum(int(kept.get("clipped", 0)) for _, kept in journal.facts()),
+            clipped=sum(int(facts.get("clipped", 0)) for _, facts in journal.facts()),
             memory_peak_bytes=peak.look(),
             memory_predicted_bytes=done.predicted or plan.memory.predicted,
             memory_budget_bytes=plan.resources.memory,
@@ -273,23 +272,21 @@ class _Run:
             limits = [contrast_limits(output) for output in layout.outputs]
         except DamagedChunksError as error:
             raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
-        kept = self._provenance(layout, summary, inputs)
-        files = run_files(self.job, layout, journal.facts(), kept, self.progress.say)
+        provenance = self._provenance(summary, inputs)
+        files = run_files(self.job, layout, journal.facts(), provenance, self.progress.say)
         second = None
         if layout.background is not None:
-            meant = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
-            told = {**kept, "background": meant}
-            second = Contents(journal.records(background=True), told, limits[1])
-        seal(layout, journal.records(), kept, limits=limits[0], files=files, background=second)
+            of = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
+            second = Contents(journal.records(background=True), {**provenance, "background": of}, limits[1])
+        seal(layout, journal.records(), provenance, limits=limits[0], files=files, background=second)
 
-    def _provenance(self, layout: Layout, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        plan = plan_dict(self.job.plan, self.job.source.path)
+    def _provenance(self, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "config": self.job.config.resolved(),
             "input": {"path": self.job.source.path, **inputs["input"]},
             "files": inputs["files"],
             "versions": inputs["versions"],
-            "plan": plan,
+            "plan": plan_dict(self.job.plan, self.job.source.path),
             "started": self.started,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "summary": summary.as_dict(),

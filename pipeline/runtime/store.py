@@ -96,13 +96,11 @@ class StoreRegion:
 
     def _refusal(self, region: Region, block: NDArray, clipped: int) -> DataError:
         dtype = self.layout.spec.dtype
-        place = first_outside(block, dtype, self.offset)
-        where = ", ".join(
-            f"{axis} {part.start + at}"
-            for axis, part, at in zip(self.layout.axes, region, place, strict=True)
-        )
-        begin = ", ".join(f"{axis} {part.start}" for axis, part in zip(self.layout.axes, region, strict=True))
-        value = np.float64(block[place]) + self.offset
+        pixel = first_outside(block, dtype, self.offset)
+        sides = list(zip(self.layout.axes, region, pixel, strict=True))
+        where = ", ".join(f"{axis} {side.start + at}" for axis, side, at in sides)
+        begin = ", ".join(f"{axis} {side.start}" for axis, side, _ in sides)
+        value = np.float64(block[pixel]) + self.offset
         return DataError(
             f"{value:g} at {where} is outside {dtype} ({clipped} such pixels in the block at {begin})",
             "say overflow: clip, add an offset, or take a wider dtype; then begin anew with --overwrite",
@@ -117,7 +115,7 @@ class BuildLevel:
     layout: Layout
     level: int
 
-    def __call__(self, wanted: tuple[Region, Records, Records]) -> BlockResult:
+    def __call__(self, target: tuple[Region, Records, Records]) -> BlockResult:
         """Build one region, given what the files of the finer level that it reads ought to hold.
 
         Those of the output, then those of its background.
@@ -127,7 +125,7 @@ class BuildLevel:
         DamagedChunksError
             They do not.
         """
-        region, records, others = wanted
+        region, records, others = target
         second = self.layout.background
         with spending("pyramid"):
             files = build_level(self.layout, self.level, region, records)

@@ -46,9 +46,9 @@ def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -
     }
 
 
-def time_text(found: dict[str, Any]) -> str:
+def time_text(account: dict[str, Any]) -> str:
     """Return what the time went into for a reader, the largest share first."""
-    shares = sorted(found["shares"].items(), key=lambda item: -item[1])
+    shares = sorted(account["shares"].items(), key=lambda item: -item[1])
     parts = [f"{100 * share:.0f} % {KINDS[kind]}" for kind, share in shares if share >= 0.005]
     return f"of the workers' time {', '.join(parts)}" if parts else "no time to speak of"
 

@@ -254,14 +254,8 @@ def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads
 
 
 def test_as_many_workers_are_wanted_as_have_blocks_to_do():
-    jobs = SimpleNamespace(begin=lambda: None, keep_up=lambda names: None, wanted=None, waiting="a job")
+    jobs = SimpleNamespace(keep_up=lambda names: None, wanted=None, waiting="a job")
     cluster = Cluster(FakeClient(4, 4), "", print, jobs)
-
-    def refuse():
-        raise RequestError("it is not looked at here")
-
-    with pytest.raises(RequestError, match="not looked at"):
-        cluster.prepare(refuse)
     cluster.expect(100)
     assert cluster.in_flight == 2  # asks which workers there are
     assert jobs.wanted() == 25

@@ -5,6 +5,7 @@ that cannot be unpickled would end a worker of another environment while it star
 """
 
 import asyncio
+import contextlib
 import pickle
 import platform
 import socket
@@ -57,37 +58,30 @@ class CheckPlugin(WorkerPlugin):
         worker.log_event(self.name, {**event, "worker": address, "host": socket.gethostname()})
 
 
-def installed(names: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the versions of packages in this process, None for those that are not there."""
-    found: dict[str, str | None] = {}
+def installed(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of packages that are there in this process."""
+    versions = {"python": platform.python_version()}
     for name in names:
-        try:
-            found[name] = platform.python_version() if name == "python" else version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            versions.setdefault(name, version(name))
+    return versions
 
 
-def different_versions(wanted: Mapping[str, str], found: Mapping[str, str | None]) -> str:
+def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> str:
     """Return which versions are others than the driver's, or nothing; of Python the first two numbers count.
 
     >>> different_versions({"bgone": "0.2", "numpy": "2.1"}, {"bgone": "0.1", "numpy": "2.1"})
     'has bgone 0.1, and the run is started with 0.2'
     """
-    parts = []
-    for name, ours in wanted.items():
-        theirs = found.get(name)
-        label = name
-        if name == "python":
-            label, ours, theirs = "Python", _minor(ours), theirs and _minor(theirs)
-        if theirs != ours:
-            parts.append(f"{label} {theirs}" if theirs else f"no {label}")
-            parts[-1] += f", and the run is started with {ours}"
-    return f"has {'; '.join(parts)}" if parts else ""
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
+    differences = []
+    for name, needed in ours.items():
+        there = theirs.get(name)
+        if name == "python" and there:
+            name, needed, there = ("Python", *(".".join(text.split(".")[:2]) for text in (needed, there)))
+        if there != needed:
+            there = f"{name} {there}" if there else f"no {name}"
+            differences.append(f"{there}, and the run is started with {needed}")
+    return f"has {'; '.join(differences)}" if differences else ""
 
 
 def register(client: Any, plugin: CheckPlugin) -> None:

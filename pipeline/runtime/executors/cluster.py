@@ -89,6 +89,8 @@ class Cluster(Executor):
         self._asked = 0.0
         self._to_come = 0
         self._dead_since: float | None = None
+        if jobs is not None:
+            jobs.wanted = self._workers_wanted
 
     @property
     def in_flight(self) -> int:
@@ -136,9 +138,6 @@ class Cluster(Executor):
         """Let each worker be checked before it gets its first task."""
         if self._own:
             return None
-        if self._jobs is not None:
-            self._jobs.begin()
-            self._jobs.wanted = self._workers_wanted
         check = make()
         try:
             self._workers.admit(check)
@@ -282,6 +281,8 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say)
         where = _describe(client, resources, jobs)
         executor = Cluster(client, where, say, jobs, own=resources.cluster == "local")
         try:
+            if jobs is not None:
+                jobs.begin()
             yield executor
         except Exception as error:
             known = run_error(error)

@@ -173,13 +173,13 @@ def require_temporary_folder() -> None:
     """
     if dask.config.get("temporary-directory", None):
         return
-    meant = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    asked = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:
         folder = ""
     # Python takes the current folder where it can write into no other.
-    if folder and (folder != os.getcwd() or folder in (*meant, "/tmp", "/var/tmp", "/usr/tmp")):
+    if folder and (folder != os.getcwd() or folder in (*asked, "/tmp", "/var/tmp", "/usr/tmp")):
         return
     raise RequestError(
         "no folder for temporary files can be written to",

@@ -173,6 +173,11 @@ def run_error(error: BaseException) -> BaseException:
         return StoppedError(
             "a worker ran out of memory", "set compute.memory or compute.workers lower, and run again"
         )
+    if isinstance(error, ModuleNotFoundError):
+        return StoppedError(
+            f"a worker has no module {error.name}, which a step of this run is from",
+            "install the package that brings it where the workers run, then run the same command again",
+        )
     if not isinstance(error, PipelineError) and "distributed" in sys.modules:
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError

@@ -46,28 +46,35 @@ def scheduler_address(cluster: str) -> str:
     """
     if "://" in cluster:
         return cluster
-    mend = "give the file that dask scheduler wrote"
     if not os.path.isfile(cluster):
         raise RequestError(
             f"{cluster} is neither an address nor a scheduler file",
             "say auto, local, threads, tcp://HOST:PORT, or the file that dask scheduler wrote", CLUSTER,
         )  # fmt: skip
     try:
-        if os.path.getsize(cluster) > LARGEST_FILE:
-            raise RequestError(f"{cluster} is too large for a scheduler file", mend, CLUSTER)
-        with open(cluster, encoding="utf-8") as file:
-            found = json.load(file)
+        fault, address = _read_scheduler_file(cluster)
     except OSError as error:
-        raise RequestError(f"{cluster} cannot be read ({error.strerror})", mend, CLUSTER) from None
-    except (ValueError, RecursionError):
-        raise RequestError(f"{cluster} is not a scheduler file: it is no JSON", mend, CLUSTER) from None
-    address = found.get("address") if isinstance(found, dict) else None
-    if address is None:
-        raise RequestError(f"{cluster} is not a scheduler file: it names no address", mend, CLUSTER)
-    fault = address_fault(address) if isinstance(address, str) else f"{shown(address)} is no address"
+        fault, address = f"cannot be read ({error.strerror})", ""
     if fault:
-        raise RequestError(f"{cluster} is not a scheduler file: {fault}", mend, CLUSTER)
-    return str(address)
+        raise RequestError(f"{cluster} {fault}", "give the file that dask scheduler wrote", CLUSTER)
+    return address
+
+
+def _read_scheduler_file(path: str) -> tuple[str, str]:
+    """Return what is wrong with a scheduler file, or nothing and the address in it."""
+    if os.path.getsize(path) > LARGEST_FILE:
+        return "is too large for a scheduler file", ""
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except (ValueError, RecursionError):
+            return "is not a scheduler file: it is no JSON", ""
+    address = content.get("address") if isinstance(content, dict) else None
+    if address is None:
+        fault = "it names no address"
+    else:
+        fault = address_fault(address) if isinstance(address, str) else f"{shown(address)} is no address"
+    return (f"is not a scheduler file: {fault}" if fault else ""), str(address)
 
 
 def temporary_security() -> Any:
@@ -113,32 +120,32 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
         None does, and why.
     """
     security = _credentials(address)
-    told = f", which {cluster} names" if address != cluster else ""
+    named = f", which {cluster} names" if address != cluster else ""
     seconds = f"{CONNECT_SECONDS:g} s at the most"
     try:
         with told_after(TELL_SECONDS, say, f"waiting for a scheduler to answer at {address}, {seconds}"):
             answer = _in_a_loop_of_its_own(_identity(address, security))
     except TimeoutError:
         raise RequestError(
-            f"what listens at {address}{told} does not answer as a Dask scheduler does",
+            f"what listens at {address}{named} does not answer as a Dask scheduler does",
             "correct the address", CLUSTER,
         ) from None  # fmt: skip
     except OSError as error:
         reason, mend = _refusal(error)
-        raise RequestError(f"no scheduler answers at {address}{told} ({reason})", mend, CLUSTER) from None
+        raise RequestError(f"no scheduler answers at {address}{named} ({reason})", mend, CLUSTER) from None
     # What is no Dask may say anything, and distributed's reader fails at it in any way; so does a
     # protocol that is not installed.
     except Exception as error:
         reason = _first_line(str(error).strip() or type(error).__name__)
         raise RequestError(
-            f"no Dask scheduler can be spoken to at {address}{told} ({reason})",
+            f"no Dask scheduler can be spoken to at {address}{named} ({reason})",
             "correct the address",
             CLUSTER,
         ) from None
     if not (isinstance(answer, Mapping) and "workers" in answer):
         there = answer.get("scheduler") if isinstance(answer, Mapping) else None
         raise RequestError(
-            f"{address}{told} is no scheduler" + (f" but a worker of the one at {there}" if there else ""),
+            f"{address}{named} is no scheduler" + (f" but a worker of the one at {there}" if there else ""),
             "give the scheduler's address", CLUSTER,
         )  # fmt: skip
 
@@ -152,24 +159,24 @@ def _credentials(address: str) -> dict[str, Any]:
         " or in DASK_DISTRIBUTED__COMM__TLS__…"
     )
     try:
-        found: dict[str, Any] = Security().get_connection_args("client")
+        connection: dict[str, Any] = Security().get_connection_args("client")
     except (OSError, ValueError, TypeError) as error:  # an ssl.SSLError is an OSError
         reason = getattr(error, "filename", None) or _first_line(str(error))
         raise RequestError(
             f"the TLS credentials of dask's configuration cannot be read ({reason})", mend, CLUSTER
         ) from None
     secure = address.partition("://")[0] in SECURE
-    if secure and found["ssl_context"] is None:
+    if secure and connection["ssl_context"] is None:
         raise RequestError(
             f"{address} needs TLS credentials, and dask's configuration has none", mend, CLUSTER
         )
-    if found["require_encryption"] and not secure:
+    if connection["require_encryption"] and not secure:
         raise RequestError(
             f"dask's configuration requires encryption, and {address} has none",
             "write tls://HOST:PORT",
             CLUSTER,
         )
-    return found
+    return connection
 
 
 async def _identity(address: str, security: Mapping[str, Any]) -> Any:

@@ -163,20 +163,20 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
     jobs, workers = own.pop("jobs", None), own.pop("n_workers", None)
     least, most = own.pop("minimum_jobs", None), own.pop("maximum_jobs", None)
     with _telling(), ExitStack() as stack:
-        options = _said("scheduler_options", own, {})
+        options = _keyword("scheduler_options", own, {})
         if not {"dashboard", "dashboard_address"} & set(options):
             # Nobody asked for dask's pages, which all who reach this host could read.
             stack.enter_context(dask.config.set({"distributed.scheduler.http.routes": []}))
             options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", **options}
         own["scheduler_options"] = options
-        own["job_script_prologue"] = [*PROLOGUE, *_said("job_script_prologue", own, ())]
+        own["job_script_prologue"] = [*PROLOGUE, *_keyword("job_script_prologue", own, ())]
         # dask-jobqueue would have as many, and counts the workers of a job only where they are said.
-        own["processes"] = _said("processes", own, nprocesses_nthreads(int(_said("cores", own, 1)))[0])
+        own["processes"] = _keyword("processes", own, nprocesses_nthreads(int(_keyword("cores", own, 1)))[0])
         own.setdefault("silence_logs", "critical")
         stack.enter_context(_credentials(own))
         cluster = SLURMCluster(**own)
-        kept = stack.pop_all()
-    with kept:
+        opened = stack.pop_all()
+    with opened:
         if workers:
             cluster.scale(int(workers))
             jobs = len(cluster.worker_spec)
@@ -199,8 +199,8 @@ def _telling() -> Iterator[None]:
 
 def _require_size(keywords: Mapping[str, Any]) -> None:
     """Refuse jobs of which nobody says how large they are, or that have more workers than cores."""
-    cores, processes = (_said(name, keywords, None) for name in ("cores", "processes"))
-    missing = [name for name in ("cores", "memory") if not _said(name, keywords, None)]
+    cores, processes = (_keyword(name, keywords, None) for name in ("cores", "processes"))
+    missing = [name for name in ("cores", "memory") if not _keyword(name, keywords, None)]
     if missing:
         raise RequestError(
             f"does not say the {' and '.join(missing)} of a job, nor does jobqueue.yaml",
@@ -223,27 +223,27 @@ def _credentials(keywords: dict[str, Any]) -> Iterator[None]:
     """
     from distributed.security import Security
 
-    said, protocol = keywords.pop("security", None), keywords.get("protocol") or "tls"
+    security, protocol = keywords.pop("security", None), keywords.get("protocol") or "tls"
     # Those of dask's configuration are used wherever dask is: nothing has to be handed on.
-    has_own = said is None and dask.config.get("distributed.comm.tls.ca-file", None)
-    if said is False or has_own or not protocol.startswith("tls"):
+    has_own = security is None and dask.config.get("distributed.comm.tls.ca-file", None)
+    if security is False or has_own or not protocol.startswith("tls"):
         yield
         return
     made = temporary_security()
-    shared = os.path.expanduser(_said("shared_temp_directory", keywords, "~/.cache/bgone"))
+    shared = os.path.expanduser(_keyword("shared_temp_directory", keywords, "~/.cache/bgone"))
     os.makedirs(shared, mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="credentials-", dir=shared) as folder:
         certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
         for path, text in ((certificate, made.tls_worker_cert), (key, made.tls_worker_key)):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(text)
-        each = {f"tls_{role}_{kind}": path for role in ("client", "scheduler", "worker")
+        files = {f"tls_{role}_{kind}": path for role in ("client", "scheduler", "worker")
                 for kind, path in (("cert", certificate), ("key", key))}  # fmt: skip
-        keywords["security"] = Security(require_encryption=True, tls_ca_file=certificate, **each)
+        keywords["security"] = Security(require_encryption=True, tls_ca_file=certificate, **files)
         yield
 
 
-def _said(name: str, keywords: Mapping[str, Any], otherwise: Any) -> Any:
+def _keyword(name: str, keywords: Mapping[str, Any], otherwise: Any) -> Any:
     """Return a keyword, or what the user's jobqueue.yaml says of it."""
     if keywords.get(name) is not None:
         return keywords[name]

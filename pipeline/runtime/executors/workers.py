@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import platform
 import queue
 import time
@@ -12,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import cloudpickle
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import number_of, size_text
@@ -23,6 +24,7 @@ from pipeline.planning.workload import Resources, Workload
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.worker_check import Finding, WorkerCheck
 from pipeline.runtime.progress import told_after
+from pipeline.steps.registry import REGISTRY
 from pipeline.storage import durable
 from pipeline.write.work import versions
 
@@ -120,10 +122,14 @@ class Workers:
         """
         from pipeline.runtime.executors.check_plugin import CheckPlugin, register
 
+        self.dismiss()
+        for known in (self._heard, self._marks, self.unfit):
+            known.clear()
         self._wait_for_one()
-        wanted = {**versions(), "python": platform.python_version()}
+        packages = () if check.warm_up is None else REGISTRY.packages(check.warm_up.steps)
+        wanted = {**versions(packages), "python": platform.python_version()}
         self._refuse_versions(wanted)
-        plugin = CheckPlugin(f"bgone-{check.token}", wanted, pickle.dumps(check))
+        plugin = CheckPlugin(f"bgone-{check.token}", wanted, cloudpickle.dumps(check))
         with told_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
             self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
             self._plugin = plugin.name
@@ -132,9 +138,10 @@ class Workers:
             while self._some_are_unheard() and time.monotonic() < end:
                 time.sleep(0.05)
         problems = _problems(self.unfit)
-        if not self.fit():
+        if problems and not self.fit():
             raise RequestError(problems)
         self._tell(problems)
+        self._wait_for_one()  # should the last one have gone meanwhile
 
     def _wait_for_one(self) -> None:
         told = False
@@ -163,6 +170,9 @@ class Workers:
             raise RequestError(problems)
 
     def _some_are_unheard(self) -> bool:
+        # One that is quick may have answered before the scheduler knew that somebody listens.
+        for _, event in self._client.get_events(self._plugin):
+            self._events.put(event)
         self.unfit.update(self._news())
         there = {worker.address for worker in self.fit(afresh=True)}
         return bool(there - self._heard or there & self._marks.keys())
@@ -179,6 +189,8 @@ class Workers:
         while not self._events.empty():
             event = self._events.get()
             address, host = event["worker"], event["host"]
+            if address in self._heard:
+                continue
             self._heard.add(address)
             if "mark" in event:
                 self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
@@ -191,10 +203,8 @@ class Workers:
                 del self._marks[address]
             elif time.monotonic() > end:
                 mend = "put the output (or output.work) where every worker has it under the same path"
-                unfit[address] = (
-                    host,
-                    Finding(f"writes into another folder than {os.path.dirname(drafts)}", mend),
-                )
+                what = f"writes into another folder than {os.path.dirname(drafts)}"
+                unfit[address] = host, Finding(what, mend)
                 del self._marks[address]
         return unfit
 
