@@ -83,21 +83,6 @@ def compute(
 ) -> Computed:
     """Compute what of a run is not journalled.
 
-    Parameters
-    ----------
-    job : Job
-        What is computed.
-    layout : Layout
-        The output on disk.
-    journal : Journal
-        What is done.
-    executor : Executor
-        What computes it.
-    progress : Progress
-        Told how far it is.
-    stop : Stop
-        Noted signals.
-
     Raises
     ------
     PipelineError

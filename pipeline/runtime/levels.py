@@ -28,20 +28,11 @@ Call = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Levels:
-    """Which groups the levels of a run are built in, and what each of them reads.
-
-    Parameters
-    ----------
-    layout : Layout
-        The output on disk.
-    tiling : Tiling
-        The windows of the full resolution.
-    journal : Journal
-        What is done.
-    """
+    """Which groups the levels of a run are built in, and what each of them reads."""
 
     layout: Layout
     tiling: Tiling
+    """The windows of the full resolution."""
     journal: Journal
 
     def groups(self, level: int) -> Iterable[WindowKey]:

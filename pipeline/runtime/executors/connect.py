@@ -81,43 +81,30 @@ def connect(
         ExitStack() as stack,
     ):
         if resources.cluster == "local":
-            owner: Any = _local(resources.workers)
-            target: Any = owner
+            target: Any = _local(resources.workers)
+            stack.callback(_close, target)
         elif isinstance(cluster, dict):
             jobs = stack.enter_context(slurm_jobs(cluster["slurm"] or {}))
-            owner = target = jobs.cluster
+            target = jobs.cluster
+            stack.callback(_close, target)
         else:
             require_files(FILES)
-            owner, target = None, scheduler_address(cluster)
+            target = scheduler_address(cluster)
             look_at_scheduler(target, cluster, say)
         try:
             client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError, ImportError) as error:
-            if owner is not None:
-                _close(owner)
             raise RequestError(
                 f"the scheduler at {getattr(target, 'scheduler_address', target)} does not take this client"
                 f" ({type(error).__name__})",
                 "see that it runs, then run the same command again", CLUSTER,
             ) from None  # fmt: skip
-        try:
-            yield client, jobs
-        finally:
-            client.close()
-            if owner is not None:
-                _close(owner)
+        stack.callback(client.close)
+        yield client, jobs
 
 
 def _local(workers: int) -> Any:
-    """Start worker processes of the run's own.
-
-    Raises
-    ------
-    StoppedError
-        One of them ended before it had begun.
-    RequestError
-        This process may not open as many files, or write temporary ones.
-    """
+    """Start worker processes of the run's own."""
     from distributed import LocalCluster
 
     require_files(FILES + FILES_A_WORKER * workers)
@@ -142,14 +129,9 @@ def _local(workers: int) -> Any:
 
 
 def require_files(more: int) -> None:
-    """See to it that this process may open so many more files and connections.
+    """See to it that this process may open so many more files and connections, or raise RequestError.
 
     Without them a scheduler goes on without an answer to whoever connects.
-
-    Raises
-    ------
-    RequestError
-        It may not, and may not allow itself to either.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = psutil.Process().num_fds() + more
@@ -164,13 +146,7 @@ def require_files(more: int) -> None:
 
 
 def require_temporary_folder() -> None:
-    """Refuse to have workers keep temporary files in the current folder, among the user's own.
-
-    Raises
-    ------
-    RequestError
-        There is nowhere else to write them.
-    """
+    """Refuse to have workers keep temporary files in the current folder, among the user's own."""
     if dask.config.get("temporary-directory", None):
         return
     asked = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]

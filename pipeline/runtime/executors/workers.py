@@ -120,7 +120,7 @@ class Workers:
         OSError, TimeoutError
             No scheduler answers.
         """
-        from pipeline.runtime.executors.check_plugin import CheckPlugin, register
+        from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, CheckPlugin, register
 
         self.dismiss()
         for known in (self._heard, self._marks, self.unfit):
@@ -133,7 +133,16 @@ class Workers:
         with told_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
             self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
             self._plugin = plugin.name
-            register(self._client, plugin)
+            try:
+                register(self._client, plugin)
+            except (OSError, TimeoutError):
+                raise
+            except Exception as error:  # what a worker could not unpickle, of any kind
+                raise RequestError(
+                    f"the workers cannot be checked ({type(error).__name__}: {error})",
+                    SAME_ENVIRONMENT,
+                    CLUSTER,
+                ) from error
             end = time.monotonic() + SEEN_SECONDS
             while self._some_are_unheard() and time.monotonic() < end:
                 time.sleep(0.05)
@@ -249,20 +258,9 @@ def room_of(worker: Worker) -> int:
 def tiling_for_worker(
     workload: Workload, planned: Tiling, window: Mapping[str, int], worker: Worker, memory: int
 ) -> Windows:
-    """Return the windows of a run, in blocks that a worker of a cluster can hold.
+    """Return the windows of a run as `resume_tiling` does, in blocks that a worker of a cluster can hold.
 
-    Parameters
-    ----------
-    workload : Workload
-        What is cut.
-    planned : Tiling
-        How it would be cut on this machine.
-    window : mapping of str to int
-        Axis → px of the windows of the first start.
-    worker : Worker
-        The one with the least memory a thread.
-    memory : int
-        Bytes that a worker may take that has no limit of its own.
+    One that has no limit of its own may take `memory` bytes.
 
     Raises
     ------
