@@ -205,11 +205,11 @@ def verify_command(output: str, blocks: int | None, seed: int | None, input: str
 def view_command(output: str, port: int) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
     from pipeline.config.files import refuse_no_output
-    from pipeline.reporting.serve import open_server, view_text
+    from pipeline.reporting.serve import Server, view_text
 
     refuse_no_output(output)
     # All of it: whoever reads the last line may be quicker than what comes after it.
-    with contextlib.suppress(KeyboardInterrupt), open_server(output, port) as server:
+    with contextlib.suppress(KeyboardInterrupt), Server(output, port) as server:
         click.echo(view_text(server))
         server.serve_forever()
 

@@ -22,7 +22,7 @@ from foreign_reader import digest
 import pipeline
 from pipeline.explore.sample import write_zarr
 from pipeline.model.image import Channel, ImageSpec
-from pipeline.reporting.serve import open_server
+from pipeline.reporting.serve import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SCRIPT = Path(__file__).parent / "helpers" / "foreign_reader.py"
@@ -120,7 +120,7 @@ def address(request, case, outputs):
     if request.param == "from disk":
         yield str(path)
         return
-    with open_server(str(path)) as server:
+    with Server(str(path)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server.url

@@ -1,50 +1,47 @@
-"""An output served on this machine alone, for viewers: files, byte ranges, and leave for any page to read.
-
-Tornado, which comes with `distributed`, serves files too. It answers a range that covers a whole file with
-200, which strict readers of shards take for a server without ranges.
-"""
+"""An output served to viewers on this machine alone: its files, and parts of them."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import errno
 import json
+import logging
 import os
 import re
 import resource
 import socket
-import socketserver
 import sys
-import threading
-import time
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, BinaryIO
-from urllib.parse import quote, unquote, urlsplit
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import quote, unquote
 
-from pipeline.model.errors import Problem, RequestError
-from pipeline.read.zarr.nodes import is_zarr
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, StaticFileHandler
+
+from pipeline.model.errors import RequestError
 
 LOOPBACK = "127.0.0.1"
-_TYPES = {
-    ".json": "application/json", ".zattrs": "application/json", ".zgroup": "application/json",
-    ".zarray": "application/json", ".txt": "text/plain; charset=utf-8", ".csv": "text/csv; charset=utf-8",
-    ".html": "text/html; charset=utf-8", ".png": "image/png", ".svg": "image/svg+xml",
-}  # fmt: skip
-_OTHER_TYPE = "application/octet-stream"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
-_PART = 1 << 20
+_JSON_NAMES = (".zarray", ".zattrs", ".zgroup")
+# No more digits than a size has: Python refuses to read a number of thousands.
+_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
+_AUTHORITY = re.compile(r"^[a-z][a-z0-9+.-]*://([^/?#]*)", re.IGNORECASE)
 _OWN_NAME = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE | re.ASCII)
 
 WAIT_SECONDS = 30
 """How long a reader may take to ask for something, whole, before its connection is closed."""
 
 SEND_SECONDS = 60
-"""How long a reader may take to accept a mebibyte."""
+"""How long a reader may take to accept a piece of a file."""
 
 MOST_READERS = 256
 """Connections at a time; one more takes the place of the one that has waited longest without asking."""
 
-_LEAVE = {
+_HEADERS = {
+    "Server": "bgone",
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "*, Range, If-None-Match, If-Range",
@@ -55,8 +52,8 @@ _LEAVE = {
 }
 
 
-class Server(ThreadingHTTPServer):
-    """Serves the files of one folder under its name; a thread for each connection.
+class Server:
+    """Serves the files of one folder under its name; it has its port and waits for `serve_forever`.
 
     Parameters
     ----------
@@ -64,276 +61,191 @@ class Server(ThreadingHTTPServer):
         What is served.
     port : int
         Of this machine; 0 takes a free one.
-    """
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, folder: str, port: int = 0) -> None:
-        self.folder = os.path.realpath(folder)
-        self.name = os.path.basename(os.path.abspath(folder))
-        self._changing = threading.Lock()
-        self.readers: dict[socket.socket, float | None] = {}
-        """Each connection, and until when it may take to ask: None while it is answered."""
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = max(4, min(MOST_READERS, files // 4))
-        super().__init__((LOOPBACK, port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer a connection in a thread of its own, if there is room for it."""
-        with self._changing:
-            waiting = [each for each, until in self.readers.items() if until is not None]
-            full = len(self.readers) >= self._most
-            if full and waiting:
-                _hang_up(min(waiting, key=lambda each: self.readers[each] or 0))
-        if full and not waiting:
-            self.shutdown_request(request)
-            return
-        self.wait_for(request)
-        super().process_request(request, client_address)
-
-    def wait_for(self, request: socket.socket) -> None:
-        """Give a connection until some time from now to ask for something."""
-        with self._changing:
-            self.readers[request] = time.monotonic() + WAIT_SECONDS
-
-    def has_asked(self, request: socket.socket) -> None:
-        """Let a connection take the time that answering it takes."""
-        with self._changing:
-            self.readers[request] = None
-
-    def service_actions(self) -> None:
-        """Hang up on readers that have not asked for anything in time; called twice a second."""
-        now = time.monotonic()
-        with self._changing:
-            for each, until in self.readers.items():
-                if until is not None and until < now:
-                    _hang_up(each)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that has ended."""
-        with self._changing:
-            self.readers.pop(request, None)
-        super().shutdown_request(request)
-
-    def server_bind(self) -> None:
-        """Take the port; the standard library would ask for the machine's name, which may take long."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = LOOPBACK, self.socket.getsockname()[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a reader that has gone, and in a line what else went wrong with one."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, ConnectionError | TimeoutError):
-            print(f"error: a reader was not answered ({type(error).__name__}: {error})", file=sys.stderr)
-
-    @property
-    def url(self) -> str:
-        """Where the folder is."""
-        return f"http://{LOOPBACK}:{self.server_port}/{quote(self.name)}"
-
-    def file_of(self, target: str) -> str | None:
-        """Return the file that a request means, or None where there is none inside the folder."""
-        try:
-            path = urlsplit(target).path
-        except ValueError:  # no address of any kind
-            return None
-        parts = [unquote(part) for part in path.split("/") if part]
-        if not parts or parts[0] != self.name:
-            return None
-        if any(part in (".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
-            return None
-        path = os.path.realpath(os.path.join(self.folder, *parts[1:]))
-        inside = path.startswith(self.folder + os.sep)
-        return path if inside and os.path.isfile(path) else None
-
-
-def _hang_up(connection: socket.socket) -> None:
-    """End a connection from another thread than its own, which closes it then."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers GET, HEAD and OPTIONS."""
-
-    server: Server
-    timeout = SEND_SECONDS
-    protocol_version = "HTTP/1.1"
-    # So that whatever cannot be understood is answered with a status too.
-    default_request_version = "HTTP/1.0"
-    server_version, sys_version = "bgone", ""
-    disable_nagle_algorithm = True
-
-    def handle_one_request(self) -> None:
-        """Wait for a request, for some time, and answer it."""
-        self.server.wait_for(self.connection)
-        super().handle_one_request()
-
-    def parse_request(self) -> bool:
-        """Return whether what was asked can be answered; if not, it has been."""
-        if not super().parse_request():
-            return False
-        self.server.has_asked(self.connection)
-        if {"content-length", "transfer-encoding"} & {name.lower() for name in self.headers}:
-            self.close_connection = True  # what follows is no request
-        hosts = self.headers.get_all("Host", [])
-        try:
-            inside = urlsplit(self.path).netloc
-        except ValueError:
-            inside = ""
-        if len(hosts) > 1 or (not hosts and self.request_version == "HTTP/1.1"):
-            self.send_error(HTTPStatus.BAD_REQUEST, "Host must be said once")
-            return False
-        # A page of the internet may let its own name mean this machine, and is then none of another site's.
-        if not all(_OWN_NAME.fullmatch(each) for each in (*hosts, *filter(None, [inside]))):
-            self.send_error(HTTPStatus.FORBIDDEN, "Only localhost is served")
-            return False
-        return True
-
-    def do_GET(self) -> None:
-        """Send a file, or a part of it."""
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        """Send what GET would say of it."""
-        self._answer(with_body=False)
-
-    def do_OPTIONS(self) -> None:
-        """Tell a browser that any page may read."""
-        self._head(HTTPStatus.NO_CONTENT)
-
-    def log_message(self, format: str, *values: Any) -> None:
-        """Write nothing: a viewer asks for thousands of files."""
-
-    def end_headers(self) -> None:
-        """Let any page read whatever is answered, that a file is not there too."""
-        for name, value in _LEAVE.items():
-            self.send_header(name, value)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        super().end_headers()
-
-    def _head(self, status: HTTPStatus, **headers: object) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        if "Content_Length" not in headers and status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-            self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _answer(self, *, with_body: bool) -> None:
-        path = self.server.file_of(self.path)
-        if path is None:
-            return self._head(HTTPStatus.NOT_FOUND)
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except (FileNotFoundError, PermissionError):
-            return self._head(HTTPStatus.NOT_FOUND)
-        except OSError:  # too many open files, say
-            return self._head(HTTPStatus.SERVICE_UNAVAILABLE)
-        with open(descriptor, "rb", buffering=0) as file:
-            return self._send(path, file, with_body)
-
-    def _send(self, path: str, file: BinaryIO, with_body: bool) -> None:
-        status = os.fstat(file.fileno())
-        size, tag = status.st_size, f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        always = {"ETag": tag, "Cache_Control": "no-cache", "Accept_Ranges": "bytes"}
-        if tag in [each.strip() for each in self.headers.get("If-None-Match", "").split(",")]:
-            return self._head(HTTPStatus.NOT_MODIFIED, **always)
-        # A range is for GET alone, and for the file as it was when the reader saw its tag.
-        current = self.headers.get("If-Range", tag) == tag
-        asked = self.headers.get("Range") if with_body and current else None
-        try:
-            part = byte_range(asked, size)
-        except ValueError:
-            return self._head(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, Content_Range=f"bytes */{size}", **always
-            )
-        always["Content_Type"] = content_type(path)
-        if part is None:
-            start, stop = 0, size
-            self._head(HTTPStatus.OK, Content_Length=size, **always)
-        else:
-            start, stop = part
-            said = f"bytes {start}-{stop - 1}/{size}"
-            self._head(HTTPStatus.PARTIAL_CONTENT, Content_Length=stop - start, Content_Range=said, **always)
-        if with_body:
-            self._copy(file, start, stop)
-        return None
-
-    def _copy(self, file: BinaryIO, start: int, stop: int) -> None:
-        file.seek(start)
-        while start < stop:
-            data = file.read(min(_PART, stop - start))
-            if not data:
-                # The file was cut meanwhile: only a closed connection can say so now.
-                self.close_connection = True
-                return
-            self.wfile.write(data)
-            start += len(data)
-
-
-def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Return first byte and one past the last of what is asked for; None for the whole file.
-
-    Several ranges at once, or what is no range of bytes, mean the whole file, as HTTP allows.
-
-    Raises
-    ------
-    ValueError
-        No byte of the file lies in it.
-
-    Examples
-    --------
-    >>> byte_range("bytes=10-19", 100), byte_range("bytes=90-", 95), byte_range("bytes=-16", 100)
-    ((10, 20), (90, 95), (84, 100))
-    >>> byte_range("bytes=0-0,5-9", 100), byte_range(None, 100)
-    (None, None)
-    """
-    match = _RANGE.fullmatch((header or "").replace(" ", ""))
-    if match is None or match[1] == match[2] == "":
-        return None
-    if match[1] == "":
-        start, stop = max(0, size - int(match[2])), size
-    else:
-        start = int(match[1])
-        stop = min(size, int(match[2]) + 1) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    if start >= stop:
-        raise ValueError(f"{header} lies outside {size} bytes")
-    return start, stop
-
-
-def content_type(path: str) -> str:
-    """Return what a file holds, in the words of HTTP.
-
-    >>> content_type("/a/zarr.json"), content_type("/a/.zattrs"), content_type("/a/0/c/0/0")
-    ('application/json', 'application/json', 'application/octet-stream')
-    """
-    name = os.path.basename(path)
-    return _TYPES.get(name if name in _TYPES else os.path.splitext(name)[1], _OTHER_TYPE)
-
-
-def open_server(output: str, port: int = 0) -> Server:
-    """Return a server of an OME-Zarr, which has its port and waits for `serve_forever`.
 
     Raises
     ------
     RequestError
-        It is no Zarr, or the port cannot be had.
+        The port cannot be had.
     """
-    if not os.path.isdir(output):
-        raise RequestError([Problem("there is no such folder", "name an OME-Zarr", file=output)])
-    if not is_zarr(output):
-        raise RequestError([Problem("is no Zarr", "name an OME-Zarr", file=output)])
-    try:
-        return Server(output, port)
-    except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise RequestError(
-            f"port {port} cannot be had: {said}", "leave it out for a free one", "--port"
-        ) from error
+
+    def __init__(self, folder: str, port: int = 0) -> None:
+        try:
+            self._sockets = bind_sockets(port, LOOPBACK, socket.AF_INET)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RequestError(
+                f"port {port} cannot be had: {reason}", "leave it out for a free one", "--port"
+            ) from error
+        self.server_port: int = self._sockets[0].getsockname()[1]
+        self.name = os.path.basename(os.path.abspath(folder))
+        self.url = f"http://{LOOPBACK}:{self.server_port}/{quote(self.name)}"
+        self.readers: dict[IOStream, bool] = {}
+        """Each connection, the longest waiting first, and whether it is being answered."""
+        self._application = Application(
+            [("(.*)", _Files, {"path": os.path.realpath(folder)})],
+            name=self.name,
+            readers=self.readers,
+            log_function=lambda _: None,  # a viewer asks for thousands of files
+        )
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bound in self._sockets:
+            bound.close()
+
+    def serve_forever(self) -> None:
+        """Answer until Ctrl-C or `shutdown`."""
+        # Of what goes wrong with a reader a line is printed, without a traceback.
+        logging.getLogger("tornado").setLevel(logging.CRITICAL)
+        asyncio.run(self._serve())
+
+    def shutdown(self) -> None:
+        """End `serve_forever`, from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # A body is refused: nothing can be written here.
+        http = _Readers(self._application, idle_connection_timeout=WAIT_SECONDS, max_body_size=0)
+        http.add_sockets(self._sockets)
+        await self._ending.wait()
+        http.stop()
+        await http.close_all_connections()
+
+
+class _Readers(HTTPServer):
+    """Holds no more connections than may be open at a time."""
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Answer a connection, if there is room for it."""
+        application: Any = self.request_callback
+        readers = application.settings["readers"]
+        for closed in [reader for reader in readers if reader.closed()]:
+            del readers[closed]
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if len(readers) >= max(4, min(MOST_READERS, files // 4)):
+            oldest = next((reader for reader, answered in readers.items() if not answered), stream)
+            readers.pop(oldest, None)
+            oldest.close()
+        if not stream.closed():
+            readers[stream] = False
+            super().handle_stream(stream, address)
+
+
+class _Files(StaticFileHandler):
+    """Answers GET, HEAD and OPTIONS."""
+
+    SUPPORTED_METHODS = ("GET", "HEAD", "OPTIONS")
+
+    @property
+    def _stream(self) -> IOStream:
+        connection: Any = self.request.connection
+        return connection.stream
+
+    def set_default_headers(self) -> None:
+        """Let any page read whatever is answered, that a file is not there too."""
+        for name, value in _HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        """Refuse whoever means another machine."""
+        self.settings["readers"][self._stream] = True
+        hosts = self.request.headers.get_list("Host")
+        if len(hosts) > 1 or (not hosts and self.request.version == "HTTP/1.1"):
+            raise HTTPError(400)
+        hosts += _AUTHORITY.findall(self.request.path)
+        # A page of the internet may let its own name mean this machine, and is then none of another site's.
+        if not all(_OWN_NAME.fullmatch(host) for host in hosts):
+            raise HTTPError(403)
+
+    def on_finish(self) -> None:
+        """Put the connection behind those that have waited longer."""
+        readers = self.settings["readers"]
+        readers.pop(self._stream, None)
+        readers[self._stream] = False
+
+    def options(self, path: str) -> None:
+        """Tell a browser that any page may read."""
+        self.set_status(204)
+
+    def parse_url_path(self, url_path: str) -> str:
+        """Return the file inside the folder that is asked for."""
+        path = _AUTHORITY.sub("", self.request.path, count=1)
+        name, *parts = [unquote(part) for part in path.split("/") if part] or [""]
+        outside = any(part in (".", "..") or set(part) & {"/", "\\", "\0"} for part in parts)
+        if name != self.settings["name"] or outside:
+            raise HTTPError(404)
+        return "/".join(parts)
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Return where a file is, or refuse what is none or lies outside."""
+        path = os.path.realpath(absolute_path)
+        if not path.startswith(root + os.sep) or not os.path.isfile(path):
+            raise HTTPError(404)
+        return super().validate_absolute_path(root, path)
+
+    def get_content_type(self) -> str:
+        """Return what a file holds, that of Zarr 2 too."""
+        is_json = os.path.basename(self.absolute_path or "") in _JSON_NAMES
+        return "application/json" if is_json else super().get_content_type()
+
+    def compute_etag(self) -> str:
+        """Return a tag without reading the file."""
+        status = os.stat(self.absolute_path or "")
+        return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+
+    def set_extra_headers(self, path: str) -> None:
+        """Hand on a range that counts; one over the whole file is answered here.
+
+        Tornado answers that with 200, which strict readers of shards take for a server without ranges.
+        """
+        headers, size = self.request.headers, self.get_content_size()
+        match = _RANGE.fullmatch(headers.pop("Range", ""))
+        # A range is for GET alone, and for the file as it was when the reader saw its tag.
+        current = headers.get("If-Range") in (None, self.compute_etag())
+        if match is None or not current or self.request.method != "GET":
+            return
+        first, last, suffix = (int(number) if number else None for number in match.groups())
+        start = max(0, size - (suffix or 0)) if first is None else first
+        stop = size if last is None else min(size, last + 1)
+        if (start, stop) == (0, size) and size:
+            self.set_status(206)
+            self.set_header("Content-Range", f"bytes 0-{size - 1}/{size}")
+        elif last is None or start <= last:
+            headers["Range"] = match[0]
+
+    @classmethod
+    def get_content(
+        cls, abspath: str, start: int | None = None, end: int | None = None
+    ) -> Generator[bytes, None, None]:
+        """Read a file, piece by piece."""
+        try:
+            yield from super().get_content(abspath, start, end)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise HTTPError(503) from error
+            raise
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
+        """Send what is written, to a reader that takes it."""
+        sent = super().flush(include_footers)
+        overdue = asyncio.get_running_loop().call_later(SEND_SECONDS, self._stream.close)
+        sent.add_done_callback(lambda _: overdue.cancel())
+        return sent
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Answer with the status alone."""
+        self.finish()
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """Say in a line what went wrong, but for what the reader did."""
+        if not isinstance(value, HTTPError | ConnectionError):
+            print(f"error: a reader was not answered ({type(value).__name__}: {value})", file=sys.stderr)
 
 
 def addresses(url: str, name: str) -> dict[str, str]:

@@ -34,11 +34,12 @@ def served(tmp_path_factory):
         }
     )
     (folder / "a.tif").write_bytes(b"II*\0")
-    server = Server(str(folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, server.url
-    server.shutdown()
-    server.server_close()
+    with Server(str(folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield folder, server.url
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("name", ["in.zarr", "shards.zarr", "image.ome.zarr"])

@@ -23,7 +23,7 @@ from pipeline.cli import main
 from pipeline.explore.sample import write_zarr
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.reporting.serve import addresses, byte_range, open_server, view_text
+from pipeline.reporting.serve import Server, addresses, view_text
 
 SHAPE = (2, 600, 520)
 
@@ -49,7 +49,7 @@ def output(tmp_path_factory, pixels):
 
 @pytest.fixture(scope="module")
 def server(output):
-    with open_server(str(output)) as server:
+    with Server(str(output)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
@@ -128,10 +128,17 @@ def test_what_is_no_single_range_means_the_whole_file(ask, root, output, asked):
     assert (answer.status, body) == (200, (output / "zarr.json").read_bytes())
 
 
-def test_an_empty_file_has_no_ranges():
-    assert byte_range(None, 0) is None
-    with pytest.raises(ValueError, match="outside 0 bytes"):
-        byte_range("bytes=0-", 0)
+def test_an_empty_file_has_no_ranges(ask, root, output):
+    (output / "empty").touch()
+    assert ask(f"{root}/empty")[0].status == 200
+    answer, body = ask(f"{root}/empty", Range="bytes=0-")
+    assert (answer.status, body) == (416, b"")
+    assert answer.headers["Content-Range"] == "bytes */0"
+
+
+def test_metadata_of_zarr_2_is_json_too(ask, root, output):
+    (output / ".zattrs").write_text("{}")
+    assert ask(f"{root}/.zattrs")[0].headers["Content-Type"] == "application/json"
 
 
 def test_a_browser_may_ask_first(ask, root):
@@ -179,7 +186,7 @@ def test_nothing_beside_the_output_is_served(ask, path):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_written(ask, root, output, method):
     before = (output / "zarr.json").read_bytes()
-    assert ask(f"{root}/zarr.json", method)[0].status == 501
+    assert ask(f"{root}/zarr.json", method)[0].status == 405
     assert (output / "zarr.json").read_bytes() == before
 
 
@@ -251,7 +258,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(tmp_path, server, output, 
         assert main(["view", str(path)]) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(RequestError, match="cannot be had"):
-        open_server(str(output), server.server_port)
+        Server(str(output), server.server_port)
 
 
 def test_ctrl_c_ends_it_quietly(output):

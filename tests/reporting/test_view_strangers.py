@@ -16,7 +16,7 @@ from processes import wait_until
 from pipeline.explore.sample import write_zarr
 from pipeline.model.image import ImageSpec
 from pipeline.reporting import serve as view
-from pipeline.reporting.serve import open_server
+from pipeline.reporting.serve import Server
 
 SECRET = "what lies beside the output"
 
@@ -40,15 +40,30 @@ def output(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def served(output):
-    """Its server, which has been told by a test what to bear."""
-    with open_server(str(output)) as server:
+@contextlib.contextmanager
+def serving(output):
+    with Server(str(output)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def served(output):
+    """A server of it."""
+    with serving(output) as server:
+        yield server
+
+
+@pytest.fixture
+def impatient(output, monkeypatch):
+    """A server of it that waits for nobody."""
+    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(view, "SEND_SECONDS", 0.2)
+    with serving(output) as server:
+        yield server
 
 
 @pytest.fixture
@@ -129,7 +144,7 @@ def test_this_machine_may_be_called_by_its_own_names(served, opened, host):
     ids=str,
 )  # fmt: skip
 def test_whoever_calls_it_otherwise_gets_nothing(served, opened, fields):
-    connection = opened(served, request(served, *fields))
+    connection = opened(served, request(served, *fields, "Connection: close"))
     answer = read_all(connection)
     assert answer.split(b" ")[1] in (b"403", b"400")
     assert b"zarr_format" not in answer
@@ -149,16 +164,14 @@ def test_what_follows_a_request_with_a_body_is_not_taken_for_another(served, ope
 
 
 @pytest.mark.parametrize("data", [b"", b"GET", b"GET /a HTTP/1.1\r\nHost: loc", b"\x16\x03\x01"])
-def test_a_client_that_stalls_is_hung_up_on(served, opened, monkeypatch, data):
-    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
+def test_a_client_that_stalls_is_hung_up_on(impatient, opened, data):
     began = time.monotonic()
-    read_all(opened(served, data))
+    read_all(opened(impatient, data))
     assert time.monotonic() - began < 25  # not what the socket itself allows
 
 
-def test_a_client_that_drips_is_hung_up_on_too(served, opened, monkeypatch):
-    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
-    connection = opened(served, b"GET /a HTTP/1.1\r\nX: ")
+def test_a_client_that_drips_is_hung_up_on_too(impatient, opened):
+    connection = opened(impatient, b"GET /a HTTP/1.1\r\nX: ")
     ended = False
     for _ in range(400):
         try:
@@ -172,46 +185,52 @@ def test_a_client_that_drips_is_hung_up_on_too(served, opened, monkeypatch):
 
 def test_many_that_stall_keep_nobody_else_from_reading(output, opened, monkeypatch):
     monkeypatch.setattr(view, "MOST_READERS", 8)
-    with open_server(str(output)) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        for _ in range(50):
-            opened(server, b"GET /half")
+    with serving(output) as server:
+        stalled = [opened(server, b"GET /half") for _ in range(50)]
         assert status(opened(server), request(server, "Host: localhost")) == 200
         # Of those who stall no more are kept than may be.
-        assert sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) < 50
-        server.shutdown()
-        thread.join()
+        for connection in stalled[:42]:
+            assert read_all(connection) == b""
+        assert len(server.readers) <= 8
 
 
-def test_a_reader_that_takes_nothing_is_given_up(served, opened, monkeypatch, capfd):
-    monkeypatch.setattr(view._Handler, "timeout", 0.2)
-    connection = opened(served, request(served, "Host: localhost", name="large"))
+def test_who_is_answered_keeps_the_connection_while_others_stall(output, opened, monkeypatch):
+    monkeypatch.setattr(view, "MOST_READERS", 8)
+    with serving(output) as server:
+        reader = opened(server, request(server, "Host: localhost", "Connection: close", name="large"))
+        assert reader.recv(1)
+        for _ in range(50):
+            opened(server, b"GET /half")
+        assert len(read_all(reader)) > 1 << 26
+
+
+def test_a_reader_that_takes_nothing_is_given_up(impatient, opened, capfd):
+    connection = opened(impatient, request(impatient, "Host: localhost", name="large"))
     assert connection.recv(1)
-    wait_until(lambda: not served.readers)
+    wait_until(lambda: all(reader.closed() for reader in impatient.readers))
     assert len(read_all(connection)) < 1 << 26
     assert capfd.readouterr().err == ""
 
 
 def test_where_no_file_can_be_opened_that_is_an_answer(served, opened, output, monkeypatch, capfd):
-    system = os.open
-
-    def refuse(path, *rest, **keywords):
-        if str(path).startswith(str(output)):
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
-        return system(path, *rest, **keywords)
-
-    monkeypatch.setattr(view.os, "open", refuse)
+    fail_to_open(output, monkeypatch, errno.EMFILE)
     assert status(opened(served), request(served, "Host: localhost")) == 503
     assert capfd.readouterr().err == ""
 
 
-def test_a_file_that_cannot_be_read_is_a_line_and_no_traceback(served, opened, monkeypatch, capfd):
-    def fail(self, path, file, with_body):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+def test_a_file_that_cannot_be_read_is_a_line_and_no_traceback(served, opened, output, monkeypatch, capfd):
+    fail_to_open(output, monkeypatch, errno.EIO)
+    assert status(opened(served), request(served, "Host: localhost")) == 500
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: a reader was not answered (OSError: [Errno 5] Input/output error")
 
-    monkeypatch.setattr(view._Handler, "_send", fail)
-    assert read_all(opened(served, request(served, "Host: localhost"))) == b""
-    assert (
-        capfd.readouterr().err == "error: a reader was not answered (OSError: [Errno 5] Input/output error)\n"
-    )
+
+def fail_to_open(output, monkeypatch, number):
+    system = open
+
+    def fail(path, *rest, **keywords):
+        if str(path).startswith(str(output)):
+            raise OSError(number, os.strerror(number), path)
+        return system(path, *rest, **keywords)
+
+    monkeypatch.setattr("builtins.open", fail)
