@@ -1,4 +1,4 @@
-"""Figures of each plane of a run: put together from its windows, kept as a table, read again from it."""
+"""Figures of each plane of a run: gathered from its windows, written as a table and read again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from pipeline.model.units import ratio
 from pipeline.steps.background import chain_background
 from pipeline.steps.step import Step
 
-Grid = NDArray[Any]
-"""One number for each plane; NaN where it is not known."""
-
 
 @dataclass(frozen=True)
 class Frames:
-    """Figures of every plane, sampled on some of its rows; all arrays are of `shape`.
+    """Figures of every plane, sampled on some of its rows; arrays of `shape`, NaN where one is not known.
 
     Parameters
     ----------
@@ -40,14 +37,14 @@ class Frames:
     """
 
     axes: str
-    pixels: Grid
-    mean_input: Grid
-    mean_background: Grid
-    mean_result: Grid
-    std_result: Grid
-    min_result: Grid
-    max_result: Grid
-    clipped: Grid
+    pixels: NDArray
+    mean_input: NDArray
+    mean_background: NDArray
+    mean_result: NDArray
+    std_result: NDArray
+    min_result: NDArray
+    max_result: NDArray
+    clipped: NDArray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,7 +57,7 @@ class Frames:
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return next((axis for axis in "tz" if sizes.get(axis, 1) > 1), "")
 
-    def curve(self, name: str, channel: int) -> Grid:
+    def curve(self, name: str, channel: int) -> NDArray:
         """Return a mean of one channel along `along`, over what other planes there are.
 
         Parameters
@@ -70,25 +67,25 @@ class Frames:
         channel : int
             Its index; 0 where there is no axis c.
         """
-        values, weights = self._lines(name, channel), self._lines("pixels", channel)
+        values, weights = self._along_first(name, channel), self._along_first("pixels", channel)
         known = np.isfinite(values) & (weights > 0)
         total = np.where(known, weights, 0).sum(axis=1)
         sums = np.where(known, values * weights, 0).sum(axis=1)
         return np.divide(sums, total, out=np.full(total.shape, np.nan), where=total > 0)
 
-    def counts(self, channel: int) -> Grid:
+    def counts(self, channel: int) -> NDArray:
         """Return the clipped pixels of one channel along `along`, over what other planes there are."""
-        return self._lines("clipped", channel).sum(axis=1)
+        return self._along_first("clipped", channel).sum(axis=1)
 
-    def _lines(self, name: str, channel: int) -> Grid:
-        values: Grid = getattr(self, name)
+    def _along_first(self, name: str, channel: int) -> NDArray:
+        """Return figures of a channel in two axes: `along`, and what else there is."""
+        values: NDArray = getattr(self, name)
         if "c" in self.axes:
             values = values.take(channel, self.axes.index("c"))
-        rest = self.axes.replace("c", "")
-        if self.along:
-            values = np.moveaxis(values, rest.index(self.along), 0)
-            return values.reshape(values.shape[0], -1)
-        return values.reshape(1, -1)
+        if not self.along:
+            return values.reshape(1, -1)
+        values = np.moveaxis(values, self.axes.replace("c", "").index(self.along), 0)
+        return values.reshape(values.shape[0], -1)
 
 
 _FIGURES = tuple(field.name for field in fields(Frames) if field.name != "axes")
@@ -101,7 +98,7 @@ def gather(
 
     Parameters
     ----------
-    facts : iterable of (str, mapping)
+    facts : iterable of (key, mapping)
         What `Journal.facts` yields. Each may have `planes`, a list of rows: the plane's index,
         pixels sampled, sum of the input (or None), sum and sum of squares of the result, its
         least and greatest value, and pixels clipped (or None). Rows of one plane add up.
@@ -116,21 +113,20 @@ def gather(
         None where no window has kept any.
     """
     shape = spec.shape[:-2]
-    sums = {name: np.zeros(shape) for name in ("pixels", "before", "after", "squares", "clipped")}
+    sums = np.zeros((5, *shape))
     least, most = np.full(shape, np.inf), np.full(shape, -np.inf)
     for _, kept in facts:
         for index, *figures, low, high, clipped in kept.get("planes") or ():
             at = tuple(index)
             row = (*figures, clipped)
-            for total, figure in zip(sums.values(), row, strict=True):
-                total[at] += np.nan if figure is None else float(figure)
+            sums[(slice(None), *at)] += [np.nan if figure is None else figure for figure in row]
             least[at], most[at] = min(least[at], float(low)), max(most[at], float(high))
-    pixels = sums.pop("pixels")
+    pixels, clipped = sums[0], sums[4]
     if not pixels.any():
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        before, after, squares = (sums[name] / pixels for name in ("before", "after", "squares"))
-    there = pixels > 0
+        before, after, squares = sums[1:4] / pixels
+    sampled = pixels > 0
     return Frames(
         axes=spec.axes[:-2],
         pixels=pixels,
@@ -138,21 +134,19 @@ def gather(
         mean_background=_background(before, after, spec, steps),
         mean_result=after,
         std_result=np.sqrt(np.maximum(squares - after**2, 0)),
-        min_result=np.where(there, least, np.nan),
-        max_result=np.where(there, most, np.nan),
-        clipped=np.where(there, sums["clipped"], np.nan),
+        min_result=np.where(sampled, least, np.nan),
+        max_result=np.where(sampled, most, np.nan),
+        clipped=np.where(sampled, clipped, np.nan),
     )
 
 
-def _background(before: Grid, after: Grid, spec: ImageSpec, steps: Sequence[Step]) -> Grid:
+def _background(before: NDArray, after: NDArray, spec: ImageSpec, steps: Sequence[Step]) -> NDArray:
     signs = {"input minus result": -1.0, "input plus result": 1.0, None: np.nan}
-    each = [signs[chain_background(steps, channel)] for channel in range(spec.sizes.get("c", 1))]
-    axes = spec.axes[:-2]
-    along_c = [len(each) if axis == "c" else 1 for axis in axes]
-    return before + np.array(each).reshape(along_c) * after
+    sign = np.array([signs[chain_background(steps, channel)] for channel in range(spec.sizes.get("c", 1))])
+    return before + sign.reshape([sign.size if axis == "c" else 1 for axis in spec.axes[:-2]]) * after
 
 
-def seconds_of(spec: ImageSpec) -> Grid | None:
+def seconds_of(spec: ImageSpec) -> NDArray | None:
     """Return the time of each frame in seconds, or None where the image does not say it."""
     if "t" not in spec.axes or "t" not in spec.scale or "t" not in spec.units:
         return None
@@ -160,9 +154,7 @@ def seconds_of(spec: ImageSpec) -> Grid | None:
         second = ratio(spec.units["t"], "second")
     except RequestError:
         return None
-    start = spec.translation.get("t", 0.0)
-    frames = np.arange(spec.sizes["t"])
-    return (start + frames * spec.scale["t"]) * second
+    return (spec.translation.get("t", 0.0) + np.arange(spec.sizes["t"]) * spec.scale["t"]) * second
 
 
 def to_csv(frames: Frames, spec: ImageSpec) -> bytes:
@@ -170,17 +162,13 @@ def to_csv(frames: Frames, spec: ImageSpec) -> bytes:
     seconds = seconds_of(spec)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    timed = ["time_s"] if seconds is not None else []
-    writer.writerow([*frames.axes, *timed, *_FIGURES])
-    columns = [getattr(frames, name).reshape(-1) for name in _FIGURES]
-    for number, index in enumerate(np.ndindex(frames.shape)):
-        time = [f"{seconds[index[frames.axes.index('t')]]:.9g}"] if seconds is not None else []
-        writer.writerow([*index, *time, *(_cell(column[number]) for column in columns)])
+    writer.writerow([*frames.axes, *(["time_s"] if seconds is not None else []), *_FIGURES])
+    for index in np.ndindex(frames.shape):
+        figures = [getattr(frames, name)[index] for name in _FIGURES]
+        if seconds is not None:
+            figures.insert(0, seconds[index[frames.axes.index("t")]])
+        writer.writerow([*index, *(f"{value:.9g}" if np.isfinite(value) else "" for value in figures)])
     return text.getvalue().encode()
-
-
-def _cell(value: float) -> str:
-    return f"{value:.9g}" if np.isfinite(value) else ""
 
 
 def from_csv(data: bytes) -> Frames:
@@ -201,11 +189,7 @@ def from_csv(data: bytes) -> Frames:
         raise ValueError("a table without a frame")
     columns = dict(zip(header, table.T, strict=True))
     index = tuple(columns[axis].astype(int) for axis in axes)
-    shape = tuple(int(along.max()) + 1 for along in index)
-
-    def grid(name: str) -> Grid:
-        values = np.full(shape, np.nan)
-        values[index] = columns[name] if axes else columns[name][0]
-        return values
-
-    return Frames(axes, *(grid(name) for name in _FIGURES))
+    figures = np.full((len(_FIGURES), *(int(numbers.max()) + 1 for numbers in index)), np.nan)
+    for number, name in enumerate(_FIGURES):
+        figures[(number, *index)] = columns[name] if axes else columns[name][0]
+    return Frames(axes, *figures)

@@ -36,37 +36,31 @@ def run_files(
         The run.
     layout : Layout
         Its output, all pixels written.
-    facts : iterable of (str, mapping)
+    facts : iterable of (key, mapping)
         What `Journal.facts` yields.
     provenance : mapping
         As it will be kept.
     say : callable
         Told what could not be made.
     """
-    made: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     frames = None
-    try:
-        with _quiet():
+    # Sums and differences of infinities, and of the largest floats, may be what they are.
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
             frames = gather(facts, job.plan.image, job.plan.steps)
-        if frames is not None:
-            made[TABLE] = to_csv(frames, job.plan.image)
-    except Exception as error:
-        # Whatever it is: the pixels are whole, and are published without.
-        say(f"note: the table of frames could not be made ({_words(error)})")
-    try:
-        with _quiet():
-            made[PAGE] = render(of_run(job, layout, frames, provenance))
-    except Exception as error:
-        say(f"note: the report could not be made ({_words(error)}); bgone report makes it again")
-    return made
+            if frames is not None:
+                files[TABLE] = to_csv(frames, job.plan.image)
+        except Exception as error:
+            say(f"note: the table of frames could not be made ({_error_text(error)})")
+        try:
+            files[PAGE] = render(of_run(job, layout, frames, provenance))
+        except Exception as error:
+            say(f"note: the report could not be made ({_error_text(error)}); bgone report makes it again")
+    return files
 
 
-def _quiet() -> np.errstate:
-    """Let sums and differences of infinities, and of the largest floats, be what they are."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
@@ -91,18 +85,13 @@ def report(output: str, target: str | None = None) -> str:
         bgone did not write it, or the page cannot be written there.
     """
     path = os.path.abspath(os.path.expanduser(output))
-    with _quiet():
+    with np.errstate(over="ignore", invalid="ignore"):
         page = render(of_output(path))
-    place = Path(target or f"{path}/{BGONE}/{PAGE}")
-    _write(place, page, "-o" if target else "")
-    return f"wrote {place}"
-
-
-def _write(place: Path, page: bytes, option: str) -> None:
-    """Write a file that appears when it is whole."""
-    if place.is_dir():
-        raise RequestError(f"{str(place)!r} is a folder", "name a file", option)
-    if place.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"{str(place)!r} is no page's name", "let it end in .html", option)
-    with whole_file(place, field=option) as file:
-        file.write(page)
+    file, option = Path(target or f"{path}/{BGONE}/{PAGE}"), "-o" if target else ""
+    if file.is_dir():
+        raise RequestError(f"{str(file)!r} is a folder", "name a file", option)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"{str(file)!r} is no page's name", "let it end in .html", option)
+    with whole_file(file, field=option) as draft:
+        draft.write(page)
+    return f"wrote {file}"

@@ -4,82 +4,68 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline.explore.figure import parameters
 from pipeline.model.image import ImageSpec
+from pipeline.model.text import number_of
 from pipeline.planning.describe import scale_text
-from pipeline.reporting.report_data import Material
+from pipeline.reporting.report_data import ReportData
 from pipeline.steps.chain import chain_dtype
 from pipeline.steps.flat import TophatStep
 from pipeline.steps.step import Step
 
 _COUNTED = {"t": "time point", "c": "channel", "z": "z plane"}
+_SHAPES = {1: "line", 2: "disk", 3: "ball"}
 
 
-def methods(material: Material) -> str:
-    """Return the paragraph, as plain text.
-
-    Parameters
-    ----------
-    material : Material
-        Of the run.
-    """
-    if not material.steps:
-        return f"The image was written with {_software(material)} out of an array computed in Python."
-    sentences = [
-        f"Background was removed with {_software(material)} from {_data(material)}.",
-        *_steps(material),
-        _stored(material),
-        _exactness(material),
-        _input(material),
-    ]
+def methods(data: ReportData) -> str:
+    """Return the paragraph, as plain text."""
+    if not data.steps:
+        return f"The image was written with {_software(data)} out of an array computed in Python."
+    sentences = (
+        f"Background was removed with {_software(data)} from {_image(data.image)}.",
+        _steps(data),
+        _stored(data),
+        _exactness(data),
+        _input(data),
+    )
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def references(steps: Sequence[Step]) -> list[str]:
     """Return the sources that the steps' own docstrings name, each once."""
-    found: dict[str, None] = {}
+    sources: dict[str, None] = {}
     for step in steps:
         text = inspect.cleandoc(type(step).__doc__ or "")
         match = re.search(r"^References\n-+\n(.*?)(?=\n\n\w+\n-+\n|\Z)", text, re.MULTILINE | re.DOTALL)
         if match:
             words = " ".join(match[1].replace("`", "").split())
-            found[f"{_name(step)}: {words}"] = None
-    return list(found)
+            sources[f"{_name(step)}: {words}"] = None
+    return list(sources)
 
 
-def _software(material: Material) -> str:
-    versions = material.part("versions")
+def _software(data: ReportData) -> str:
+    versions = data.section("versions")
     others = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "scipy", "numba") if name in versions)
     return f"bgone {versions.get('bgone', '')}".rstrip() + (f" ({others})" if others else "")
 
 
-def _data(material: Material) -> str:
-    spec = material.image
+def _image(spec: ImageSpec) -> str:
     sizes = spec.sizes
-    counts = [
-        f"{sizes[axis]} {word}{'' if sizes[axis] == 1 else 's'}"
-        for axis, word in _COUNTED.items()
-        if axis in sizes
-    ]
-    shape = f"{sizes['x']} × {sizes['y']} px"
-    words = f"{', '.join(counts)} of {shape}" if counts else f"an image of {shape}"
-    scale = scale_text(spec)
-    named = [name for name in spec.channel_names if name]
-    return (
-        f"{words} ({spec.dtype.name}{'; channels ' + ', '.join(named) if named else ''}"
-        f"{'; sampled at ' + scale if scale else ''})"
-    )
+    counts = ", ".join(number_of(sizes[axis], word) for axis, word in _COUNTED.items() if axis in sizes)
+    scale, names = scale_text(spec), ", ".join(name for name in spec.channel_names if name)
+    channels = f"; channels {names}" if names else ""
+    sampling = f"; sampled at {scale}" if scale else ""
+    return f"{counts or 'an image'} of {sizes['x']} × {sizes['y']} px ({spec.dtype.name}{channels}{sampling})"
 
 
-def _steps(material: Material) -> list[str]:
-    spec, steps = material.image, material.steps
-    words = [_step(step, spec) for step in steps]
+def _steps(data: ReportData) -> str:
+    words = [_step(step, data.image) for step in data.steps]
     if len(words) == 1:
-        return [f"The following filter was applied: {words[0]}."]
+        return f"The following filter was applied: {words[0]}."
     listed = "; ".join(f"({number}) {text}" for number, text in enumerate(words, 1))
-    return [f"The following filters were applied, one after the other: {listed}."]
+    return f"The following filters were applied, one after the other: {listed}."
 
 
 def _name(step: Step) -> str:
@@ -87,26 +73,19 @@ def _name(step: Step) -> str:
 
 
 def _step(step: Step, spec: ImageSpec) -> str:
-    how = ", ".join([lengths_of(step, spec), *_defaults(step)])
+    how = ", ".join([lengths_of(step, spec), *_defaults(step)]).replace("_", " ")
     where = "on each x-y plane" if step.along == "yx" else f"along {', '.join(step.along)}"
-    names = spec.channel_names
-    which = [
-        str(names[channel])
-        if isinstance(channel, int) and channel < len(names) and names[channel]
-        else str(channel)
-        for channel in step.channels or ()
-    ]
-    on = f" for channel{'s' if len(which) > 1 else ''} {', '.join(which)}" if which else ""
-    return f"{_name(step)} ({how.replace('_', ' ')}) {where}{on}"
+    names: dict[str | int, str] = dict(enumerate(spec.channel_names))
+    channels = [str(names.get(channel) or channel) for channel in step.channels or ()]
+    on = f" for channel{'s' if len(channels) > 1 else ''} {', '.join(channels)}" if channels else ""
+    return f"{_name(step)} ({how}) {where}{on}"
 
 
 def _defaults(step: Step) -> list[str]:
     """Return what a paper must say though the config does not have to."""
     words = []
     if isinstance(step, TophatStep) and step.radius is not None and step.footprint is None:
-        words.append(
-            f"footprint {'disk' if len(step.along) == 2 else 'ball' if len(step.along) == 3 else 'line'}"
-        )
+        words.append(f"footprint {_SHAPES[len(step.along)]}")
     for name, field in type(step).model_fields.items():
         value = getattr(step, name)
         if name not in ("along", "channels", *step.lengths) and value == field.default and value is not None:
@@ -115,35 +94,28 @@ def _defaults(step: Step) -> list[str]:
 
 
 def lengths_of(step: Step, spec: ImageSpec) -> str:
-    """Return a resolved step's parameters, in px and physical units; its axes are said apart."""
+    """Return a resolved step's parameters, in px and physical units, without the axes it goes along."""
     return parameters(step, spec).replace(f", along {step.along}", "")
 
 
-def _stored(material: Material) -> str:
-    chain = chain_dtype(material.steps, material.image.dtype)
-    words = f"The result was stored as {material.dtype.name}"
-    if material.offset:
-        words += f" after {material.offset:g} was added"
-    if chain != material.dtype:
-        rounded = chain.kind == "f" and material.dtype.kind in "iu"
+def _stored(data: ReportData) -> str:
+    words = f"The result was stored as {data.dtype.name}"
+    if data.offset:
+        words += f" after {data.offset:g} was added"
+    chain = chain_dtype(data.steps, data.image.dtype)
+    if chain != data.dtype:
+        rounded = chain.kind == "f" and data.dtype.kind in "iu"
         words += f", cast from {chain.name}" + (" by rounding to the nearest integer" if rounded else "")
-    summary = material.part("summary")
+    summary = data.section("summary")
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
     if clipped and pixels:
         words += f"; {clipped} pixels ({100 * clipped / pixels:.2g} %) were outside its range and clipped"
     return f"{words}."
 
 
-def _input(material: Material) -> str:
-    name = str(material.part("input").get("path", "")).rstrip("/").rpartition("/")[2]
-    known = str(material.provenance.get("fingerprint", ""))
-    return (
-        f"The input was {name} (fingerprint of data, settings and code: {known})." if name and known else ""
-    )
-
-
-def _exactness(material: Material) -> str:
-    exact = [step.exact for step in material.steps]
+def _exactness(data: ReportData) -> str:
+    reach = ", ".join(f"{axis} {px} px" for axis, px in data.section("plan").get("halo", {}).items() if px)
+    exact = [step.exact for step in data.steps]
     if all(exact):
         how = "equals, bit for bit, that of the same filters on the undivided image"
     elif not any(exact):
@@ -153,6 +125,12 @@ def _exactness(material: Material) -> str:
             "equals that of the same filters on the undivided image: bit for bit for the morphology, "
             "within 1e-6 of the largest value for the Gaussians"
         )
-    halo: Mapping[str, int] = material.part("plan").get("halo", {})
-    reach = ", ".join(f"{axis} {px} px" for axis, px in halo.items() if px)
     return f"It was computed in blocks with a halo ({reach}), so that the result {how}." if reach else ""
+
+
+def _input(data: ReportData) -> str:
+    name = str(data.section("input").get("path", "")).rstrip("/").rpartition("/")[2]
+    known = str(data.provenance.get("fingerprint", ""))
+    if not name or not known:
+        return ""
+    return f"The input was {name} (fingerprint of data, settings and code: {known})."

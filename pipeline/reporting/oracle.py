@@ -1,4 +1,4 @@
-"""A block through the steps' own oracles, cast by NumPy, and compared with what a run stored."""
+"""A block filtered by the steps' own oracles, cast by NumPy, and compared with what a run stored."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Compared:
         The largest one.
     allowed : float
         What is promised.
-    place : tuple of int
-        The pixel with the largest difference.
+    pixel : tuple of int
+        Where the largest difference is.
     stored, expected : float
         Its values.
     skipped : bool
@@ -39,7 +39,7 @@ class Compared:
     region: Region
     difference: float = 0.0
     allowed: float = 0.0
-    place: tuple[int, ...] = ()
+    pixel: tuple[int, ...] = ()
     stored: float = 0.0
     expected: float = 0.0
     skipped: bool = False
@@ -60,40 +60,32 @@ def reference_chain(
     """
     error = 0.0
     for step in steps:
-        if not _is_for(step, image, axes, origin):
-            image = image.astype(np.result_type(step_dtype(step, image.dtype), image.dtype))
-            continue
-        if step.accuracy:
-            low, high = step.seen(float(image.min()), float(image.max()))
-            own = step.accuracy * (high - low) + ROUNDING * max(abs(low), abs(high))
+        filtered = [True]
+        if step.channels is not None:
+            axis = axes.index("c")
+            channels = range(origin[axis], origin[axis] + image.shape[axis])
+            filtered = [channel in step.channels for channel in channels]
+        if any(filtered):
+            error = 2 * error + _own_error(step, image)
+        if step.channels is None:
+            image = step.reference(image, axes)
         else:
-            own = 0.0
-        error = 2 * error + own
-        image = _on_channels(step, image, axes, origin)
+            parts = [
+                step.reference(part, axes) if chosen else part
+                for part, chosen in zip(np.split(image, len(filtered), axis), filtered, strict=True)
+            ]
+            image = np.concatenate(parts, axis).astype(np.result_type(step_dtype(step, image.dtype), *parts))
     return image, error
 
 
-def _is_for(step: Step, image: NDArray, axes: str, origin: tuple[int, ...]) -> bool:
-    """Return whether a step is for any channel of a block."""
-    if step.channels is None:
-        return True
-    axis = axes.index("c")
-    return any(channel + origin[axis] in step.channels for channel in range(image.shape[axis]))
+def _own_error(step: Step, image: NDArray) -> float:
+    if step.accuracy == 0:
+        return 0.0
+    low, high = step.seen(float(image.min()), float(image.max()))
+    return step.accuracy * (high - low) + ROUNDING * max(abs(low), abs(high))
 
 
-def _on_channels(step: Step, image: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-    if step.channels is None:
-        return step.reference(image, axes)
-    axis = axes.index("c")
-    parts = []
-    for channel in range(image.shape[axis]):
-        part = image[(slice(None),) * axis + (slice(channel, channel + 1),)]
-        chosen = channel + origin[axis] in step.channels
-        parts.append(step.reference(part, axes) if chosen else part)
-    return np.concatenate(parts, axis).astype(np.result_type(step_dtype(step, image.dtype), *parts))
-
-
-def cast(
+def cast_reference(
     result: NDArray, dtype: np.dtype, offset: float, *, exact: bool
 ) -> tuple[NDArray[np.float64], float]:
     """Return what the output ought to hold, as float64, and what rounding may add to the difference.
@@ -126,24 +118,24 @@ def cast(
     return (np.rint(bounded), 0.0) if exact else (bounded, 0.5)
 
 
-def taken_off(meant: Background, before: NDArray, again: NDArray) -> NDArray:
-    """Return the background of a block and what was computed of it: of integers in Python's whole numbers."""
-    if before.dtype.kind in "iu" and again.dtype.kind in "iu":
-        wide = before.astype(object), again.astype(object)
-        return wide[0] + wide[1] if meant == "input plus result" else wide[0] - wide[1]
-    return difference(meant, before.astype(np.float64), again)
+def reference_background(meant: Background, before: NDArray, result: NDArray) -> NDArray:
+    """Return the background of a block and its result: of integers in Python's whole numbers."""
+    if before.dtype.kind in "iu" and result.dtype.kind in "iu":
+        whole = before.astype(object)
+        return whole + result if meant == "input plus result" else whole - result
+    return difference(meant, before.astype(np.float64), result)
 
 
 def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: float) -> Compared:
     """Compare a block as stored with what it ought to hold."""
-    found = stored.astype(np.float64)
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    stored = stored.astype(np.float64)
+    same = (stored == expected) | (np.isnan(stored) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        differences = np.where(same, 0, np.abs(found - expected))
+        differences = np.where(same, 0, np.abs(stored - expected))
     # A NaN, or an infinity, where there should be none is as far off as can be.
     differences = np.where(np.isnan(differences), np.inf, differences)
-    place = np.unravel_index(int(np.argmax(differences)), differences.shape)
-    at = tuple(part.start + int(px) for part, px in zip(region, place, strict=True))
+    worst = np.unravel_index(int(np.argmax(differences)), differences.shape)
+    pixel = tuple(span.start + int(px) for span, px in zip(region, worst, strict=True))
     return Compared(
-        region, float(differences[place]), allowed, at, float(found[place]), float(expected[place])
+        region, float(differences[worst]), allowed, pixel, float(stored[worst]), float(expected[worst])
     )

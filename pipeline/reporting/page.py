@@ -15,47 +15,47 @@ from ruamel.yaml import YAML
 
 from pipeline.explore.crop import View
 from pipeline.explore.scales import finite, histogram_span, limits
-from pipeline.model.text import MB, duration, shape_text, value_text
+from pipeline.model.image import ImageSpec
+from pipeline.model.text import MB, duration, shape_text, size_text, value_text
 from pipeline.planning.describe import channels_text, image_text
-from pipeline.reporting.curves import histogram, minus
-from pipeline.reporting.drawing import cutting
+from pipeline.reporting.charts import change_text, curve, histogram_chart, minus
+from pipeline.reporting.cutting import cutting
 from pipeline.reporting.frames import seconds_of
 from pipeline.reporting.methods import lengths_of, methods, references
-from pipeline.reporting.over_time import over_time
-from pipeline.reporting.performance import performance, seconds_text
+from pipeline.reporting.performance import performance_section, seconds_text
 from pipeline.reporting.pictures import Shown, bounds_of, gather_planes, picture
-from pipeline.reporting.provenance import identity_rows, version_rows
-from pipeline.reporting.report_data import Material
+from pipeline.reporting.report_data import ReportData
+from pipeline.steps.step import Step
 from pipeline.write.metadata import BGONE
 
+_FILES = 5
+_LONGEST = 300
 
-def render(material: Material) -> bytes:
-    """Return the report as HTML.
 
-    Parameters
-    ----------
-    material : Material
-        Of the run.
-    """
-    shown, note = gather_planes(material)
+def render(data: ReportData) -> bytes:
+    """Return the report as HTML."""
+    shown, note = gather_planes(data)
+    plan = data.section("plan")
+    path = str(plan.get("output") or data.section("summary").get("output") or "")
     return (
         _template()
         .render(
-            title=_title(material),
-            facts=_facts(material),
-            sentence=_sentence(material),
-            channels=[_channel(material, planes) for planes in shown],
+            title=path.rstrip("/").rpartition("/")[2] or BGONE,
+            facts=_facts(data),
+            version=data.section("versions").get("bgone", ""),
+            finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
+            channels=[_channel(data, planes) for planes in shown],
             note=note,
-            curves=over_time(material),
-            clipping=_clipping(material),
-            steps=_steps(material),
-            cut=cutting(material.part("plan")),
-            performance=performance(material.part("summary")),
-            methods=methods(material),
-            references=references(material.steps),
-            config=_yaml(material.part("config")),
-            identity=identity_rows(material),
-            versions=version_rows(material),
+            curves=_over_time(data),
+            clipping=_clipping(data),
+            steps=[_step(step, data.image) for step in data.steps],
+            cut=cutting(plan),
+            performance=performance_section(data.section("summary")),
+            methods=methods(data),
+            references=references(data.steps),
+            config=_yaml(data.section("config")),
+            identity=identity_rows(data.provenance, data.section("input")),
+            versions=data.section("versions"),
         )
         .encode()
     )
@@ -70,48 +70,27 @@ def _template() -> Template:
     return environment.from_string(source)
 
 
-def _title(material: Material) -> str:
-    path = str(material.part("plan").get("output") or material.part("summary").get("output") or "")
-    return path.rstrip("/").rpartition("/")[2] or BGONE
-
-
-def _sentence(material: Material) -> str:
-    finished = str(material.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
-    version = material.part("versions").get("bgone", "")
-    return f"Written by bgone {version}, finished {finished}"
-
-
-def _facts(material: Material) -> list[tuple[str, str]]:
-    summary, plan = material.part("summary"), material.part("plan")
+def _facts(data: ReportData) -> list[tuple[str, str]]:
+    summary, plan = data.section("summary"), data.section("plan")
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
+    count = len(plan.get("levels", ()))
+    levels = f"{count} levels" if count != 1 else "one level"
     facts = [
-        ("input", str(material.part("input").get("path", ""))),
-        ("", image_text(material.image)),
+        ("input", str(data.section("input").get("path", ""))),
+        ("", image_text(data.image)),
         ("output", str(plan.get("output", ""))),
-        ("", f"{material.dtype.name}, chunks {shape_text(plan.get('output_chunks', {}))}, {_levels(plan)}"),
-        ("background", str(material.part("config").get("output", {}).get("background") or "")),
+        ("", f"{data.dtype.name}, chunks {shape_text(plan.get('output_chunks', {}))}, {levels}"),
+        ("background", str(data.section("config").get("output", {}).get("background") or "")),
         ("missing", str(summary.get("missing") or "")),
-        ("steps", " → ".join(step.name for step in material.steps) or "computed in Python"),
+        ("steps", " → ".join(step.name for step in data.steps) or "computed in Python"),
         ("clipped", _share(clipped, pixels) if clipped else "no pixel"),
     ]
     if summary.get("seconds"):
-        speed = summary.get("bytes_in", 0) / MB / summary["seconds"]
-        facts.append(
-            ("took", f"{seconds_text(summary['seconds'])}, {speed:.0f} MB/s on {summary.get('where', '')}")
-        )
-    if summary.get("windows_resumed"):
-        facts.append(
-            (
-                "resumed",
-                f"{summary['windows_resumed']} of {summary['windows']} windows were done by an earlier start",
-            )
-        )
+        speed = f"{summary.get('bytes_in', 0) / MB / summary['seconds']:.0f} MB/s"
+        facts.append(("took", f"{seconds_text(summary['seconds'])}, {speed} on {summary.get('where', '')}"))
+    if resumed := summary.get("windows_resumed"):
+        facts.append(("resumed", f"{resumed} of {summary['windows']} windows were done by an earlier start"))
     return facts
-
-
-def _levels(plan: Mapping[str, Any]) -> str:
-    count = len(plan.get("levels", ()))
-    return f"{count} levels" if count != 1 else "one level"
 
 
 def _share(count: int, of: int) -> str:
@@ -119,132 +98,161 @@ def _share(count: int, of: int) -> str:
     return f"{words}, {100 * count / of:.2g} % of all" if of else words
 
 
-def _channel(material: Material, planes: list[Shown]) -> dict[str, Any]:
+def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
+    """Return pictures, overview and histograms of one channel."""
     channel = planes[0].view.channel
-    kind = material.background(channel)
-    names = _columns(material, channel)
+    kind = data.background(channel)
+    taken, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
+    added = f" (with {data.offset:g} added)" if data.offset else ""
+    names = ("before", f"{taken} = before {sign} after", f"after{added}")
     # Before and background share black and white, so that what was taken is seen to be gone.
-    shared = bounds_of([image for plane in planes for image in (plane.before, plane.taken)])
-    result = bounds_of([plane.after for plane in planes])
-    rows = []
-    for plane in planes:
-        cells = [(plane.before, shared), (plane.taken, shared), (plane.after, result)]
-        drawn = [
-            picture(pixels, bounds, plane.view, f"{name}, {plane.view.where()}")
-            for (pixels, bounds), name in zip(cells, names, strict=True)
-            if pixels is not None
-        ]
-        rows.append({"where": _where(material, plane), "pictures": drawn})
+    shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.taken)])
+    bounds = (shared, shared, bounds_of([plane.after for plane in planes]))
+    rows = [
+        {
+            "where": _where(data.image, plane.view),
+            "pictures": [
+                picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
+                for pixels, ends, name in zip(
+                    (plane.before, plane.taken, plane.after), bounds, names, strict=True
+                )
+                if pixels is not None
+            ],
+        }
+        for plane in planes
+    ]
     heads = [
         {"name": name, "bounds": minus(f"{value_text(low)} … {value_text(high)}")}
-        for name, (low, high) in zip(names, (shared, shared, result), strict=True)
+        for name, (low, high) in zip(names, bounds, strict=True)
     ]
     return {
-        "name": material.channel_name(channel),
-        "untouched": material.untouched(channel) and bool(material.steps),
+        "name": data.channel_name(channel),
+        "untouched": data.untouched(channel),
         "alone": planes[0].before is None,
         "heads": heads,
         "rows": rows,
-        "overview": _overview(planes, result),
-        "histograms": _histograms(planes, shared, result, "background" if kind else "taken off"),
+        "overview": _overview(planes, bounds[2]),
+        "histograms": _histograms(planes, taken),
     }
 
 
 def _overview(planes: list[Shown], bounds: tuple[float, float]) -> dict[str, Any] | None:
-    """Return the whole plane of which the pictures show the middle, where there is a level small enough."""
-    found = next((plane for plane in planes if plane.overview is not None), None)
-    if found is None or found.overview is None:
-        return None
-    spec, region = found.view.spec, found.view.region
-    whole = View((*region[:-2], *(slice(0, size) for size in spec.shape[-2:])), spec)
-    drawn = picture(found.overview, bounds, whole, f"The whole plane after, {found.view.where()}", region)
-    return {"where": found.view.where(), "drawn": drawn}
+    """Return the whole plane of which the pictures show the middle, where there is one."""
+    for plane in planes:
+        if plane.overview is not None:
+            spec, region, where = plane.view.spec, plane.view.region, plane.view.where()
+            whole = View((*region[:-2], *(slice(0, size) for size in spec.shape[-2:])), spec)
+            drawn = picture(plane.overview, bounds, whole, f"The whole plane after, {where}", region)
+            return {"where": where, "drawn": drawn}
+    return None
 
 
-def _columns(material: Material, channel: int) -> tuple[str, str, str]:
-    kind = material.background(channel)
-    sign = "+" if kind == "input plus result" else "−"
-    added = f" (with {material.offset:g} added)" if material.offset else ""
-    return "before", f"{'background' if kind else 'taken off'} = before {sign} after", f"after{added}"
-
-
-def _where(material: Material, shown: Shown) -> str:
-    words = [f"{axis} {index}" for axis, index in shown.view.at.items() if axis != "c"]
-    seconds = seconds_of(material.image)
+def _where(spec: ImageSpec, view: View) -> str:
+    words = [f"{axis} {index}" for axis, index in view.at.items() if axis != "c"]
+    seconds = seconds_of(spec)
     if seconds is not None:
-        words.insert(1, duration(float(seconds[shown.view.at["t"]])))
+        words.insert(1, duration(float(seconds[view.at["t"]])))
     return " · ".join(words)
 
 
-def _histograms(
-    planes: list[Shown], shared: tuple[float, float], result: tuple[float, float], taken: str
-) -> list[dict[str, Any]]:
+def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
     def pooled(name: str) -> NDArray:
         return finite(np.concatenate([plane.samples[name] for plane in planes]))
 
-    found = []
-    if planes[0].before is not None:
-        before, off = pooled("before"), pooled("taken")
-        both = np.concatenate([before, off])
-        drawn = histogram(
-            [("input", before), ("background", off)],
-            histogram_span(both, limits(both)),
-            f"Histogram of before and {taken}",
+    def chart(title: str, *series: tuple[str, str, NDArray]) -> dict[str, Any]:
+        values = np.concatenate([pixels for _, _, pixels in series])
+        drawn = histogram_chart(
+            [(kind, pixels) for kind, _, pixels in series], histogram_span(values, limits(values)), title
         )
-        found.append({"keys": [("input", "before"), ("background", taken)], "drawn": drawn})
-    after = pooled("after")
-    drawn = histogram([("signal", after)], histogram_span(after, limits(after)), "Histogram of after")
-    found.append({"keys": [("signal", "after")], "drawn": drawn})
-    return found
+        return {"keys": [(kind, name) for kind, name, _ in series], "drawn": drawn}
+
+    charts = [chart("Histogram of after", ("signal", "after", pooled("after")))]
+    if planes[0].before is not None:
+        both = ("input", "before", pooled("before")), ("background", taken, pooled("taken"))
+        charts.insert(0, chart(f"Histogram of before and {taken}", *both))
+    return charts
 
 
-def _clipping(material: Material) -> list[str]:
-    summary, plan, frames = material.part("summary"), material.part("plan"), material.frames
-    if plan.get("overflow") == "fits":
-        return [f"Nothing can overflow: {material.dtype.name} holds every value that these steps can give."]
+def _over_time(data: ReportData) -> dict[str, Any] | None:
+    """Return the curves of each channel over time, or over the depth of a single stack.
+
+    None where there is one plane, or no figures are kept.
+    """
+    frames = data.frames
+    if frames is None or not frames.along:
+        return None
+    axis, unit = frames.along, "frame" if frames.along == "t" else "plane"
+    label, seconds = unit, seconds_of(data.image)
+    if axis == "t" and seconds is not None and len(seconds) > 1:
+        label = f"frame (one every {_interval(float(seconds[1] - seconds[0]))})"
+    channels = []
+    for channel in range(data.image.sizes.get("c", 1)):
+        level = frames.curve("mean_background", channel)
+        charts = [("background", "background, mean of each frame", level)]
+        if not np.isfinite(level).any():
+            # Where the steps leave no background, the level of the input stands in its place.
+            charts = [("input", "input, mean of each frame", frames.curve("mean_input", channel))]
+        # What lies around 0 has a mean of 0, whatever there is to see.
+        around_zero = np.nanmin(frames.curve("min_result", channel)) < 0
+        figure, words = ("std", "standard deviation") if around_zero else ("mean", "mean")
+        charts.append(("signal", f"signal, {words} of the result", frames.curve(f"{figure}_result", channel)))
+        clipped = frames.counts(channel)
+        if np.nansum(clipped) > 0:
+            charts.append(("clipped", "pixels clipped", clipped))
+        drawn = [
+            {"name": name, "drawn": curve(values, label, name, kind), "words": change_text(values, unit)}
+            for kind, name, values in charts
+        ]
+        channels.append({
+            "name": data.channel_name(channel), "charts": [chart for chart in drawn if chart["drawn"]],
+        })  # fmt: skip
+    over = "time" if axis == "t" else "depth"
+    return {"over": over, "channels": channels, "stack": "z" in frames.axes and axis == "t"}
+
+
+def _interval(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.4g} {unit}"
+    return f"{seconds:.4g} s"
+
+
+def _clipping(data: ReportData) -> list[str]:
+    summary, frames, dtype = data.section("summary"), data.frames, data.dtype.name
+    if data.section("plan").get("overflow") == "fits":
+        return [f"Nothing can overflow: {dtype} holds every value that these steps can give."]
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
     if not clipped:
-        return [f"No pixel was clipped: all values are within {material.dtype.name}."]
-    words = [f"{_share(clipped, pixels)}, were outside {material.dtype.name} and clipped to its ends."]
-    if frames is not None and np.isfinite(frames.clipped).any():
-        at = np.unravel_index(int(np.nanargmax(frames.clipped)), frames.shape)
-        where = ", ".join(f"{axis} {index}" for axis, index in zip(frames.axes, at, strict=True))
-        if where:
-            words.append(f"The most in one plane: {frames.clipped[at]:.0f}, at {where}.")
+        return [f"No pixel was clipped: all values are within {dtype}."]
+    words = [f"{_share(clipped, pixels)}, were outside {dtype} and clipped to its ends."]
+    if frames is not None and frames.axes and np.isfinite(frames.clipped).any():
+        most = np.unravel_index(int(np.nanargmax(frames.clipped)), frames.shape)
+        where = ", ".join(f"{axis} {index}" for axis, index in zip(frames.axes, most, strict=True))
+        words.append(f"The most in one plane: {frames.clipped[most]:.0f}, at {where}.")
     return words
 
 
-def _steps(material: Material) -> list[dict[str, str]]:
-    spec = material.image
-    rows = []
-    for step in material.steps:
-        kind = {
-            "input minus result": "input − result", "input plus result": "input + result", None: "none",
-        }[step.background]  # fmt: skip
-        chosen = (
-            spec.with_(channels=tuple(spec.channels[int(index)] for index in step.channels))
-            if (step.channels and spec.channels)
-            else None
-        )
-        on = (
-            "all"
-            if step.channels is None
-            else (channels_text(chosen) if chosen else ", ".join(map(str, step.channels)))
-        )
-        rows.append({
-            "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": on,
-            "halo": shape_text(step.halo()), "background": kind,
-        })  # fmt: skip
-    return rows
+def _step(step: Step, spec: ImageSpec) -> dict[str, str]:
+    channels = "all"
+    if step.channels is not None:
+        channels = ", ".join(map(str, step.channels))
+        if step.channels and spec.channels:
+            chosen = tuple(spec.channels[int(index)] for index in step.channels)
+            channels = channels_text(spec.with_(channels=chosen))
+    background = (step.background or "none").replace("minus", "−").replace("plus", "+")
+    return {
+        "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": channels,
+        "halo": shape_text(step.halo()), "background": background,
+    }  # fmt: skip
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
     """Return the config as it can be run again: what was not said is left out."""
     plain = {
-        name: {key: value for key, value in part.items() if value is not None}
-        if isinstance(part, Mapping)
-        else part
-        for name, part in config.items()
+        name: {key: value for key, value in section.items() if value is not None}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in config.items()
     }
     stream = io.StringIO()
     yaml: Any = YAML(typ="safe", pure=True)
@@ -252,3 +260,37 @@ def _yaml(config: Mapping[str, Any]) -> str:
     yaml.sort_base_mapping_type_on_output = False
     yaml.dump(plain, stream)
     return stream.getvalue()
+
+
+def identity_rows(provenance: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return where the pixels came from and when they were made.
+
+    Parameters
+    ----------
+    provenance : mapping
+        As the output keeps it.
+    source : mapping
+        What the run noted of its input.
+    """
+    rows = [(name, str(provenance.get(name, ""))) for name in ("fingerprint", "started", "finished")]
+    for key, value in source.items():
+        text, more = _short(value, key), ""
+        if isinstance(value, Mapping):
+            text = text[1:-1]
+        elif isinstance(value, list | tuple):
+            text = ", ".join(_short(item) for item in value[:_FILES])
+            more = f", … {len(value)} in all" if len(value) > _FILES else ""
+        text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        rows.append((f"input {str(key).replace('_', ' ')}", text + more))
+    return [(name, text) for name, text in rows if text]
+
+
+def _short(value: Any, key: str = "") -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} {_short(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        more = ", …" if len(value) > _FILES else ""
+        return f"[{', '.join(_short(inner) for inner in value[:_FILES])}{more}]"
+    if key in ("size", "bytes", "nbytes") and isinstance(value, int):
+        return f"{value} ({size_text(value)})"
+    return "" if value is None else str(value)

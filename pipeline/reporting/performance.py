@@ -14,15 +14,19 @@ from pipeline.reporting import svg
 
 _WIDTH, _HEIGHT = 940.0, 26.0
 _SIZES = {
-    "bytes": {"in": "read", "out": "written", "stored": "stored"},
-    "memory": {"peak_bytes": "at its peak", "predicted_bytes": "predicted", "budget_bytes": "allowed"},
+    "bytes": {"bytes_in": "read", "bytes_out": "written", "bytes_stored": "stored"},
+    "memory": {
+        "memory_peak_bytes": "at its peak",
+        "memory_predicted_bytes": "predicted",
+        "memory_budget_bytes": "allowed",
+    },
 }
+# Classes of the page's style for the parts of a bar.
 _COLORS = 8
-"""Classes of the page's style for the parts of a bar."""
 
 
-def performance(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a run's speed and memory.
+def performance_section(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page says of a run's speed and memory: `bar`, its `parts`, and `rows` of text.
 
     Parameters
     ----------
@@ -32,37 +36,41 @@ def performance(summary: Mapping[str, Any]) -> dict[str, Any]:
     """
     details = summary.get("performance")
     details = dict(details) if isinstance(details, Mapping) else {}
-    seconds, shares = _numbers(details.pop("seconds", {})), _numbers(details.pop("shares", {}))
-    parts = _parts(seconds, shares)
-    return {"bar": _bar(parts), "parts": parts, "rows": [*_rows(summary), *_others(details)]}
+    parts = _parts(_numbers(details.pop("seconds", {})), _numbers(details.pop("shares", {})))
+    others = [(str(key).replace("_", " "), _plain(value)) for key, value in details.items()]
+    return {"bar": _bar(parts), "parts": parts, "rows": [*_rows(summary), *others]}
 
 
-def _numbers(found: Any) -> dict[str, float]:
-    if not isinstance(found, Mapping):
+def _numbers(values: Any) -> dict[str, float]:
+    if not isinstance(values, Mapping):
         return {}
     return {
         str(key): float(value)
-        for key, value in found.items()
+        for key, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
 
 def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[dict[str, Any]]:
     total = sum(seconds.values())
-    found = []
-    for place, name in enumerate(dict.fromkeys([*seconds, *shares])):
+    parts = []
+    for number, name in enumerate(dict.fromkeys([*seconds, *shares])):
         share = shares.get(name, seconds.get(name, 0.0) / total if total else 0.0)
-        found.append({
-            "name": KINDS.get(name, name.replace("_", " ")), "kind": f"part{place % _COLORS}",
+        parts.append({
+            "name": KINDS.get(name, name.replace("_", " ")), "kind": f"part{number % _COLORS}",
             "share": max(share, 0.0),
             "percent": f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "<1 %",
             "seconds": seconds_text(seconds[name]) if name in seconds else "",
         })  # fmt: skip
-    return found
+    return parts
 
 
 def seconds_text(value: float) -> str:
-    """Return a duration for a reader: short ones with a fraction."""
+    """Return a duration for a reader: short ones with a fraction.
+
+    >>> seconds_text(2.5), seconds_text(75)
+    ('2.5 s', '1 min 15 s')
+    """
     return duration(value) if value >= 60 else f"{value:.3g} s"
 
 
@@ -70,48 +78,33 @@ def _bar(parts: list[dict[str, Any]]) -> Markup:
     whole = sum(part["share"] for part in parts)
     if not whole:
         return Markup("")
-    drawn, at = [], 0.0
+    boxes, left = [], 0.0
     for part in parts:
         width = part["share"] / whole * _WIDTH
-        drawn.append(svg.rect(part["kind"], at, 0, width, _HEIGHT, f"{part['name']} {part['percent']}"))
-        at += width
-    return svg.image("bars", _WIDTH, _HEIGHT, "What the time was spent on", drawn, stretched=True)
+        boxes.append(svg.rect(part["kind"], left, 0, width, _HEIGHT, f"{part['name']} {part['percent']}"))
+        left += width
+    return svg.image("bars", _WIDTH, _HEIGHT, "What the time was spent on", boxes, stretched=True)
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = defaultdict(int, summary)
-    seconds, windows, resumed = found["seconds"], found["windows"], found["windows_resumed"]
-    speed = f", {found['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
-    sizes = {
-        kind: [f"{size_text(found[f'{kind}_{name}'])} {word}" for name, word in names.items()]
-        for kind, names in _SIZES.items()
-    }
+    known = defaultdict(int, summary)
+    seconds, resumed = known["seconds"], known["windows_resumed"]
+    speed = f", {known['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
+    start = f"; {seconds_text(known['startup_seconds'])} of start-up before it"
+    earlier = f", {resumed} of them done by an earlier start" if resumed else ""
     rows = [
-        (
-            "time",
-            f"{seconds_text(seconds)}{speed}; {seconds_text(found['startup_seconds'])} of start-up before it",
-        ),
+        ("time", f"{seconds_text(seconds)}{speed}{start}"),
         ("where", str(summary.get("where", ""))),
-        ("windows", f"{windows}{f', {resumed} of them done by an earlier start' if resumed else ''}"),
-        ("bytes", ", ".join(sizes["bytes"])),
-        ("memory", ", ".join(sizes["memory"])),
+        ("windows", f"{known['windows']}{earlier}"),
     ]
-    return [(name, text) for name, text in rows if text]
-
-
-def _others(details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return whatever else a run says of its speed, a row each."""
-    rows = []
-    for key, value in details.items():
-        if isinstance(value, Mapping):
-            text = ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
-        elif isinstance(value, list | tuple):
-            text = ", ".join(map(_plain, value))
-        else:
-            text = _plain(value)
-        rows.append((str(key).replace("_", " "), text))
+    for kind, words in _SIZES.items():
+        rows.append((kind, ", ".join(f"{size_text(known[name])} {word}" for name, word in words.items())))
     return rows
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import imagecodecs
@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 from pipeline.explore.crop import CROP, View, find_views, plane
 from pipeline.explore.scales import aspect_of, bar_length, limits
-from pipeline.model.image import ImageSpec
+from pipeline.model.image import ImageSpec, region_shape
 from pipeline.reporting import svg
-from pipeline.reporting.pixels import MOST, Pixels
-from pipeline.reporting.report_data import Material
+from pipeline.reporting.report_data import ReportData, StoredPixels
 from pipeline.steps.background import difference
 
 CHANNELS = 8
 """So many channels are shown; more would make a page that opens slowly."""
 
+PICTURE_BYTES = 128 * 2**20
+"""Bytes that may have to be read and unpacked for one picture, whole chunks counted."""
+
 # Px a side of a picture, where there are few and where there are many.
-_LARGE, _SMALL, _FEW = 384, 240, 9
+_LARGE, _SMALL, _FEW = 384, 240, 6
 
 # Width of a drawing, in units of its own.
 _UNITS = 360.0
@@ -53,11 +55,11 @@ class Shown:
     before: NDArray | None
     taken: NDArray | None
     after: NDArray
-    samples: dict[str, NDArray]
+    samples: Mapping[str, NDArray]
     overview: NDArray | None = None
 
 
-def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
+def gather_planes(data: ReportData) -> tuple[list[list[Shown]], str]:
     """Read what is shown: for each channel its first, middle and last time point, at the middle depth.
 
     Returns
@@ -67,73 +69,65 @@ def gather_planes(material: Material) -> tuple[list[list[Shown]], str]:
     str
         What the reader must know: that only the middle is shown, or why there is nothing to show.
     """
-    spec = material.image
-    frames = spec.sizes.get("t", 1)
+    spec = data.image
+    frames, channels = spec.sizes.get("t", 1), spec.sizes.get("c", 1)
     times = sorted({0, frames // 2, frames - 1})
-    channels = range(min(spec.sizes.get("c", 1), CHANNELS))
     views = find_views(
         spec,
         t=",".join(map(str, times)) if "t" in spec.axes else None,
-        c=",".join(map(str, channels)) if "c" in spec.axes else None,
+        c=",".join(map(str, range(min(channels, CHANNELS)))) if "c" in spec.axes else None,
     )
-    heavy = material.result.reads(views[0].region)
-    if heavy > MOST:
+    region = views[0].region
+    heavy = data.after.bytes_met(region)
+    if heavy > PICTURE_BYTES:
         return [], f"The output is stored in pieces of {heavy / 2**20:.0f} MiB, so it is not read again."
-    before, note = material.before, material.without
-    if before is not None and before.reads(views[0].region) > MOST:
-        before, note = (
-            None,
-            "The input is stored in pieces too large to be read again, so only the result is shown.",
-        )
-    side = _LARGE if len(views) <= _FEW // 3 * 2 else _SMALL
+    notes, before = [], data.before
+    if views[0].cropped:
+        notes.append(f"Shown is the middle of each plane, {views[0].extent()}: {CROP} px a side at the most.")
+    if channels > CHANNELS:
+        notes.append(f"Shown are the first {CHANNELS} of {channels} channels.")
+    notes.append(data.why_no_input)
+    if before is not None and _input_bytes(before, views[0]) > PICTURE_BYTES:
+        before = None
+        notes.append("The input is stored in pieces too large to be read again, so only the result is shown.")
+    if before is not None and data.section("summary").get("clipped"):
+        notes.append("Where a pixel was clipped, the difference from what was written is not what was found.")
+    side = _LARGE if len(views) <= _FEW else _SMALL
     shown: dict[int, list[Shown]] = {}
     for view in sorted(views, key=lambda view: (view.channel, view.at.get("t", 0))):
-        shown.setdefault(view.channel, []).append(_look(material, before, view, side))
-    for planes in shown.values():
-        middle = len(planes) // 2
-        if planes[middle].view.cropped:
-            planes[middle] = replace(planes[middle], overview=_overview(material, planes[middle].view))
-    notes = (_extent(spec, views[0]), note, _of_clipped(material) if before is not None else "")
-    return list(shown.values()), " ".join(part for part in notes if part)
+        shown.setdefault(view.channel, []).append(_look(data, before, view, side))
+    if data.coarsest is not None and views[0].cropped:
+        for planes in shown.values():
+            middle = len(planes) // 2
+            planes[middle] = replace(planes[middle], overview=_overview(data.coarsest, planes[middle].view))
+    return list(shown.values()), " ".join(note for note in notes if note)
 
 
-def _of_clipped(material: Material) -> str:
-    clipped = material.part("summary").get("clipped")
-    return (
-        "Where a pixel was clipped, the difference from what was written is not what was found."
-        if clipped
-        else ""
-    )
+def _input_bytes(before: StoredPixels, view: View) -> int:
+    # Of a stored chunk that `select` has cut, the spec knows what is left.
+    return max(before.source.beside(region_shape(view.region)), before.bytes_met(view.region))
 
 
-def _extent(spec: ImageSpec, view: View) -> str:
-    words = []
-    if view.cropped:
-        words.append(f"Shown is the middle of each plane, {view.extent()}: {CROP} px a side at the most.")
-    if spec.sizes.get("c", 1) > CHANNELS:
-        words.append(f"Shown are the first {CHANNELS} of {spec.sizes['c']} channels.")
-    return " ".join(words)
-
-
-def _look(material: Material, before: Pixels | None, view: View, side: int) -> Shown:
-    after = plane(material.result.read(view.region))
-    samples = {"after": _thinned(after)}
-    small = shrink(after, side)
-    del after
-    if before is None or (material.untouched(view.channel) and material.steps):
+def _look(data: ReportData, before: StoredPixels | None, view: View, side: int) -> Shown:
+    after = plane(data.after.read(view.region))
+    samples, small = {"after": _thinned(after)}, shrink(after, side)
+    del after  # one plane at a time is held
+    if before is None or data.untouched(view.channel):
         return Shown(view, None, None, small, samples)
     raw = plane(before.read(view.region))
-    samples["before"] = _thinned(raw)
-    given = shrink(raw, side)
+    samples["before"], small_raw = _thinned(raw), shrink(raw, side)
     del raw
-    kind, offset = material.background(view.channel), material.offset
-    samples["taken"] = difference(kind, samples["before"], samples["after"] - offset)
-    return Shown(view, given, difference(kind, given, small - np.float32(offset)), small, samples)
+    kind, offset = data.background(view.channel), np.float32(data.offset)
+    samples["taken"] = difference(kind, samples["before"], samples["after"] - data.offset)
+    return Shown(view, small_raw, difference(kind, small_raw, small - offset), small, samples)
 
 
-def _overview(material: Material, view: View) -> NDArray | None:
-    found = material.result.overview(view.region)
-    return None if found is None else shrink(found, 2 * _LARGE)
+def _overview(coarsest: StoredPixels, view: View) -> NDArray | None:
+    rows, columns = coarsest.source.spec.shape[-2:]
+    whole = (*view.region[:-2], slice(0, rows), slice(0, columns))
+    if coarsest.bytes_met(whole) > PICTURE_BYTES:
+        return None
+    return shrink(plane(coarsest.read(whole)), 2 * _LARGE)
 
 
 def _thinned(pixels: NDArray) -> NDArray:
@@ -160,8 +154,8 @@ def shrink(pixels: NDArray, side: int) -> NDArray:
 
 def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
     """Return black and white that pictures share."""
-    there = [_thinned(picture) for picture in pictures if picture is not None]
-    return limits(np.concatenate(there)) if there else (0.0, 1.0)
+    thinned = [_thinned(picture) for picture in pictures if picture is not None]
+    return limits(np.concatenate(thinned)) if thinned else (0.0, 1.0)
 
 
 def picture(
@@ -189,18 +183,16 @@ def picture(
     low, high = bounds
     levels = np.nan_to_num((pixels - low) / (high - low) * 255, nan=0.0, posinf=255.0, neginf=0.0)
     encoded = imagecodecs.png_encode(np.clip(np.rint(levels), 0, 255).astype(np.uint8), level=3)
-    data = base64.b64encode(encoded).decode()
-    rows, columns = (part.stop - part.start for part in view.region[-2:])
-    width, height = _UNITS, _UNITS * rows * aspect_of(view.spec) / columns
+    rows, columns = region_shape(view.region)[-2:]
     # A strip is drawn high enough to be seen, and a column narrow enough to fit.
-    height = min(max(height, 40.0), 2 * _UNITS)
+    width, height = _UNITS, min(max(_UNITS * rows * aspect_of(view.spec) / columns, 40.0), 2 * _UNITS)
     coarse = ' style="image-rendering:pixelated"' if max(pixels.shape) < 128 else ""
-    drawn = Markup(
+    image = Markup(
         '<image width="{:.0f}" height="{:.1f}" preserveAspectRatio="none"{} href="data:image/png;base64,{}"/>'
-    ).format(width, height, Markup(coarse), data)
-    parts = [drawn, *_scale_bar(columns, view.spec, width, height)]
+    ).format(width, height, Markup(coarse), base64.b64encode(encoded).decode())
+    parts = [image, *_scale_bar(columns, view.spec, width, height)]
     if frame is not None:
-        (top, bottom), (left, right) = ((part.start, part.stop) for part in frame[-2:])
+        (top, bottom), (left, right) = ((span.start, span.stop) for span in frame[-2:])
         across, down = width / columns, height / rows
         box = left * across, top * down, (right - left) * across, (bottom - top) * down
         parts.append(svg.rect("frame", *box))
@@ -209,9 +201,9 @@ def picture(
 
 def _scale_bar(columns: int, spec: ImageSpec, width: float, height: float) -> list[Markup]:
     px, words = bar_length(columns, spec)
-    drawn = px * width / columns
+    length = px * width / columns
     right, bottom = width - 12, height - 12
     return [
-        svg.rect("bar", right - drawn, bottom - 4, drawn, 4),
+        svg.rect("bar", right - length, bottom - 4, length, 4),
         svg.text(right, bottom - 9, words, "end", "bar"),
     ]

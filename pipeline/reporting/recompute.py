@@ -15,14 +15,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.config.load import RunConfig, load_config
+from pipeline.config.load import load_config
 from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
-from pipeline.model.image import ImageSpec, Region, origin_of, region_shape
+from pipeline.model.image import ImageSpec, Region, origin_of
 from pipeline.model.machine import cores
 from pipeline.read import Source, open_source
-from pipeline.reporting.oracle import Compared, cast, compared_with, reference_chain, taken_off
+from pipeline.reporting.oracle import (
+    Compared,
+    cast_reference,
+    compared_with,
+    reference_background,
+    reference_chain,
+)
+from pipeline.reporting.report_data import StoredPixels, section_of
 from pipeline.steps.chain import chain_halo, resolve_steps
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
@@ -35,6 +41,7 @@ SIDES = (128, 64, 32)
 OPERATIONS = 4e8
 """Comparisons and multiplications of a block that take a second at the most."""
 
+# What a move or a copy of the input's files changes.
 _NAMES = ("path", "folder", "name", "mtime_ns", "times")
 
 
@@ -48,8 +55,8 @@ class Original:
         Its folder.
     source : Source
         The input.
-    stored : Source
-        The output itself, on the axes as stored.
+    stored : StoredPixels
+        The output's, along the axes of the input.
     steps : tuple of Step
         Resolved.
     offset : float
@@ -60,7 +67,7 @@ class Original:
 
     output: str
     source: Source
-    stored: Source
+    stored: StoredPixels
     steps: tuple[Step, ...]
     offset: float
     meant: tuple[Background, ...] = ()
@@ -88,13 +95,13 @@ class Recomputed:
 
     def __str__(self) -> str:
         compared = [block for block in self.blocks if not block.skipped]
-        worst = max(compared, key=lambda block: block.difference, default=None)
-        said = f"{len(self.blocks)} random blocks of up to {self.side} × {self.side} px (--seed {self.seed})"
-        lines = [f"{said} computed again from the input through scikit-image and scipy"]
-        if worst is not None:
+        count = f"{len(self.blocks)} random blocks of up to {self.side} × {self.side} px (--seed {self.seed})"
+        lines = [f"{count} computed again from the input through scikit-image and scipy"]
+        if compared:
+            worst = max(compared, key=lambda block: block.difference)
             promise = "0" if worst.allowed == 0 else f"at most {worst.allowed:.3g}"
-            found = f"the largest difference is {worst.difference:.3g}, promised is {promise}"
-            lines.append(f"{self.original.chain}: {found}")
+            largest = f"the largest difference is {worst.difference:.3g}, promised is {promise}"
+            lines.append(f"{self.original.chain}: {largest}")
         if skipped := len(self.blocks) - len(compared):
             lines.append(f"{skipped} of them hold a NaN or an infinity, which filters spread each in its way")
         return "\n".join(lines)
@@ -128,18 +135,14 @@ def recompute(output: str, count: int, *, seed: int | None = None, input: str | 
     """
     original = open_original(output, input)
     seed = secrets.randbelow(2**32) if seed is None else seed
-    side, margin = choose_block(original.source.spec, original.steps)
-    regions = list(random_regions(original.source.spec, side, count, seed))
-
-    def look(region: Region) -> Compared:
-        return compare(original, region, margin)
-
+    side, margin = reference_block(original.source.spec, original.steps)
+    regions = random_regions(original.source.spec, side, count, seed)
     with ThreadPoolExecutor(cores(), thread_name_prefix="bgone-again") as pool:
-        found = Recomputed(original, tuple(pool.map(look, regions)), side, seed)
-    wrong = [block for block in found.blocks if not block.right]
+        blocks = tuple(pool.map(lambda region: compare(original, region, margin), regions))
+    wrong = [block for block in blocks if not block.right]
     if wrong:
         raise VerificationError(_problem(original, block) for block in wrong)
-    return found
+    return Recomputed(original, blocks, side, seed)
 
 
 def open_original(output: str, input: str | None = None) -> Original:
@@ -153,48 +156,46 @@ def open_original(output: str, input: str | None = None) -> Original:
     kept = provenance_of(output)
     if kept is None:
         raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
-    known = kept.get("input")
-    if not isinstance(known, Mapping) or "path" not in known or "config" not in kept or "format" not in known:
+    known, settings = section_of(kept, "input"), section_of(kept, "config")
+    if not settings or not known.keys() >= {"path", "format"}:
         what = "was made from pixels in memory, not from files, so there is nothing to compute again"
         raise RequestError([Problem(what, "leave --recompute out", file=output)])
-    source, config = _open_input(output, kept, input)
-    changed = changes(*({"input": _nameless(what)} for what in (known, source.identity())))
-    if changed:
-        what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
-        mend = "say with --input PATH where the unchanged input is"
-        raise RequestError([Problem(what, mend, file=output)])
-    stored = open_source(output)
-    spec = source.spec
-    expected = tuple(spec.sizes.get(axis, 1) for axis in stored.spec.axes)
-    if stored.spec.shape != expected:
-        what = f"its image is {stored.spec.shape} and must be {expected}"
-        raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
-    meant = tuple(dict(kept.get("background") or {}).get("is", ()))
-    offset = 0.0 if meant else config.output.offset
-    return Original(output, source, stored, resolve_steps(config.steps, spec), offset, meant)
-
-
-def _open_input(output: str, kept: Mapping[str, Any], input: str | None) -> tuple[Source, RunConfig]:
-    plain = {name: part for name, part in kept["config"].items() if name in ("input", "steps", "output")}
     try:
-        config = load_config(plain, input=input)
+        config = load_config(settings, input=input)
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
         mend = "say with --input PATH where it is now" if input is None else first.mend
         what = f"what it was made of cannot be opened: {first.what}"
         raise RequestError([Problem(what, mend, file=output)]) from error
-    return source, config
+    changed = changes({"input": _nameless(known)}, {"input": _nameless(source.identity())})
+    if changed:
+        what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
+        mend = "say with --input PATH where the unchanged input is"
+        raise RequestError([Problem(what, mend, file=output)])
+    stored, spec = open_source(output), source.spec
+    expected = tuple(spec.sizes.get(axis, 1) for axis in stored.spec.axes)
+    if stored.spec.shape != expected:
+        what = f"its image is {stored.spec.shape} and must be {expected}"
+        raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
+    meant = tuple(section_of(kept, "background").get("is", ()))
+    return Original(
+        output=output,
+        source=source,
+        stored=StoredPixels(stored, spec.axes),
+        steps=resolve_steps(config.steps, spec),
+        offset=0.0 if meant else config.output.offset,
+        meant=meant,
+    )
 
 
 def _nameless(value: Any) -> Any:
-    """Return an input's identity without what a move or a copy of its files changes."""
     if isinstance(value, Mapping):
         return {key: _nameless(inner) for key, inner in value.items() if key not in _NAMES}
     return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def choose_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict[str, int]]:
+def reference_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict[str, int]]:
     """Return the side of a block, and how much around it is read, in px for each axis.
 
     That is twice what the chain looks at; a little less than that where it would take minutes.
@@ -202,11 +203,11 @@ def choose_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict[st
     halo = chain_halo(steps, spec.axes)
     twice = {axis: 2 * px for axis, px in halo.items()}
     wider = {axis: px + min(px, 16) for axis, px in halo.items()}
-    each = sum(_operations(step) for step in steps)
+    operations = sum(_operations(step) for step in steps)
     choices = [(side, margin) for margin in (twice, wider) for side in SIDES]
     for side, margin in choices:
         read = (min(size, _kept(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items())
-        if math.prod(read) * each <= OPERATIONS:
+        if math.prod(read) * operations <= OPERATIONS:
             return side, margin
     return choices[-1]
 
@@ -241,37 +242,32 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
     """Compute one block again, and compare it with what is stored."""
     spec = original.source.spec
     around = tuple(
-        slice(max(0, part.start - margin[axis]), min(size, part.stop + margin[axis]))
-        for (axis, size), part in zip(spec.sizes.items(), region, strict=True)
+        slice(max(0, span.start - margin[axis]), min(size, span.stop + margin[axis]))
+        for (axis, size), span in zip(spec.sizes.items(), region, strict=True)
     )
     image = original.source.read(around)
     if not original.exact and not np.isfinite(image).all():
         return Compared(region, skipped=True)
     result, error = reference_chain(original.steps, image, spec.axes, origin_of(around))
     inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(region, around, strict=True))
-    stored, again = _stored(original, region), result[inner]
+    stored, again = original.stored.read(region), result[inner]
     if original.meant:
         channel = dict(zip(spec.axes, region, strict=True)).get("c", slice(0, 1)).start
-        again = taken_off(original.meant[channel], image[inner], again)
+        again = reference_background(original.meant[channel], image[inner], again)
     # The difference of two floats is rounded once more.
     exact = error == 0 and not (original.meant and stored.dtype.kind == "f")
-    expected, rounding = cast(again, stored.dtype, original.offset, exact=exact)
+    expected, rounding = cast_reference(again, stored.dtype, original.offset, exact=exact)
     return compared_with(region, stored, expected, error + rounding)
 
 
-def _stored(original: Original, region: Region) -> NDArray:
-    parts = dict(zip(original.source.spec.axes, region, strict=True))
-    wanted = tuple(parts.get(axis, slice(0, 1)) for axis in original.stored.spec.axes)
-    return original.stored.read(wanted).reshape(region_shape(region))
-
-
 def _problem(original: Original, block: Compared) -> Problem:
-    axes = original.source.spec.axes
-    where = ", ".join(f"{axis} {at}" for axis, at in zip(axes, block.place, strict=True))
-    begin = ", ".join(f"{axis} {at}" for axis, at in zip(axes, origin_of(block.region), strict=True))
+    pixel, origin = (
+        ", ".join(f"{axis} {index}" for axis, index in zip(original.source.spec.axes, indices, strict=True))
+        for indices in (block.pixel, origin_of(block.region))
+    )
     what = (
-        f"the pixel at {where} is {block.stored:.9g}, and {original.chain} through scikit-image and scipy "
+        f"the pixel at {pixel} is {block.stored:.9g}, and {original.chain} through scikit-image and scipy "
         f"gives {block.expected:.9g}: off by {block.difference:.3g} where at most {block.allowed:.3g} "
-        f"is promised (block at {begin})"
+        f"is promised (block at {origin})"
     )
     return Problem(what, "write the output again with --overwrite", file=original.output)

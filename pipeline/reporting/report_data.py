@@ -1,21 +1,22 @@
-"""What a report is made of: a run that is about to be sealed, or an output that is there."""
+"""What a report is made of: a run that is about to be sealed, or a finished output."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config.load import load_config
 from pipeline.model.errors import PipelineError, Problem, RequestError
-from pipeline.model.image import ImageSpec
+from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.planning.job import Job
 from pipeline.read import Source, open_source
 from pipeline.reporting.frames import Frames, from_csv
-from pipeline.reporting.pixels import FinishedPixels, InputPixels, Pixels, Result, UnfinishedPixels
 from pipeline.steps.background import chain_background
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
@@ -27,9 +28,43 @@ from pipeline.write.work import changes, touched
 PAGE, TABLE = "report.html", "frames.csv"
 """Names of a report's files, beside the manifest."""
 
+_NO_INPUT = "The input was an array in memory, which cannot be shown again."
+
 
 @dataclass(frozen=True)
-class Material:
+class StoredPixels:
+    """Pixels on disk, along the axes of the image that was filtered.
+
+    Parameters
+    ----------
+    source : Source
+        The input, or a level of the output.
+    axes : str
+        Of the image that was filtered; an output may have more, of length 1.
+    """
+
+    source: Source
+    axes: str
+
+    def read(self, region: Region) -> NDArray:
+        """Return a region."""
+        return self.source.read(self.padded(region)).reshape(region_shape(region))
+
+    def padded(self, region: Region) -> Region:
+        """Return a region along the axes as stored."""
+        spans = dict(zip(self.axes, region, strict=True))
+        return tuple(spans.get(axis, slice(0, 1)) for axis in self.source.spec.axes)
+
+    def bytes_met(self, region: Region) -> int:
+        """Return the bytes of the chunks that a region meets, which are read and unpacked for it."""
+        spec = self.source.spec
+        spans = zip(self.padded(region), spec.chunks, strict=True)
+        lengths = [(-(-span.stop // px) - span.start // px) * px for span, px in spans]
+        return math.prod(lengths) * spec.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class ReportData:
     """All that a report says, before it is said.
 
     Parameters
@@ -44,11 +79,13 @@ class Material:
         Resolved.
     frames : Frames or None
         Figures of each plane, where there are any.
-    result : Result
+    after : StoredPixels
         The output.
-    before : Pixels or None
+    coarsest : StoredPixels or None
+        Its coarsest level, where it has several.
+    before : StoredPixels or None
         The input, where it can be shown.
-    without : str
+    why_no_input : str
         Why it cannot.
     """
 
@@ -57,19 +94,19 @@ class Material:
     dtype: np.dtype
     steps: tuple[Step, ...]
     frames: Frames | None
-    result: Result
-    before: Pixels | None
-    without: str = ""
+    after: StoredPixels
+    coarsest: StoredPixels | None
+    before: StoredPixels | None
+    why_no_input: str = ""
 
     @property
     def offset(self) -> float:
         """What was added before the cast."""
-        return float(self.provenance["config"]["output"].get("offset") or 0)
+        return float(self.section("config")["output"].get("offset") or 0)
 
-    def part(self, name: str) -> dict[str, Any]:
+    def section(self, name: str) -> dict[str, Any]:
         """Return a mapping of the provenance; an empty one where it keeps none."""
-        found = self.provenance.get(name)
-        return dict(found) if isinstance(found, Mapping) else {}
+        return section_of(self.provenance, name)
 
     def background(self, channel: int) -> Background | None:
         """Return what of a channel's input and result is its background."""
@@ -83,26 +120,40 @@ class Material:
         return names[channel] if channel < len(names) and names[channel] else f"channel {channel}"
 
     def untouched(self, channel: int) -> bool:
-        """Return whether no step is for a channel."""
-        return not any(step.channels is None or channel in step.channels for step in self.steps)
+        """Return whether there are steps, and none is for a channel."""
+        return bool(self.steps) and not any(
+            step.channels is None or channel in step.channels for step in self.steps
+        )
 
 
-def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[str, Any]) -> Material:
-    """Return what is known of a run that is about to be sealed."""
-    lazy = not isinstance(job.source, Source)
-    return Material(
+def section_of(provenance: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a mapping of what an output keeps of its run, in some versions inside `inputs`."""
+    kept = provenance.get(name) or dict(provenance.get("inputs") or {}).get(name)
+    return dict(kept) if isinstance(kept, Mapping) else {}
+
+
+def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[str, Any]) -> ReportData:
+    """Return what is known of a run that is about to be sealed, all its pixels written."""
+    image = job.plan.image
+    stored = [
+        StoredPixels(open_source(layout.array_path(level), axes=layout.spec.axes), image.axes)
+        for level in sorted({0, len(layout.levels) - 1})
+    ]
+    from_files = isinstance(job.source, Source)
+    return ReportData(
         provenance={**provenance, "fingerprint": layout.fingerprint},
-        image=job.plan.image,
+        image=image,
         dtype=job.plan.output.dtype,
         steps=tuple(job.plan.steps),
         frames=frames,
-        result=UnfinishedPixels(layout),
-        before=InputPixels(job.source) if isinstance(job.source, Source) else None,
-        without="The input was an array in memory, which cannot be shown again." if lazy else "",
+        after=stored[0],
+        coarsest=stored[1] if len(stored) > 1 else None,
+        before=StoredPixels(job.source, image.axes) if isinstance(job.source, Source) else None,
+        why_no_input="" if from_files else _NO_INPUT,
     )
 
 
-def of_output(path: str) -> Material:
+def of_output(path: str) -> ReportData:
     """Return what is known of a finished output.
 
     Raises
@@ -110,41 +161,41 @@ def of_output(path: str) -> Material:
     RequestError
         It is not an output of bgone, or one of another version that this one cannot read.
     """
-    found = provenance_of(path)
-    if found is None:
+    kept = provenance_of(path)
+    if kept is None:
         raise _no_output(path)
-    if isinstance(found.get("background"), Mapping):
-        where = found["background"].get("of", "")
-        what = f"it is the background that was taken off {where}"
+    if isinstance(kept.get("background"), Mapping):
+        what = f"it is the background that was taken off {kept['background'].get('of', '')}"
         raise RequestError([Problem(what, "make the report of that", file=path)])
     output = open_source(path)
     try:
-        plan, config = found["plan"], found["config"]
+        plan, config = kept["plan"], section_of(kept, "config")
         image = ImageSpec(
             plan["axes"], tuple(plan["input_shape"]), np.dtype(plan["input_dtype"]),
             scale=output.spec.scale, units=output.spec.units, translation=output.spec.translation,
             channels=output.spec.channels, name=output.spec.name,
         )  # fmt: skip
-        steps, before, without = _asked(config, found, image)
+        steps, before, why_no_input = _steps_and_input(config, kept, image)
         last = len(plan["levels"]) - 1
-        coarsest = open_source(path, level=last) if last else None
+        coarsest = StoredPixels(open_source(path, level=last), image.axes) if last else None
     except (KeyError, TypeError, ValueError, PipelineError) as error:
-        wrote = (found.get("versions") or {}).get("bgone")
-        if wrote is None:
+        version = section_of(kept, "versions").get("bgone")
+        if version is None:
             raise _no_output(path) from None
         raise RequestError(
-            [Problem(f"bgone {wrote} wrote it, and this one cannot read what it kept ({error})",
+            [Problem(f"bgone {version} wrote it, and this one cannot read what it kept ({error})",
                      "make the report with that version", file=path)]
         ) from error  # fmt: skip
-    return Material(
-        provenance=found,
+    return ReportData(
+        provenance=kept,
         image=image,
         dtype=output.spec.dtype,
         steps=steps,
         frames=_table(path),
-        result=FinishedPixels(output, image.axes, coarsest),
+        after=StoredPixels(output, image.axes),
+        coarsest=coarsest,
         before=before,
-        without=without,
+        why_no_input=why_no_input,
     )
 
 
@@ -153,30 +204,24 @@ def _no_output(path: str) -> RequestError:
     return RequestError([Problem(what, "give an OME-Zarr that bgone run wrote", file=path)])
 
 
-def _asked(
-    config: Mapping[str, Any], found: Mapping[str, Any], image: ImageSpec
-) -> tuple[tuple[Step, ...], Pixels | None, str]:
+def _steps_and_input(
+    config: Mapping[str, Any], kept: Mapping[str, Any], image: ImageSpec
+) -> tuple[tuple[Step, ...], StoredPixels | None, str]:
     """Return the resolved steps, and the input if it is what it was, or else why it is not shown."""
     if not config["steps"]:
-        return (), None, "The input was an array in memory, which cannot be shown again."
-    given = load_config(
-        {
-            name: {key: value for key, value in part.items() if value is not None}
-            if isinstance(part, Mapping)
-            else part
-            for name, part in config.items()
-        }
-    )
-    steps = tuple(step.resolve(image) for step in given.steps)
+        return (), None, _NO_INPUT
+    resolved = load_config(config)
+    steps = tuple(step.resolve(image) for step in resolved.steps)
     try:
-        source = given.input.open()
-        now = json.loads(json.dumps(source.identity(), default=str))
+        source = resolved.input.open()
+        now = {"input": json.loads(json.dumps(source.identity(), default=str))}
     except (PipelineError, OSError):
         return steps, None, "The input is no longer where it was, so only the result is shown."
-    kept = {"input": found["input"]}
-    if changes(kept, {"input": now}) or (not now.get("whole") and touched(kept, {"input": now})):
+    then = {"input": section_of(kept, "input")}
+    # Of an input too large to be compared, the times of its files count.
+    if changes(then, now) or (not now["input"].get("whole") and touched(then, now)):
         return steps, None, "The input does not match what the run noted of it, so only the result is shown."
-    return steps, InputPixels(source), ""
+    return steps, StoredPixels(source, image.axes), ""
 
 
 def _table(path: str) -> Frames | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from markupsafe import Markup
 
@@ -27,31 +26,26 @@ def rect(kind: str, x: float, y: float, width: float, height: float, title: str 
 
 
 def line(kind: str, start: tuple[float, float], end: tuple[float, float]) -> Markup:
-    """Return a line from one place (x, y) to another."""
+    """Return a line between two points (x, y)."""
     return Markup('<line class="{}" x1="{:.2f}" y1="{:.2f}" x2="{:.2f}" y2="{:.2f}"/>').format(
         kind, *start, *end
     )
 
 
 def text(
-    x: float,
-    y: float,
-    words: object,
-    anchor: Literal["start", "middle", "end"] = "start",
-    kind: str = "label",
-    upward: bool = False,
+    x: float, y: float, words: object, anchor: str = "start", kind: str = "label", upward: bool = False
 ) -> Markup:
-    """Return words at a place."""
+    """Return words; `anchor` is what of them lies at the point: start, middle or end."""
     turned = " rotate(-90)" if upward else ""
     return Markup(
         '<text class="{}" transform="translate({:.1f} {:.1f}){}" text-anchor="{}">{}</text>'
     ).format(kind, x, y, turned, anchor, words)
 
 
-def path(kind: str, places: Iterable[tuple[float, float]], closed: bool = False) -> Markup:
-    """Return a line through places, or the area inside it."""
+def path(kind: str, points: Iterable[tuple[float, float]], closed: bool = False) -> Markup:
+    """Return a line through points, or the area inside it."""
     return Markup('<{} class="{}" points="{}"/>').format(
-        "polygon" if closed else "polyline", kind, " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        "polygon" if closed else "polyline", kind, " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     )
 
 

@@ -15,8 +15,8 @@ from pipeline.explore.sample import write_zarr
 from pipeline.kernels import morphology
 from pipeline.model.errors import RequestError, VerificationError
 from pipeline.model.image import Channel, ImageSpec
-from pipeline.reporting.oracle import cast, reference_chain
-from pipeline.reporting.recompute import OPERATIONS, choose_block, open_original, random_regions, recompute
+from pipeline.reporting.oracle import cast_reference, reference_chain
+from pipeline.reporting.recompute import OPERATIONS, open_original, random_regions, recompute, reference_block
 from pipeline.steps.registry import REGISTRY
 from pipeline.storage.codec import crc32c
 from pipeline.write import ChunkRecord, read_manifest
@@ -195,9 +195,9 @@ def test_random_blocks_lie_in_every_part_of_the_image_its_borders_too():
 def test_blocks_are_read_with_twice_what_the_steps_look_at(radius, side):
     spec = ImageSpec("tyx", (5, 4000, 4000), np.dtype("uint16"))
     step = REGISTRY["white_tophat"](radius=radius).resolve(spec)
-    assert choose_block(spec, (step,)) == (side, {"t": 0, "y": 4 * radius, "x": 4 * radius})
+    assert reference_block(spec, (step,)) == (side, {"t": 0, "y": 4 * radius, "x": 4 * radius})
     wide = REGISTRY["white_tophat"](radius=200).resolve(spec)
-    chosen, margin = choose_block(spec, (wide,))
+    chosen, margin = reference_block(spec, (wide,))
     assert (chosen, margin["y"]) == (32, 416)
     assert OPERATIONS > 0
 
@@ -282,7 +282,7 @@ def test_what_is_promised_grows_along_a_chain_and_with_rounding():
     assert 1e-4 * np.ptp(image) <= once <= 1.1e-4 * (np.ptp(image) + 9000)
     assert reference_chain((smooth, flat), image, "yx", (0, 0))[1] == 2 * once
     result = np.array([-3.0, 0.5, 1.5, 70000.0])
-    rounded, slack = cast(result, np.dtype("uint16"), 0, exact=True)
+    rounded, slack = cast_reference(result, np.dtype("uint16"), 0, exact=True)
     assert (rounded.tolist(), slack) == ([0, 0, 2, 65535], 0)
-    kept, slack = cast(result, np.dtype("uint16"), 0, exact=False)
+    kept, slack = cast_reference(result, np.dtype("uint16"), 0, exact=False)
     assert (kept.tolist(), slack) == ([0, 0.5, 1.5, 65535], 0.5)

@@ -205,10 +205,8 @@ def test_of_a_large_plane_the_whole_is_shown_too_from_the_coarsest_level(folder,
 
 def test_what_is_stored_in_pieces_too_large_is_not_read_for_pictures(movie, monkeypatch):
     done = pipeline.run(config(movie, chunks={"t": 1, "y": 35, "x": 45}))
-    monkeypatch.setattr(pictures, "MOST", 70 * 90 * 2 + 1)
+    monkeypatch.setattr(pictures, "PICTURE_BYTES", 35 * 45 * 2 * 4 - 1)
     monkeypatch.setattr(Source, "read", lambda *_: pytest.fail("read"))
-    monkeypatch.setattr("pipeline.reporting.pixels.InputPixels.reads", lambda *_: 10**10)
-    monkeypatch.setattr("pipeline.reporting.pixels.FinishedPixels.reads", lambda *_: 10**10)
     report(done.output)
     assert "The output is stored in pieces of" in text_of(page_of(done.output))
     assert images(page_of(done.output)) == []

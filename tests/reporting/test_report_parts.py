@@ -9,10 +9,10 @@ import pytest
 from report_pages import config, drawings, page_of, text_of, write_movie
 
 import pipeline
-from pipeline.reporting.curves import curve, histogram
-from pipeline.reporting.drawing import cutting
+from pipeline.reporting.charts import curve, histogram_chart
+from pipeline.reporting.cutting import cutting
 from pipeline.reporting.methods import methods
-from pipeline.reporting.performance import performance
+from pipeline.reporting.performance import performance_section
 from pipeline.reporting.report_data import of_output
 from pipeline.steps.registry import REGISTRY
 
@@ -28,10 +28,10 @@ def movie(folder):
 def test_the_paragraph_has_lengths_data_and_exactness(movie):
     steps = [{"white_tophat": {"radius": "2 um"}}, {"subtract_gaussian": {"sigma": 9}}]
     done = pipeline.run(config(movie, *steps, dtype="uint16", overflow="clip", offset=50))
-    material = of_output(done.output)
-    words, done_id = methods(material), material.provenance["fingerprint"]
+    data = of_output(done.output)
+    words, done_id = methods(data), data.provenance["fingerprint"]
     for part in (
-        f"bgone {material.provenance['versions']['bgone']}",
+        f"bgone {data.provenance['versions']['bgone']}",
         "5 time points of 90 × 70 px (uint16; sampled at t 30 s, y 0.325 µm, x 0.325 µm)",
         "(1) white top-hat (radius 6.154 px = 2 µm, footprint disk) on each x-y plane",
         "(2) subtract gaussian (sigma 9 px = 2.93 µm, mode nearest, truncate 4)",
@@ -47,11 +47,11 @@ def test_the_paragraph_has_lengths_data_and_exactness(movie):
 def test_every_step_has_words_and_sources(movie, name):
     parameters = next(each for each in REGISTRY[name].examples if "z" not in each.get("along", ""))
     done = pipeline.run(config(movie, {name: parameters}))
-    material = of_output(done.output)
-    words = methods(material)
+    data = of_output(done.output)
+    words = methods(data)
     spoken = name.replace("_", " ").replace("tophat", "top-hat")
     assert f"{spoken} (" in words
-    for length in material.steps[0].lengths:
+    for length in data.steps[0].lengths:
         assert f"{length.replace('_', ' ')} " in words
     assert ("bit for bit" in words) == ("gauss" not in name)
     assert f"{spoken}: " in text_of(page_of(done.output))
@@ -125,7 +125,7 @@ def test_of_many_frames_a_flash_of_one_is_still_drawn():
 def test_a_histogram_holds_every_value(values):
     low, high = float(values.min()), float(values.max())
     bounds = (low, high) if high > low else (low - 0.5, low + 0.5)
-    drawn = ElementTree.fromstring(histogram([("signal", values)], bounds, "a histogram"))
+    drawn = ElementTree.fromstring(histogram_chart([("signal", values)], bounds, "a histogram"))
     (area,) = drawn.iter("polygon")
     assert "nan" not in area.get("points")
 
@@ -134,8 +134,8 @@ def test_the_drawing_is_to_scale_and_shows_every_block(movie):
     given = config(movie, chunks={"y": 20, "x": 30})
     given["compute"] |= {"block": {"y": 20, "x": 30}}
     plan = of_output(pipeline.run(given).output).provenance["plan"]
-    drawn = cutting(plan)
-    picture = ElementTree.fromstring(drawn.picture)
+    drawn, words = cutting(plan)
+    picture = ElementTree.fromstring(drawn)
     boxes = {
         box.get("class"): [float(box.get(side)) for side in ("x", "y", "width", "height")]
         for box in picture.iter("rect")
@@ -146,11 +146,11 @@ def test_the_drawing_is_to_scale_and_shows_every_block(movie):
     np.testing.assert_allclose(boxes["halo"][2:], [46 * scale, 36 * scale], atol=0.1)
     cuts = [line for line in picture.iter("line") if line.get("class") == "cut"]
     assert len(cuts) == 2 + 3
-    assert "a plane is cut into 4 × 3 blocks, each read with its halo" in drawn.words
+    assert "a plane is cut into 4 × 3 blocks, each read with its halo" in words
 
 
 def test_performance_shows_what_there_is_and_breaks_at_nothing():
-    bare = performance({})
+    bare = performance_section({})
     assert (bare["bar"], bare["parts"]) == ("", [])
     given = {
         "seconds": {"read": 1.0, "odd_work": 3.0},
@@ -159,7 +159,7 @@ def test_performance_shows_what_there_is_and_breaks_at_nothing():
         "of workers": {"a": 0.5},
         "note": "<hot>",
     }
-    found = performance({"seconds": 4.0, "bytes_in": 8e6, "performance": given})
+    found = performance_section({"seconds": 4.0, "bytes_in": 8e6, "performance": given})
     bar = ElementTree.fromstring(found["bar"])
     widths = [float(box.get("width")) for box in bar.iter("rect")]
     np.testing.assert_allclose(np.array(widths) / sum(widths), [0.25, 0.75], atol=1e-3)

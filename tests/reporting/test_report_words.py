@@ -3,7 +3,6 @@
 import os
 import re
 from itertools import pairwise
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,10 +16,10 @@ from pipeline.explore import crop
 from pipeline.explore.sample import make_sample
 from pipeline.read import content
 from pipeline.reporting import pictures, report
-from pipeline.reporting.curves import change_text, curve, histogram
-from pipeline.reporting.drawing import cutting
-from pipeline.reporting.performance import performance
-from pipeline.reporting.provenance import identity_rows
+from pipeline.reporting.charts import change_text, curve, histogram_chart
+from pipeline.reporting.cutting import cutting
+from pipeline.reporting.page import identity_rows
+from pipeline.reporting.performance import performance_section
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_pieces_of_the_input_that_would_be_read_for_pictures_are_counted_whole(
     monkeypatch.setattr(crop, "WHOLE", 64)
     monkeypatch.setattr(crop, "CROP", 10)
     done = pipeline.run(config(movie, chunks={"t": 1, "y": 10, "x": 10}))
-    monkeypatch.setattr(pictures, "MOST", most)
+    monkeypatch.setattr(pictures, "PICTURE_BYTES", most)
     report(done.output)
     assert len(images(page_of(done.output))) == shown
 
@@ -95,7 +94,7 @@ def test_pieces_of_the_output_that_would_be_read_for_pictures_are_counted_whole(
     monkeypatch.setattr(crop, "WHOLE", 64)
     monkeypatch.setattr(crop, "CROP", 10)
     done = pipeline.run(config(movie, chunks={"t": 1, "y": 40, "x": 50}))
-    monkeypatch.setattr(pictures, "MOST", most)
+    monkeypatch.setattr(pictures, "PICTURE_BYTES", most)
     # The middle of the plane is in one of its four pieces.
     report(done.output)
     assert len(images(page_of(done.output))) == shown
@@ -125,7 +124,7 @@ def test_a_scale_bar_in_a_report_is_as_long_as_it_says(movie):
 
 def test_of_an_input_of_many_files_some_are_named_and_all_are_counted():
     kept = {"files": [f"frame_{number:04}.tif" for number in range(900)], "hash": "f" * 5000}
-    rows = dict(identity_rows(SimpleNamespace(provenance={}, part={"input": kept}.get)))
+    rows = dict(identity_rows({}, kept))
     assert rows["input files"].startswith("frame_0000.tif, frame_0001.tif")
     assert rows["input files"].endswith("… 900 in all")
     assert len(rows["input files"]) < 400
@@ -136,11 +135,9 @@ def test_of_many_blocks_the_cuts_are_not_drawn_one_by_one():
     def drawn(side):
         plan = {"axes": "yx", "input_shape": [side, 64], "halo": {"y": 2, "x": 2}, "block": {"y": 8, "x": 32},
                 "window": {"y": side, "x": 64}}  # fmt: skip
-        found = cutting(plan)
-        cuts = [
-            line for line in ElementTree.fromstring(found.picture).iter("line") if line.get("class") == "cut"
-        ]
-        return len(cuts), found.words
+        picture, words = cutting(plan)
+        cuts = [line for line in ElementTree.fromstring(picture).iter("line") if line.get("class") == "cut"]
+        return len(cuts), words
 
     count, words = drawn(64)
     assert (count, words[1]) == (7 + 1, "a plane is cut into 8 × 2 blocks, each read with its halo")
@@ -154,12 +151,12 @@ def test_of_many_blocks_the_cuts_are_not_drawn_one_by_one():
 def test_the_drawn_halo_is_said_along_each_axis_where_they_differ(halo, said):
     sizes = {"y": 64, "x": 64}
     plan = {"axes": "yx", "input_shape": [64, 64], "halo": halo, "block": sizes, "window": sizes}
-    words = [text.text for text in ElementTree.fromstring(cutting(plan).picture).iter("text")]
+    words = [text.text for text in ElementTree.fromstring(cutting(plan)[0]).iter("text")]
     assert f"{said}, to scale" in words
 
 
 def test_shares_of_the_time_follow_from_its_seconds_where_they_are_not_kept():
-    found = performance({"performance": {"seconds": {"read": 1.0, "filter": 3.0}}})
+    found = performance_section({"performance": {"seconds": {"read": 1.0, "filter": 3.0}}})
     assert [part["percent"] for part in found["parts"]] == ["25 %", "75 %"]
 
 
@@ -190,7 +187,7 @@ def test_a_change_is_told_between_the_frames_that_are_known():
 def test_histograms_that_share_a_chart_share_its_values_and_are_logarithmic():
     first = np.repeat([0, 2, 4], [1000, 10, 100])
     drawn = ElementTree.fromstring(
-        histogram([("input", first), ("background", np.repeat([3, 4], [10, 1000]))], (0, 4), "two")
+        histogram_chart([("input", first), ("background", np.repeat([3, 4], [10, 1000]))], (0, 4), "two")
     )
     wide, narrow = (places(area) for area in drawn.iter("polygon"))
     left, right, bottom = wide[:, 0].min(), wide[:, 0].max(), wide[:, 1].max()

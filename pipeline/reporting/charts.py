@@ -1,0 +1,185 @@
+"""Curves and histograms as SVG, in the page's own colours, so that they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from pipeline.explore.scales import count_bins, ticks
+from pipeline.model.text import value_text
+from pipeline.reporting import svg
+
+_WIDTH, _HEIGHT = 460.0, 150.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, _WIDTH - 22.0, 8.0, _HEIGHT - 34.0
+
+# A curve of more points is drawn as mean, with the least and the greatest of each stretch behind it.
+_MOST_POINTS = 400
+
+_DOTS = 40
+_BINS = 90
+
+# A curve that varies less than this share of its level is drawn flat rather than as a mountain range.
+_CALM = 0.02
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """From which value to which, and where in the drawing these lie."""
+
+    ends: tuple[float, float]
+    drawn: tuple[float, float]
+
+    def __call__(self, values: NDArray | float) -> NDArray:
+        return np.asarray(np.interp(values, self.ends, self.drawn))
+
+
+def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
+    """Return a curve; where there are many points, with the extremes of each stretch behind it.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        One for each frame; where it is NaN, the curve has a gap.
+    x_label : str
+        Below the axis.
+    title : str
+        For a reader who does not see it.
+    kind : str
+        A class of the page's style: "background", "signal" or "clipped".
+    """
+    known = y[np.isfinite(y)]
+    if known.size == 0 or y.size < 2:
+        return Markup("")
+    across = _Axis((0.0, len(y) - 1.0), (_LEFT, _RIGHT))
+    up = _Axis(_room(float(known.min()), float(known.max())), (_BOTTOM, _TOP))
+    centres, low, mean, high = _stretches(y)
+    parts = _frame(across, up, x_label, least=1.0)
+    xs, ys = across(centres), up(mean)
+    if len(centres) < len(y):
+        outline = [*zip(xs, up(high), strict=True), *reversed([*zip(xs, up(low), strict=True)])]
+        parts.append(
+            svg.path(f"{kind} band", [point for point in outline if math.isfinite(point[1])], closed=True)
+        )
+    for piece in np.ma.clump_unmasked(np.ma.masked_invalid(ys)):
+        if piece.stop - piece.start > 1:
+            parts.append(svg.path(kind, zip(xs[piece], ys[piece], strict=True)))
+    if len(centres) <= _DOTS:
+        parts += [svg.dot(kind, x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+    return svg.image("chart", _WIDTH, _HEIGHT, title, parts)
+
+
+def _room(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis: with room, and not so near that noise looks like a change."""
+    least = _CALM * max(abs(low), abs(high)) or 1.0
+    spread = max(high - low, least)
+    middle = (low + high) / 2
+    bottom = middle - 0.58 * spread
+    # What can only be a count, or is one, begins at its zero.
+    return (0.0 if 0 <= low < 0.1 * high else bottom), middle + 0.58 * spread
+
+
+def _stretches(y: NDArray) -> tuple[NDArray, ...]:
+    """Return centre, least, mean and greatest of each of at most `_MOST_POINTS` stretches."""
+    x = np.arange(len(y), dtype=float)
+    if len(y) <= _MOST_POINTS:
+        return x, y, y, y
+    rows = []
+    for frames in np.array_split(np.arange(len(y)), _MOST_POINTS):
+        known = y[frames][np.isfinite(y[frames])]
+        figures = (known.min(), known.mean(), known.max()) if known.size else (np.nan,) * 3
+        rows.append((x[frames].mean(), *figures))
+    return tuple(np.array(rows).T)
+
+
+def _frame(across: _Axis, up: _Axis | None, x_label: str, least: float = 0.0) -> list[Markup]:
+    """Return axes, their numbers, and faint lines across."""
+    parts = []
+    if up is not None:
+        for value in ticks(*up.ends, 5):
+            y = float(up(value))
+            parts.append(svg.line("grid", (_LEFT, y), (_RIGHT, y)))
+            parts.append(svg.text(_LEFT - 6, y + 4, _tick_text(value), "end"))
+    for value in ticks(*across.ends, 5, least):
+        x = float(across(value))
+        parts.append(svg.line("axis", (x, _BOTTOM), (x, _BOTTOM + 4)))
+        parts.append(svg.text(x, _BOTTOM + 16, _tick_text(value), "middle"))
+    parts.append(svg.line("axis", (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)))
+    parts.append(svg.text(_RIGHT, _BOTTOM + 31, x_label, "end"))
+    return parts
+
+
+def _tick_text(value: float) -> str:
+    return minus(f"{value:.6g}" if 1e-4 <= abs(value) < 1e6 or not value else f"{value:.4g}")
+
+
+def minus(text: str) -> str:
+    """Return numbers in a text with a minus sign where they have a hyphen.
+
+    >>> minus("-2 … x-3")
+    '−2 … x-3'
+    """
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
+
+
+def histogram_chart(series: Sequence[tuple[str, NDArray]], span: tuple[float, float], title: str) -> Markup:
+    """Return how often values occur, on a logarithmic scale, of one or two sets of pixels.
+
+    Parameters
+    ----------
+    series : sequence of (str, numpy.ndarray)
+        A class of the page's style, and finite values; drawn one over the other.
+    span : (float, float)
+        What is shown of the values.
+    title : str
+        For a reader who does not see it.
+    """
+    edges, counts = count_bins([values for _, values in series], span, _BINS)
+    top = max(2, *(int(count.max()) for count in counts))
+    across = _Axis((float(edges[0]), float(edges[-1])), (_LEFT, _RIGHT))
+    up = _Axis((math.log(0.7), math.log(top * 1.3)), (_BOTTOM, _TOP))
+    parts: list[Markup] = []
+    for (kind, _), count in zip(series, counts, strict=True):
+        heights = np.repeat(up(np.log(np.maximum(count, 0.7))), 2)
+        points = zip(np.repeat(across(edges), 2), (_BOTTOM, *heights, _BOTTOM), strict=True)
+        parts.append(svg.path(f"{kind} filled", points, closed=True))
+    return svg.image("chart", _WIDTH, _HEIGHT, title, parts + _frame(across, None, "value"))
+
+
+def change_text(values: NDArray, unit: str) -> str:
+    """Return in words how a level drifts, and its largest step from one frame to the next.
+
+    >>> change_text(np.array([100.0, 101, 100, 130, 102, 100]), "frame")
+    'from 100 to 100 (0.0 % over the whole); largest step +30 (+30 %), from frame 2 to 3'
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) < 2:
+        return ""
+    level = values[known]
+    ends = max(1, len(level) // 10)
+    first, last = float(np.median(level[:ends])), float(np.median(level[-ends:]))
+    steps = np.diff(level)
+    at = int(np.argmax(np.abs(steps)))
+    # A share of a level near 0 says nothing.
+    share = _relative if level.min() > 0 else lambda *_: ""
+    return minus(
+        f"from {value_text(first)} to {value_text(last)}{share(last - first, first, ' over the whole')}; "
+        f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
+        f"from {unit} {known[at]} to {known[at + 1]}"
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{value_text(abs(value))}"
+
+
+def _relative(change: float, level: float, over: str = "") -> str:
+    share = 100 * change / abs(level)
+    digits = f"{abs(share):.0f}" if abs(share) >= 10 else f"{abs(share):.1f}"
+    sign = "" if digits == "0.0" else "+" if share > 0 else "−"
+    return f" ({sign}{digits} %{over})"
