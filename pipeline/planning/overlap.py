@@ -11,7 +11,8 @@ from pipeline.model.errors import RequestError
 from pipeline.model.paths import is_url
 from pipeline.read import Source
 from pipeline.read.from_dask import LazySource
-from pipeline.write import is_node, work_path
+from pipeline.storage.files import is_node
+from pipeline.write import work_path
 
 
 def refuse_overlaps(output: OutputConfig, source: Source | LazySource) -> None:

@@ -14,9 +14,9 @@ from pipeline.model.errors import RequestError
 from pipeline.model.machine import more_files, too_many_open
 from pipeline.model.paths import check_name
 from pipeline.read.formats import START, commonest, format_of
+from pipeline.storage.files import METADATA_FILES
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
-ZARR_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 FIELD = "input.path"
 _WILD = re.compile(r"[*?\[]")
 _LISTED = 8
@@ -206,7 +206,7 @@ def check_tiff(path: str) -> None:
     if other is not None:
         raise RequestError(f"{path!r} is {other.name}, which bgone does not read", other.hint(name), FIELD)
     mend = "give a TIFF, a folder of TIFF files or a Zarr"
-    if name in ZARR_FILES:
+    if name in METADATA_FILES:
         mend = f"give the folder it is in, {folder!r}"
     raise RequestError(f"{path!r} is neither a TIFF nor a Zarr", mend, FIELD)
 

@@ -19,7 +19,7 @@ from pipeline.read.sequence.folder import open_folder
 from pipeline.read.single import open_file
 from pipeline.read.source import Source
 from pipeline.read.zarr.groups import open_zarr
-from pipeline.read.zarr.nodes import is_zarr
+from pipeline.storage.files import is_node
 
 MOST_CHUNKS = 1 << 31
 """Ten times those of 10 TB in chunks of 64 kB."""
@@ -101,7 +101,7 @@ def _open(given: str, axes: str | None, series: int | None, level: int) -> Opene
     check_exists(path)
     if not os.path.isdir(path):
         return open_file(path, series, level)
-    if is_zarr(path):
+    if is_node(path):
         return open_zarr(path, series, level)
     if path.lower().endswith(".zarr"):
         inside = listed(sorted(os.listdir(path))[:4]) or "nothing"

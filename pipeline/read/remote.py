@@ -6,10 +6,14 @@ import hashlib
 from importlib import import_module
 from typing import Any
 
+from zarr.abc.store import RangeByteRequest
 from zarr.abc.store import Store as Storage
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 from pipeline.model.errors import RequestError
 from pipeline.read.files import FIELD
+from pipeline.storage.files import Blob, blob_of
 
 
 def url_storage(url: str) -> Storage:
@@ -40,6 +44,25 @@ def url_storage(url: str) -> Storage:
             "give an s3://, gs://, az:// or https:// address of a Zarr",
             FIELD,
         ) from None
+
+
+def whole_object(store: Storage, key: str) -> Blob | None:
+    """Fetch an object of a store, or return None where there is none."""
+    data = sync(store.get(key, default_buffer_prototype()))
+    return None if data is None else blob_of(data.to_bytes())
+
+
+def object_in_parts(store: Storage, key: str) -> Blob | None:
+    """Return an object of a store that is fetched in parts, or None where there is none."""
+
+    def read(start: int, length: int) -> bytes:
+        data = sync(store.get(key, default_buffer_prototype(), RangeByteRequest(start, start + length)))
+        return b"" if data is None else data.to_bytes()
+
+    try:
+        return Blob(sync(store.getsize(key)), read)
+    except FileNotFoundError:
+        return None
 
 
 def objects_of(url: str) -> dict[str, Any]:

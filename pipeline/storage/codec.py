@@ -1,26 +1,41 @@
-"""Pixels → the bytes of a file, and back: Zarr's codecs, called directly.
+"""Codecs of chunks: encoders, and decoders that stop at a chunk's size, whatever its bytes expand to.
 
-zarr-python takes each chunk through an event loop and a thread of its own, and two to four times
-as long for it; what lies on disk is the same, and zarr reads it in the tests.
+A few bytes can say of themselves that they become gigabytes, or do. The size of a chunk is known from the
+metadata: it is the most that any of these takes.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import google_crc32c
-import numpy as np
+import imagecodecs
+import numcodecs
 from numcodecs.blosc import Blosc
-from numcodecs.zstd import Zstd
-from numpy.typing import NDArray
 
-BLOSC_LEVEL = {"lz4": 5, "zstd": 1}
-ZSTD_LEVEL = 1
-_NOWHERE = np.iinfo(np.uint64).max
+Encoder = Callable[[Any], bytes]
+Decoder = Callable[[bytes, int], bytes]
+"""Bytes, and the most that they may become → what they become."""
+
+_BLOSC_LEVEL = {"lz4": 5, "zstd": 1}
+_ZSTD_LEVEL = 1
+_PIECE = 1 << 20
+_MOST_PARTS = 4096
+_LZMA_MEMORY = 256 << 20
+"""What the decoder itself may take for its dictionary: four times that of the strongest preset."""
+
+
+class SizeError(ValueError):
+    """A chunk becomes more than it should, or less."""
+
+
+def too_large(most: int, size: int | None = None) -> SizeError:
+    """Return the refusal of bytes that become more than they may."""
+    return SizeError(f"it decodes to {'more' if size is None else size} bytes where there should be {most}")
 
 
 def crc32c(data: bytes) -> int:
@@ -28,152 +43,130 @@ def crc32c(data: bytes) -> int:
     return int(google_crc32c.value(data))
 
 
-class DamagedError(ValueError):
-    """Stored bytes that cannot be what was written."""
+def with_crc32c(data: bytes) -> bytes:
+    """Put a checksum behind bytes."""
+    return data + crc32c(data).to_bytes(4, "little")
 
 
-@dataclass(frozen=True)
-class Codec:
-    """How the pixels of one array become files.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the pixels, native byte order; stored little-endian.
-    chunks : tuple of int
-        Shape of a chunk; a smaller block is filled up with 0.
-    shards : tuple of int or None
-        Shape of a shard.
-    compressor : str
-        blosc-lz4, blosc-zstd, zstd or none.
-    checksum : bool
-        A crc32c behind every chunk.
-    """
-
-    dtype: np.dtype
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...] | None
-    compressor: str
-    checksum: bool
-
-    def encode(self, block: NDArray[Any]) -> bytes | None:
-        """Return the bytes of one file, or None where every bit is 0.
-
-        Parameters
-        ----------
-        block : ndarray
-            The pixels of a chunk, or of a shard where there are shards; smaller at the image's end.
-        """
-        if self.shards is None:
-            return self._chunk(block)
-        parts: list[bytes] = []
-        index = np.full((*self._grid(), 2), _NOWHERE, "<u8")
-        begin = 0
-        for position, region in self._inner(block.shape):
-            data = self._chunk(block[region])
-            if data is not None:
-                index[position] = begin, len(data)
-                parts.append(data)
-                begin += len(data)
-        if not parts:
-            return None
-        table = index.tobytes()
-        return b"".join([*parts, table, _checksum(table)])
-
-    def decode(self, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return the pixels of one file.
-
-        Parameters
-        ----------
-        data : bytes
-            What `encode` gave.
-        shape : tuple of int
-            Of the block that it was given.
-
-        Raises
-        ------
-        DamagedError
-            The bytes cannot be what `encode` gave.
-        """
-        if self.shards is None:
-            return self._pixels(data)[tuple(slice(0, size) for size in shape)]
-        entries = int(np.prod(self._grid()))
-        table, stored = data[-16 * entries - 4 : -4], data[-4:]
-        if len(table) != 16 * entries or _checksum(table) != stored:
-            raise DamagedError("the index of a shard is damaged")
-        index = np.frombuffer(table, "<u8").reshape(*self._grid(), 2)
-        block = np.zeros(shape, self.dtype)
-        for position, region in self._inner(shape):
-            begin, length = (int(value) for value in index[position])
-            if begin != _NOWHERE:
-                part = block[region]
-                part[...] = self._pixels(data[begin : begin + length])[tuple(map(slice, part.shape))]
-        return block
-
-    def _grid(self) -> tuple[int, ...]:
-        return tuple(shard // chunk for shard, chunk in zip(self.shards or (), self.chunks, strict=True))
-
-    def _inner(self, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-        """Yield position and region of each chunk of a shard that lies in a block."""
-        counts = [range(-(-size // chunk)) for size, chunk in zip(shape, self.chunks, strict=True)]
-        for position in itertools.product(*counts):
-            yield (
-                position,
-                tuple(
-                    slice(i * chunk, min((i + 1) * chunk, size))
-                    for i, chunk, size in zip(position, self.chunks, shape, strict=True)
-                ),
-            )
-
-    def _chunk(self, block: NDArray[Any]) -> bytes | None:
-        if is_zero(block):
-            return None
-        if block.shape != self.chunks:
-            whole = np.zeros(self.chunks, self.dtype)
-            whole[tuple(map(slice, block.shape))] = block
-            block = whole
-        stored = np.ascontiguousarray(block, self.dtype.newbyteorder("<"))
-        data = _coder(self.compressor, self.dtype.itemsize)[0](stored)
-        return data + _checksum(data) if self.checksum else data
-
-    def _pixels(self, data: bytes) -> NDArray[Any]:
-        if self.checksum:
-            if _checksum(data[:-4]) != data[-4:]:
-                raise DamagedError("a chunk is damaged")
-            data = data[:-4]
-        try:
-            raw = _coder(self.compressor, self.dtype.itemsize)[1](data)
-            stored = np.frombuffer(raw, self.dtype.newbyteorder("<")).reshape(self.chunks)
-        except (RuntimeError, ValueError) as error:
-            raise DamagedError(str(error)) from error
-        return stored.astype(self.dtype, copy=False)
+def checked_crc32c(data: bytes, most: int) -> bytes:
+    """Return what stands before a checksum that fits it."""
+    body, checksum = data[:-4], data[-4:]
+    if crc32c(body).to_bytes(4, "little") != checksum:
+        raise ValueError("a checksum does not fit its chunk")
+    return body
 
 
-def is_zero(block: NDArray[Any]) -> bool:
-    """Return whether every bit is 0: -0.0 is not."""
-    if block.size == 0:
-        return True
-    bits = block.view(f"u{block.dtype.itemsize}")
-    # Most blocks that hold anything show it in their first row.
-    first = bits[(0,) * (bits.ndim - 1)]
-    return not first.any() and not bits.any()
+def compressor_of(name: str) -> Blosc | numcodecs.Zstd | None:
+    """Return the codec of numcodecs that an output's compressor means."""
+    if name == "none":
+        return None
+    if name == "zstd":
+        return numcodecs.Zstd(level=_ZSTD_LEVEL)
+    inner = name.removeprefix("blosc-")
+    return Blosc(inner, _BLOSC_LEVEL[inner], Blosc.BITSHUFFLE)
 
 
-def _checksum(data: bytes) -> bytes:
-    return crc32c(data).to_bytes(4, "little")
+def decoder_of(codec: Any) -> Decoder | None:
+    """Return the decoder of a codec of numcodecs, or None where there is none here."""
+    return _lzma_decoder(codec) if type(codec) is numcodecs.LZMA else _DECODERS.get(type(codec))
 
 
-@functools.cache
-def _coder(compressor: str, itemsize: int) -> tuple[Callable[[Any], bytes], Callable[[bytes], bytes]]:
-    if compressor == "none":
-        return _plain, _plain
-    if compressor == "zstd":
-        codec = Zstd(level=ZSTD_LEVEL)
-    else:
-        name = compressor.removeprefix("blosc-")
-        codec = Blosc(name, BLOSC_LEVEL[name], Blosc.BITSHUFFLE)
-    return codec.encode, codec.decode
+def from_blosc(data: bytes, most: int) -> bytes:
+    """Decode Blosc, whose header tells both lengths."""
+    if (size := blosc_size(data)) > most:
+        raise too_large(most, size)
+    return bytes(Blosc().decode(data))
 
 
-def _plain(data: Any) -> bytes:
-    return bytes(data)
+def blosc_size(data: bytes) -> int:
+    """Return the bytes that a Blosc chunk becomes; one that was cut is refused: Blosc reads on beyond it."""
+    if len(data) < 16 or int.from_bytes(data[12:16], "little") != len(data):
+        raise ValueError(f"it has {len(data)} bytes and should have another number")
+    return int.from_bytes(data[4:8], "little")
+
+
+def from_zstd(data: bytes, most: int) -> bytes:
+    """Decode Zstandard."""
+    if not data:
+        raise ValueError("it is empty")
+    try:
+        return bytes(imagecodecs.zstd_decode(data, out=most))
+    except imagecodecs.ZstdError as error:
+        raise too_large(most) if "too small" in str(error) else ValueError(str(error)) from None
+
+
+def from_lz4(data: bytes, most: int) -> bytes:
+    """Decode LZ4 as numcodecs writes it: the size in four bytes, then one block."""
+    size = int.from_bytes(data[:4], "little")
+    if len(data) <= 4 or not 0 < size <= most:
+        raise too_large(most, size)
+    return bytes(numcodecs.LZ4().decode(data))
+
+
+def from_gzip(data: bytes, most: int) -> bytes:
+    """Decode gzip, in one part or several."""
+    return _in_parts(lambda: zlib.decompressobj(wbits=31), data, most)
+
+
+def from_zlib(data: bytes, most: int) -> bytes:
+    """Decode zlib."""
+    return _in_parts(zlib.decompressobj, data, most)
+
+
+def from_bz2(data: bytes, most: int) -> bytes:
+    """Decode bzip2."""
+    return _in_parts(bz2.BZ2Decompressor, data, most)
+
+
+def _lzma_decoder(codec: Any) -> Decoder:
+    bounded = {} if codec.format == lzma.FORMAT_RAW else {"memlimit": _LZMA_MEMORY}
+    return lambda data, most: _in_parts(
+        lambda: lzma.LZMADecompressor(codec.format, filters=codec.filters, **bounded), data, most
+    )
+
+
+def _in_parts(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
+    """Decode a stream, or several one after the other, up to a number of bytes."""
+    try:
+        return _stream(engine_of, data, most)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        # The disk is well, whatever class they give to bytes that are none of their own.
+        raise ValueError(str(error)) from error
+
+
+def _stream(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
+    result, at, engine, parts = bytearray(), 0, engine_of(), 1
+    view = memoryview(data)
+    while at < len(view):
+        if engine.eof:
+            # Zeros behind the last part are padding.
+            if not view[at : at + _PIECE].tobytes().strip(b"\0"):
+                at += _PIECE
+                continue
+            engine, parts = engine_of(), parts + 1
+            if parts > _MOST_PARTS:
+                raise ValueError(f"it has more than {_MOST_PARTS} parts")
+        piece = view[at : at + _PIECE]
+        result += engine.decompress(piece, most + 1 - len(result))
+        # What is not taken in here: zlib hands it back, the others keep it until they are asked again.
+        while len(result) <= most and not engine.eof and not getattr(engine, "needs_input", True):
+            result += engine.decompress(b"", most + 1 - len(result))
+        if len(result) > most:
+            raise too_large(most)
+        at += len(piece) - len(getattr(engine, "unconsumed_tail", b"")) - len(engine.unused_data)
+    if not engine.eof:
+        raise ValueError("it ends too early")
+    return bytes(result)
+
+
+_DECODERS: dict[type, Decoder] = {
+    Blosc: from_blosc,
+    numcodecs.Zstd: from_zstd,
+    numcodecs.LZ4: from_lz4,
+    numcodecs.Zlib: from_zlib,
+    numcodecs.GZip: from_gzip,
+    numcodecs.BZ2: from_bz2,
+}
+
+GIVE_AT_ONCE = (from_blosc, from_zstd, from_lz4, checked_crc32c)
+"""Decoders that give all of a chunk at once; the others hold it once more while they put it together."""

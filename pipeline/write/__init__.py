@@ -14,7 +14,6 @@ from pipeline.write.layout import Layout, Level, make_layout, with_background, w
 from pipeline.write.lock import Lock, refuse_held
 from pipeline.write.manifest import Damage, check_files, read_manifest, verify
 from pipeline.write.metadata import ContrastLimits
-from pipeline.write.own import is_node
 from pipeline.write.publish import (
     Contents,
     check_publish,
@@ -50,7 +49,6 @@ __all__ = [
     "create",
     "discard",
     "discard_work",
-    "is_node",
     "level_windows",
     "make_layout",
     "numbers_meeting",

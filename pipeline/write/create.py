@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numcodecs.blosc import Blosc
-from numcodecs.zstd import Zstd
-
 from pipeline.storage import durable
-from pipeline.storage.codec import BLOSC_LEVEL, ZSTD_LEVEL
+from pipeline.storage.codec import compressor_of
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import image_attributes
 from pipeline.write.region import read_file
@@ -67,32 +64,19 @@ def array_metadata(layout: Layout, level: int) -> dict[str, bytes]:
         )
     else:
         common["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
-        zarr.create_array(**common, compressors=_numcodec(layout), zarr_format=2)
+        zarr.create_array(**common, compressors=compressor_of(layout.compressor), zarr_format=2)
     return {name: buffer.to_bytes() for name, buffer in files.items() if name != ".zattrs"}
 
 
 def _codecs(layout: Layout) -> list[dict[str, Any]]:
     """Return the compressor and the checksum in the words of Zarr 3."""
     codecs: list[dict[str, Any]] = []
-    if layout.compressor == "zstd":
-        codecs.append({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}})
-    elif layout.compressor != "none":
-        name = layout.compressor.removeprefix("blosc-")
-        blosc = {
-            "cname": name, "clevel": BLOSC_LEVEL[name], "shuffle": "bitshuffle",
-            "typesize": layout.spec.dtype.itemsize, "blocksize": 0,
-        }  # fmt: skip
-        codecs.append({"name": "blosc", "configuration": blosc})
+    if (codec := compressor_of(layout.compressor)) is not None:
+        configuration = codec.get_config()
+        name = configuration.pop("id")
+        if name == "blosc":
+            configuration |= {"shuffle": "bitshuffle", "typesize": layout.spec.dtype.itemsize}
+        codecs.append({"name": name, "configuration": configuration})
     if layout.checksum:
         codecs.append({"name": "crc32c"})
     return codecs
-
-
-def _numcodec(layout: Layout) -> Blosc | Zstd | None:
-    """Return the compressor of Zarr 2."""
-    if layout.compressor == "none":
-        return None
-    if layout.compressor == "zstd":
-        return Zstd(level=ZSTD_LEVEL)
-    name = layout.compressor.removeprefix("blosc-")
-    return Blosc(name, BLOSC_LEVEL[name], Blosc.BITSHUFFLE)

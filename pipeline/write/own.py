@@ -12,13 +12,11 @@ from typing import Any
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.storage import durable
+from pipeline.storage.files import METADATA_FILES, is_node
 from pipeline.write.metadata import BGONE
 
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 """How the name of a work folder ends."""
-
-METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-"""Files that make a folder a node of a Zarr."""
 
 _MARKS = ("lock", "journal", "inputs.json", "windows.json", "sealed")
 """A folder with none of these, nor drafts, is no work folder: `lock` comes first, `sealed` goes last."""
@@ -171,11 +169,6 @@ def _no_image(path: str) -> str:
     return "is a folder that holds no OME-Zarr"
 
 
-def is_node(folder: str) -> bool:
-    """Return whether a folder is a group or an array of a Zarr."""
-    return any(os.path.lexists(f"{folder}/{name}") for name in METADATA)
-
-
 def foreign(folder: str, *, own: bool) -> list[str]:
     """Return what a Zarr group holds that is no part of it, as paths inside it.
 
@@ -216,7 +209,7 @@ def _foreign_in_group(folder: str, prefix: str, own: bool) -> Iterator[str]:
 
 
 def _is_metadata(entry: os.DirEntry[str]) -> bool:
-    known = entry.name in METADATA or _LITTER.fullmatch(entry.name)
+    known = entry.name in METADATA_FILES or _LITTER.fullmatch(entry.name)
     return bool(known) and entry.is_file(follow_symlinks=False)
 
 

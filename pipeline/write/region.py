@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,18 @@ from numpy.typing import NDArray
 from pipeline.model.image import Region
 from pipeline.model.timing import spending
 from pipeline.storage import durable
-from pipeline.storage.codec import Codec, DamagedError, crc32c
+from pipeline.storage.chain import Chain
+from pipeline.storage.chunks import ChunkArray, ChunkError
+from pipeline.storage.codec import (
+    Encoder,
+    checked_crc32c,
+    compressor_of,
+    crc32c,
+    decoder_of,
+    with_crc32c,
+)
+from pipeline.storage.files import blob_of, open_blob
+from pipeline.storage.shards import ShardTable
 from pipeline.write.layout import Layout, check_block
 
 
@@ -32,10 +44,26 @@ class ChunkRecord(NamedTuple):
         return self.crc is None
 
 
-def codec_of(layout: Layout, level: int) -> Codec:
-    """Return how the files of a level are made."""
-    array = layout.levels[level]
-    return Codec(layout.spec.dtype, array.chunks, array.shards, layout.compressor, layout.checksum)
+def stored_array(layout: Layout, level: int) -> ChunkArray:
+    """Return how the files of a level are made and read."""
+    array, codec = layout.levels[level], compressor_of(layout.compressor)
+    decoder = decoder_of(codec)
+    encode: list[Encoder] = [bytes if codec is None else codec.encode]
+    decode = [] if decoder is None else [decoder]
+    if layout.checksum:
+        encode, decode = [*encode, with_crc32c], [checked_crc32c, *decode]
+    table = None
+    if array.shards is not None:
+        table = ShardTable(tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True)))
+    return ChunkArray(
+        array.shape,
+        array.unit,
+        Chain(array.chunks, layout.spec.dtype.newbyteorder("<"), tuple(decode), tuple(encode)),
+        fill=0,
+        key=partial(layout.chunk_key, level),
+        open_file=lambda key: open_blob(f"{layout.image}/{key}"),
+        table=table,
+    )
 
 
 def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]) -> tuple[ChunkRecord, ...]:
@@ -74,11 +102,11 @@ def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]
         region = layout.padded(region)
     block = block.reshape([part.stop - part.start for part in region])
     origin = [part.start for part in region]
-    codec = codec_of(layout, level)
+    array = stored_array(layout, level)
     records = []
     for index, unit in layout.file_regions(level, region):
         with spending("encode"):
-            data = codec.encode(block[_shifted(unit, origin)])
+            data = array.encoded(block[_shifted(unit, origin)])
         with spending("write"):
             records.append(_write_unit(layout, layout.chunk_key(level, index), data))
     return tuple(records)
@@ -124,28 +152,19 @@ def read_region(
         Files are missing, cut or changed, measured by `records`, or cannot be decoded.
     """
     expected = None if records is None else {record.key: record for record in records}
-    array = layout.levels[level]
-    codec = codec_of(layout, level)
+    array = stored_array(layout, level)
     block = np.zeros([part.stop - part.start for part in region], layout.spec.dtype)
     damaged = []
-    for index, unit in layout.file_regions(level, _whole(region, array.file_shape, array.shape)):
+    for index, _ in layout.file_regions(level, _whole(region, array.units, array.shape)):
         key = layout.chunk_key(level, index)
         data = read_file(f"{layout.image}/{key}")
         if expected is not None and not matches(expected.get(key), data):
             damaged.append(key)
-            continue
-        if data is None:
-            continue
-        try:
-            pixels = codec.decode(data, tuple(part.stop - part.start for part in unit))
-        except DamagedError:
-            damaged.append(key)
-            continue
-        common = [
-            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(unit, region, strict=True)
-        ]
-        into = _shifted(tuple(common), [part.start for part in region])
-        block[into] = pixels[_shifted(tuple(common), [part.start for part in unit])]
+        elif data is not None:
+            try:
+                array.read_file(blob_of(data), index, region, block)
+            except ChunkError:
+                damaged.append(key)
     if damaged:
         raise DamagedChunksError(damaged)
     return block

@@ -15,7 +15,6 @@ from zarr.codecs import (
 
 from pipeline.model.errors import DataError, StoppedError
 from pipeline.read import open_source
-from pipeline.storage.chunk_files import chunk_files
 
 SHAPE, CHUNKS, SHARDS = (5, 33, 41), (1, 8, 10), (2, 16, 20)
 CODECS = {
@@ -67,15 +66,6 @@ def test_they_hold_the_same(tmp_path, codec, dtype):
         read = source.read(region)
         np.testing.assert_array_equal(read, expected[region])
         assert read.dtype == expected.dtype.newbyteorder("=")
-
-
-def test_only_what_a_table_alone_does_not_tell_is_left_to_zarr(tmp_path):
-    left = {
-        name
-        for name, options in CODECS.items()
-        if chunk_files(zarr.open_array(make(tmp_path / name, **options), mode="r"), "/anywhere") is None
-    }
-    assert left == {"transposed", "compressed as a whole"}
 
 
 def harmed(path, change):

@@ -14,7 +14,8 @@ from pipeline.read.files import FIELD, listed, natural_key
 from pipeline.read.opened import UNKNOWN, Opened
 from pipeline.read.zarr.multiscale import ome_attributes, open_array, open_multiscale
 from pipeline.read.zarr.ngff import MetadataError, dataset_paths
-from pipeline.read.zarr.nodes import array_list, children, describe_arrays, is_zarr, joined, open_node
+from pipeline.read.zarr.nodes import array_list, children, describe_arrays, joined_path, open_node
+from pipeline.storage.files import is_node
 
 _WELLS_SHOWN = 12
 
@@ -58,7 +59,7 @@ def _refuse_level(root: str, series: int | None, level: int) -> None:
 def _as_level(opened: Opened, root: str) -> Opened:
     """Return an array that does not name its axes as what it is of the image that it lies in, if it is."""
     parent, _, name = root.rpartition("/")
-    if "://" in root or not is_zarr(parent):
+    if "://" in root or not is_node(parent):
         return opened
     with contextlib.suppress(RequestError, MetadataError):
         group = open_node(parent)
@@ -83,7 +84,7 @@ def _collection(root: str, group: zarr.Group, series: int | None, level: int) ->
     if series is None and len(paths) > 1:
         raise RequestError(
             f"{root!r} holds several images (a multi-position store): {listed(paths)}",
-            f"give one of them, such as {joined(root, paths[0])}, or its number in input.series",
+            f"give one of them, such as {joined_path(root, paths[0])}, or its number in input.series",
             FIELD,
         )
     index = series or 0
@@ -93,7 +94,7 @@ def _collection(root: str, group: zarr.Group, series: int | None, level: int) ->
     if not isinstance(image, zarr.Group):
         raise RequestError(f"{root!r} lists an image {paths[index]!r}, which is none", "give another", FIELD)
     if "multiscales" not in ome_attributes(image):
-        raise _refuse_group(joined(root, paths[index]), image)
+        raise _refuse_group(joined_path(root, paths[index]), image)
     return open_multiscale(root, paths[index], image, None, level)
 
 
@@ -169,8 +170,8 @@ def _there(root: str, paths: list[str]) -> str:
     for path in paths[:_WELLS_SHOWN]:
         with contextlib.suppress(RequestError):
             open_node(root, path)
-            return joined(root, path)
-    return joined(root, paths[0])
+            return joined_path(root, path)
+    return joined_path(root, paths[0])
 
 
 def _refuse_group(root: str, group: zarr.Group) -> RequestError:
@@ -190,7 +191,7 @@ def _refuse_group(root: str, group: zarr.Group) -> RequestError:
         return RequestError(
             f"{root!r} is a Zarr group and no OME-Zarr image; "
             f"the arrays inside are {describe_arrays(root, group)}",
-            f"give one of them, such as {joined(root, arrays[0][0])}, with input.axes",
+            f"give one of them, such as {joined_path(root, arrays[0][0])}, with input.axes",
             FIELD,
         )
     if "://" in root:

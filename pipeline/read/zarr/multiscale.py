@@ -20,7 +20,7 @@ from pipeline.read.zarr.ngff import (
     too_new,
     transforms_of,
 )
-from pipeline.read.zarr.nodes import MOST_AXES, array_list, children, describe_arrays, joined, open_node
+from pipeline.read.zarr.nodes import MOST_AXES, array_list, children, describe_arrays, joined_path, open_node
 from pipeline.read.zarr.store import ZarrStore
 
 KEYS = ("multiscales", "plate", "well", "series", "labels", "bioformats2raw.layout")
@@ -69,7 +69,7 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
     RequestError
         The metadata is not valid, or the image or level is not there.
     """
-    attributes, where = ome_attributes(group), joined(root, path)
+    attributes, where = ome_attributes(group), joined_path(root, path)
     index, entry = _entry(attributes, where, series, root, group)
     place = f"multiscales.{index}"
 
@@ -83,7 +83,7 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
     array, inner = _array(root, path, paths, level, group)
     axes = understood(axes_of, entry, array.ndim, place)
     scale, translation = understood(
-        transforms_of, entry, level, axes, place, lambda name: _stored(root, joined(path, name))
+        transforms_of, entry, level, axes, place, lambda name: _stored(root, joined_path(path, name))
     )
     by_axis = dict(zip(axes.letters, scale, strict=True))
     known = {axis: size for axis, size in by_axis.items() if axis in axes.units or size != 1.0}
@@ -138,7 +138,7 @@ def _array(
     root: str, path: str, paths: Sequence[str | None], level: int, group: zarr.Group
 ) -> tuple[zarr.Array, str]:
     """Return the array of a level, and its path."""
-    where = joined(root, path)
+    where = joined_path(root, path)
     if not 0 <= level < len(paths):
         found = listed(f"{index} ({name})" for index, name in enumerate(paths))
         raise RequestError(f"{where!r} has no level {level}", f"its levels are {found}", "input.level")
@@ -147,7 +147,7 @@ def _array(
         raise _invalid(
             where, f"multiscales.datasets.{level}.path: missing or no text", _instead(root, path, group)
         )
-    inner = joined(path, name) if path else name
+    inner = joined_path(path, name) if path else name
     try:
         array = open_node(root, inner)
     except RequestError as error:
@@ -180,7 +180,7 @@ def _instead(root: str, path: str, group: zarr.Group) -> str:
     arrays = array_list(root, group)
     if not arrays:
         return "mend it, or give another"
-    example = joined(root, path, arrays[0][0])
+    example = joined_path(root, path, arrays[0][0])
     inside = describe_arrays(root, group)
     return f"mend it, or give one of its arrays with input.axes and input.scale, such as {example}: {inside}"
 

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import zarr
@@ -18,21 +18,19 @@ from zarr.storage import LocalStore, WrapperStore
 
 from pipeline.model.errors import DataError, RequestError
 from pipeline.model.text import first_line
-from pipeline.read.files import FIELD, ZARR_FILES, listed, unreadable
+from pipeline.read.files import FIELD, listed, unreadable
 from pipeline.read.remote import url_storage
-from pipeline.storage.regular import NoFileError, check_regular, file_kind
+from pipeline.storage.files import NoFileError, check_regular, file_kind, is_node
 
 Node = zarr.Array | zarr.Group
 
-MOST_METADATA = 16 << 20
+_MOST_METADATA = 16 << 20
 """Bytes of one metadata file: some 15 times what a plate of 384 wells has. They become ten times as much."""
 
-MOST_DEEP = 100
+_MOST_DEEP = 100
 """Levels within levels of what a metadata file holds."""
 
 MOST_AXES = 16
-
-_METADATA = (*ZARR_FILES, ".zmetadata")
 
 # Filters of warnings belong to the whole process: two threads that change them would mix them up.
 _quiet = threading.RLock()
@@ -46,64 +44,41 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def _check_size(path: str, size: int, most: int) -> None:
-    if path.rpartition("/")[2] in _METADATA:
-        if size > MOST_METADATA:
-            raise NoFileError(
-                f"{path!r} has {size >> 20} MiB, and metadata has at most {MOST_METADATA >> 20}"
-            )
-    elif size > most:
-        raise NoFileError(f"{path!r} has {size} bytes, far more than its pixels")
-
-
-class Folder(LocalStore):
-    """A folder as zarr-python reads it, with a look at each file before.
-
-    Attributes
-    ----------
-    most : int
-        Bytes that a file of chunks may have.
-    """
-
-    most = 1 << 63
+class _Folder(LocalStore):
+    """The metadata of a folder as zarr-python reads them, with a look at each file before."""
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return the bytes of a file, or None where there is none."""
         path = f"{self.root}/{key}"
         try:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         check_regular(path, status)
-        _check_size(path, status.st_size, self.most)
+        _check_size(path, status.st_size)
         prototype = prototype or default_buffer_prototype()
-        found = await super().get(key, prototype, byte_range)
-        if found is not None and key.rpartition("/")[2] == ".zarray":
-            return prototype.buffer.from_bytes(_with_separator(found.to_bytes(), os.path.dirname(path)))
-        return found
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return the bytes of parts of files."""
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+        text = await super().get(key, prototype, byte_range)
+        if text is not None and key.rpartition("/")[2] == ".zarray":
+            return prototype.buffer.from_bytes(_with_separator(text.to_bytes(), os.path.dirname(path)))
+        return text
 
 
-class Address(WrapperStore[Storage]):
-    """A URL as zarr-python reads it; what is far too large is not looked at."""
-
-    most = 1 << 63
+class _Address(WrapperStore[Storage]):
+    """A URL as zarr-python reads it; metadata that are far too large are not looked at."""
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return the bytes of an object, or None where there is none."""
-        found = await self._store.get(key, prototype, byte_range)
-        if found is not None and byte_range is None:
-            _check_size(key, len(found), self.most)
-        return found
+        data = await self._store.get(key, prototype, byte_range)
+        if data is not None:
+            _check_size(key, len(data))
+        return data
+
+
+def _check_size(path: str, size: int) -> None:
+    if size > _MOST_METADATA:
+        raise NoFileError(f"{path!r} has {size >> 20} MiB, and metadata has at most {_MOST_METADATA >> 20}")
 
 
 def _with_separator(text: bytes, folder: str) -> bytes:
@@ -132,13 +107,13 @@ def storage(root: str) -> Storage:
     RequestError
         It is a URL and the extra `remote` is not installed.
     """
-    return Address(url_storage(root)) if "://" in root else Folder(root, read_only=True)
+    return _Address(url_storage(root)) if "://" in root else _Folder(root, read_only=True)
 
 
-def joined(*parts: str) -> str:
+def joined_path(*parts: str) -> str:
     """Return a folder or URL and paths below it as one.
 
-    >>> joined("/data/a.zarr/", "", "0")
+    >>> joined_path("/data/a.zarr/", "", "0")
     '/data/a.zarr/0'
     """
     return "/".join(
@@ -154,7 +129,7 @@ def open_node(root: str, path: str = "") -> Node:
     RequestError
         It cannot be opened, or is an array that nobody can have written.
     """
-    where = joined(root, path)
+    where = joined_path(root, path)
     if ".." in path.split("/"):
         raise RequestError(f"{where!r} leads out of {root!r}", "give the folder it leads to", FIELD)
     try:
@@ -185,12 +160,12 @@ def _check(node: Node) -> None:
     if not isinstance(attributes, dict):
         raise NoFileError("its attributes are no mapping")
     if not _flat_enough(attributes):
-        raise NoFileError(f"its attributes lie more than {MOST_DEEP} levels within each other")
+        raise NoFileError(f"its attributes lie more than {_MOST_DEEP} levels within each other")
     if isinstance(node, zarr.Array):
-        check_array(node)
+        check_lengths(node)
 
 
-def check_array(array: zarr.Array) -> None:
+def check_lengths(array: zarr.Array) -> None:
     """Refuse an array whose shape or chunks are none.
 
     Raises
@@ -213,7 +188,7 @@ def check_array(array: zarr.Array) -> None:
 
 def _flat_enough(value: Any) -> bool:
     level = [value]
-    for _ in range(MOST_DEEP):
+    for _ in range(_MOST_DEEP):
         level = [
             inner
             for each in level
@@ -250,7 +225,7 @@ def children(root: str, group: zarr.Group) -> list[tuple[str, Node]]:
     found = []
     for name in sorted(_names_below(root, group)):
         with contextlib.suppress(RequestError):
-            found.append((name, open_node(root, joined(group.path, name) if group.path else name)))
+            found.append((name, open_node(root, joined_path(group.path, name) if group.path else name)))
     return found
 
 
@@ -270,16 +245,11 @@ def describe_arrays(root: str, group: zarr.Group) -> str:
     return listed(f"{path} ({' × '.join(map(str, array.shape))})" for path, array in array_list(root, group))
 
 
-def is_zarr(path: str) -> bool:
-    """Return whether a folder holds Zarr metadata."""
-    return any(os.path.lexists(os.path.join(path, name)) for name in ZARR_FILES[:3])
-
-
 def _names_below(root: str, group: zarr.Group) -> list[str]:
     if "://" not in root:
-        folder = joined(root, group.path)
+        folder = joined_path(root, group.path)
         with contextlib.suppress(OSError):
-            return [name for name in os.listdir(folder) if is_zarr(f"{folder}/{name}")]
+            return [name for name in os.listdir(folder) if is_node(f"{folder}/{name}")]
         return []
     try:
         with quietly():

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,20 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline.model.errors import DataError, StoppedError
-from pipeline.model.image import Region, region_shape
+from pipeline.model.image import Region
 from pipeline.model.text import first_line
 from pipeline.read.content import content_of, listing_of
-from pipeline.read.files import ZARR_FILES, stamp, unreadable
+from pipeline.read.files import stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
-from pipeline.read.remote import objects_of
+from pipeline.read.remote import object_in_parts, objects_of, url_storage, whole_object
 from pipeline.read.source import Pick, Store
-from pipeline.read.zarr.nodes import check_array, files_below, joined, open_node, quietly, storage
-from pipeline.read.zarr.plain import PlainArray
-from pipeline.storage.bounded import bounded
-from pipeline.storage.chunk_files import ChunkFiles, chunk_files
+from pipeline.read.zarr.nodes import check_lengths, files_below, joined_path, open_node, quietly, storage
+from pipeline.storage.chunks import ChunkArray, ChunkError
+from pipeline.storage.files import METADATA_FILES, open_blob
+from pipeline.storage.from_zarr import chunk_array
+
+_SIDE_BY_SIDE = 10
+"""Objects behind a URL that are fetched at a time: each of them waits for an answer."""
 
 _opening = threading.Lock()
 
@@ -61,37 +63,32 @@ class ZarrStore(Store):
     @property
     def where(self) -> str:
         """Folder or URL of the array."""
-        return joined(self.root, self.path)
+        return joined_path(self.root, self.path)
 
     def beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes that reading a region holds beside its pixels."""
-        return self._opened()[1].beside(spans)
+        return self._opened().beside(spans)
 
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region."""
         try:
-            array, reader = self._opened()
-            block = reader.read(region)
+            array = self._opened()
+            if array.shape != self.shape:
+                raise DataError(f"{self.where!r} has changed since it was opened", "run the command again")
+            block = array.read(region)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoppedError(
                 f"{self.where!r} cannot be read: {reason}", "make it reachable and run the same command again"
             ) from error
-        except (DataError, MemoryError):
-            raise
-        # Codecs raise whatever their libraries do; each of them means that a chunk is damaged.
-        except Exception as error:
-            reason = (
-                first_line(error) if isinstance(reader, ChunkFiles) else _first_damaged(array, region, error)
-            )
+        except ChunkError as error:
+            edges = ", ".join(f"{part.start}:{part.stop}" for part in region)
             raise DataError(
-                f"{self.where!r} cannot be decoded at {_place(region)}: {reason}", "copy or export it again"
+                f"{self.where!r} cannot be decoded at [{edges}]: {error}", "copy or export it again"
             ) from error
-        if block.shape != region_shape(region) or array.shape != self.shape:
-            raise DataError(f"{self.where!r} has changed since it was opened", "run the command again")
         return _native(block).astype(self.dtype, copy=False)
 
-    def _opened(self) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
+    def _opened(self) -> ChunkArray:
         stamped = _array_stamp(self.where)
         try:
             with _opening:
@@ -129,7 +126,9 @@ class ZarrStore(Store):
         """Return how many chunks of some indices no file holds."""
         array = open_node(self.root, self.path)
         try:
-            return missing_chunks(array, self.where, kept) if isinstance(array, zarr.Array) else None
+            if not isinstance(array, zarr.Array):
+                return None
+            return missing_chunks(self._opened(), self.where, kept, array.metadata.fill_value)
         except OSError as error:
             raise unreadable(error.filename or self.where, error) from None
 
@@ -143,7 +142,7 @@ class ZarrStore(Store):
 def _array_stamp(where: str) -> tuple[int, int]:
     if "://" in where:
         return (0, 0)
-    for name in ZARR_FILES[:2]:
+    for name in METADATA_FILES[:2]:
         try:
             return stamp(os.path.join(where, name))
         except FileNotFoundError:
@@ -152,17 +151,17 @@ def _array_stamp(where: str) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _array(root: str, path: str, changed: tuple[int, int]) -> tuple[zarr.Array, ChunkFiles | PlainArray]:
-    """Return an open array, and what reads it; one written anew is opened anew, by `changed`."""
-    remote = "://" in root
+def _array(root: str, path: str, changed: tuple[int, int]) -> ChunkArray:
+    """Return what reads an array; one written anew is opened anew, by `changed`."""
     with quietly():
         array = zarr.open_array(store=storage(root), path=path, mode="r")
-        check_array(array)
-        files = None if remote else chunk_files(array, joined(root, path))
-        if files is not None:
-            return array, files
-        safe = bounded(array)
-        return safe, PlainArray(safe, remote)
+        check_lengths(array)
+        where = joined_path(root, path)
+        if "://" not in root:
+            return chunk_array(array, lambda key: open_blob(f"{where}/{key}"))
+        # Of a whole object no size is asked first: some web servers give neither that nor parts.
+        fetch, store = object_in_parts if array.shards else whole_object, url_storage(root)
+        return chunk_array(array, lambda key: fetch(store, joined_path(path, key)), _SIDE_BY_SIDE)
 
 
 def _native(block: NDArray) -> NDArray:
@@ -176,21 +175,3 @@ def _stamped_files(folder: str) -> Iterator[tuple[str, int, int]]:
     for path, entry in files_below(folder):
         status = entry.stat()
         yield path, status.st_size, status.st_mtime_ns
-
-
-def _first_damaged(array: zarr.Array, region: Region, damage: Exception) -> str:
-    """Return the first chunk of a region that cannot be read, and why; zarr-python names none."""
-    lengths = array.chunks
-    touched = (range(part.start // px, -(-part.stop // px)) for part, px in zip(region, lengths, strict=True))
-    for index in product(*touched):
-        chunk = tuple(slice(at * px, (at + 1) * px) for at, px in zip(index, lengths, strict=True))
-        try:
-            array[chunk]
-        # Whatever it raised for the whole region.
-        except Exception as error:
-            return f"chunk {', '.join(map(str, index))}: {first_line(error)}"
-    return first_line(damage)
-
-
-def _place(region: Region) -> str:
-    return f"[{', '.join(f'{part.start}:{part.stop}' for part in region)}]"
