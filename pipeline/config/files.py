@@ -15,7 +15,8 @@ from pipeline.model.paths import folder_of, is_url, resolve_path
 from pipeline.model.text import readable, shown
 from pipeline.read.files import TIFF_MAGIC, TIFF_SUFFIXES
 from pipeline.read.formats import START, format_of
-from pipeline.storage.files import is_node, require_output
+from pipeline.storage.files import is_node
+from pipeline.write.own import require_output
 
 PathKind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
 

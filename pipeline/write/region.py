@@ -57,7 +57,7 @@ def stored_array(layout: Layout, level: int) -> ChunkArray:
         table = ShardTable(tuple(s // c for s, c in zip(array.shards, array.chunks, strict=True)))
     return ChunkArray(
         array.shape,
-        array.unit,
+        array.file_shape,
         Chain(array.chunks, layout.spec.dtype.newbyteorder("<"), tuple(decode), tuple(encode)),
         fill=0,
         key=partial(layout.chunk_key, level),
