@@ -100,7 +100,7 @@ def plan_command(config: str, overwrite: bool, as_json: bool, **overrides: Any) 
         click.echo(json.dumps(plain, indent=2))
     else:
         notes = (*job.source.notes, *start.notes)
-        click.echo(plan_text(job.plan, job.source.path, job.source.extras(), job.missing, notes))
+        click.echo(plan_text(job.plan, job.source.path, job.source.extras, job.missing, notes))
 
 
 @main_group.command("steps")
@@ -141,7 +141,7 @@ def info_command(path: str, as_json: bool, **options: Any) -> None:
         plain = {**info_dict(source.path, source.spec), "missing": missing, "notes": list(source.notes)}
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        click.echo(info_text(source.path, source.spec, source.extras(), missing, source.notes))
+        click.echo(info_text(source.path, source.spec, source.extras, missing, source.notes))
 
 
 @main_group.command("sample")

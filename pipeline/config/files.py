@@ -13,7 +13,6 @@ from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.paths import folder_of, is_url, resolve_path
 from pipeline.model.text import readable, shown
-from pipeline.read.files import TIFF_MAGIC, TIFF_SUFFIXES
 from pipeline.read.formats import START, format_of
 from pipeline.storage.files import is_node
 from pipeline.write.own import require_output
@@ -42,7 +41,7 @@ def path_kind(path: str) -> PathKind:
         return "nothing"
     if path.lower().endswith(_SUFFIXES):
         return "config"
-    image = path.lower().endswith((*TIFF_SUFFIXES, ".zarr")) or start.startswith(TIFF_MAGIC) or other_format
+    image = path.lower().endswith(".zarr") or other_format
     return "image" if image else "file"
 
 

@@ -198,6 +198,9 @@ class Quantity:
         return f"{self.value:g} {PX if self.unit == PX else short_unit(self.unit)}"
 
 
+# Beyond these a pixel has no size that anybody measured, and sums of it overflow.
+
+
 def _axis_by_axis(raw: object) -> str:
     """Return the mend for what is no length: of a list of numbers, the same by axis."""
     plain = isinstance(raw, list | tuple) and all(type(item) in (int, float) for item in raw)

@@ -20,7 +20,7 @@ from pipeline.planning.memory import DRIVER, PER_FILE, PER_PLANE
 from pipeline.planning.overlap import refuse_overlaps
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.read import Missing, Source
-from pipeline.read.from_dask import LazySource
+from pipeline.read.lazy import LazySource
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pipeline.config.sections import OutputConfig
 from pipeline.model.errors import RequestError
 from pipeline.model.paths import is_url
 from pipeline.read import Source
-from pipeline.read.from_dask import LazySource
+from pipeline.read.lazy import LazySource
 from pipeline.storage.files import is_node
 from pipeline.write import work_path
 

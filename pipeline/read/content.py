@@ -1,4 +1,4 @@
-"""What input files hold, in a few digits: all of their bytes where that is quick, else a sample of them."""
+"""A digest of what input files hold: of all their bytes where that is quick, else of a sample."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PIECES = 256
 PIECE_BYTES = 64 << 10
 """Of larger ones so many pieces, evenly spread: an image that was made anew differs in any of them."""
 
-AT_ONCE = 1 << 20
-"""Bytes held while a file is read."""
+# Bytes held while a file is read: no plan counts them.
+_HELD_BYTES = 1 << 20
 
 MANY = 10_000
 """Of so many files no list is kept: of 10 TB in chunks of 2 MB it would take 2 GB."""
@@ -68,15 +68,12 @@ def listing_of(files: Iterable[tuple[str, int, int]]) -> Listing:
         entry = (-_number(name), name, size)
         (heapq.heappush if len(few) < PIECES else heapq.heappushpop)(few, entry)
     some = [(name, size) for _, name, size in few] if all_files is None else all_files
-    return Listing(count, nbytes, _digits(sizes), _digits(times), tuple(sorted(some)))
+    digits = [f"{total % (1 << 128):032x}" for total in (sizes, times)]
+    return Listing(count, nbytes, digits[0], digits[1], tuple(sorted(some)))
 
 
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest())
-
-
-def _digits(total: int) -> str:
-    return f"{total % (1 << 128):032x}"
 
 
 def content_of(files: Sequence[tuple[str, int]], *, complete: bool = True) -> dict[str, Any]:
@@ -94,34 +91,28 @@ def content_of(files: Sequence[tuple[str, int]], *, complete: bool = True) -> di
     dict
         "content": hexadecimal digits; "whole": whether every byte went into them.
     """
-    few = sum(size for _, size in files) <= WHOLE_BYTES
+    small = sum(size for _, size in files) <= WHOLE_BYTES
     digest = hashlib.blake2b(digest_size=16)
-    for path, start, count in _all(files) if few else _sample(files):
+    for path, start, count in ((path, 0, size) for path, size in files) if small else _sample(files):
         with open(path, "rb", buffering=0) as file:
             file.seek(start)
-            # Piece by piece: no plan counts what is held here.
-            while count > 0 and (data := file.read(min(count, AT_ONCE))):
+            while count > 0 and (data := file.read(min(count, _HELD_BYTES))):
                 digest.update(data)
                 count -= len(data)
-    return {"content": digest.hexdigest(), "whole": few and complete}
-
-
-def _all(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
-    for path, size in files:
-        yield path, 0, size
+    return {"content": digest.hexdigest(), "whole": small and complete}
 
 
 def _sample(files: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
     """Yield path, first byte and number of bytes of pieces that are evenly spread over all files."""
     ends = list(accumulate(size for _, size in files))
     for piece in range(PIECES):
-        at = (ends[-1] - PIECE_BYTES) * piece // (PIECES - 1)
-        stop = at + PIECE_BYTES
-        number = bisect_right(ends, at)
+        start = (ends[-1] - PIECE_BYTES) * piece // (PIECES - 1)
+        stop = start + PIECE_BYTES
+        number = bisect_right(ends, start)
         # Files may be shorter than a piece: it goes on in the next ones.
-        while at < stop and number < len(files):
+        while start < stop and number < len(files):
             path, size = files[number]
-            count = min(stop, ends[number]) - at
-            yield path, at - (ends[number] - size), count
-            at += count
+            count = min(stop, ends[number]) - start
+            yield path, start - (ends[number] - size), count
+            start += count
             number += 1

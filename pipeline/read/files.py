@@ -13,17 +13,40 @@ from collections.abc import Iterable
 from pipeline.model.errors import RequestError
 from pipeline.model.machine import more_files, too_many_open
 from pipeline.model.paths import check_name
-from pipeline.read.formats import START, commonest, format_of
+from pipeline.read.formats import START, TIFF_MAGIC, TIFF_SUFFIXES, commonest, format_of
 from pipeline.storage.files import METADATA_FILES
 
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
 FIELD = "input.path"
 _WILD = re.compile(r"[*?\[]")
-_LISTED = 8
 _DIGITS = "0123456789"
+# What Windows puts into folders of pictures.
 _LITTER = {"thumbs.db", "desktop.ini"}
-"""What Windows puts into folders of pictures."""
-TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_KINDS = {
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+def input_error(what: str, mend: str) -> RequestError:
+    """Return the refusal of an input."""
+    return RequestError(what, mend, FIELD)
+
+
+def damaged(path: str, detail: str) -> RequestError:
+    """Return the refusal of a file that does not hold what it says."""
+    return input_error(f"{path!r} is truncated or damaged: {detail}", "copy or export it again")
+
+
+def unreadable(path: str, error: OSError) -> RequestError:
+    """Return the refusal of a file that the system does not hand out."""
+    if isinstance(error, PermissionError):
+        return input_error(f"{path!r} may not be read: permission denied", "ask for read access")
+    if isinstance(error, FileNotFoundError):
+        what = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
+        return input_error(f"{path!r} {what}", "bring it back, or take it away")
+    if too_many_open(error):
+        return input_error(f"{path!r} cannot be opened: too many files are open", more_files())
+    return input_error(f"{path!r} cannot be read: {error.strerror or error}", "check the disk or network")
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
@@ -32,19 +55,19 @@ def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     >>> sorted(["t10.tif", "t9.tif"], key=natural_key)
     ['t9.tif', 't10.tif']
     """
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return tuple((True, int(part), part) if part[0] in _DIGITS else (False, 0, part) for part in parts)
+    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
+    return tuple((True, int(text), text) if text[0] in _DIGITS else (False, 0, text) for text in pieces)
 
 
-def listed(names: Iterable[str], most: int = _LISTED) -> str:
+def listed(names: Iterable[str], most: int = 8) -> str:
     """Return names in one line, cut short after some.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
-    shown = list(names)
-    rest = len(shown) - most
-    return ", ".join(shown) if rest <= 0 else f"{', '.join(shown[:most])} and {rest} more"
+    names = list(names)
+    rest = len(names) - most
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:most])} and {rest} more"
 
 
 def is_pattern(path: str) -> bool:
@@ -52,7 +75,7 @@ def is_pattern(path: str) -> bool:
     return _WILD.search(path) is not None and not os.path.lexists(path)
 
 
-def matches(pattern: str) -> list[str]:
+def glob_files(pattern: str) -> list[str]:
     """Return the files that a glob matches, in natural order.
 
     Whatever is no folder counts, so that a link to nothing is refused by its name.
@@ -62,24 +85,21 @@ def matches(pattern: str) -> list[str]:
     RequestError
         There are none, or a folder may not be looked into.
     """
-    folder = os.path.dirname(pattern)
-    for each in glob.glob(folder) if _WILD.search(folder) else ():
-        if os.path.isdir(each):
-            _names(each)
-    found = [path for path in glob.glob(pattern) if os.path.basename(path).lower() not in _LITTER]
-    files = [path for path in found if not os.path.isdir(path)]
+    parent = os.path.dirname(pattern)
+    for folder in glob.glob(parent) if _WILD.search(parent) else ():
+        if os.path.isdir(folder):
+            _names(folder)
+    paths = [path for path in glob.glob(pattern) if os.path.basename(path).lower() not in _LITTER]
+    files = [path for path in paths if not os.path.isdir(path)]
     if files:
         return sorted(files, key=natural_key)
-    if found:
-        folders = sorted(found, key=natural_key)
-        raise RequestError(
-            f"{pattern!r} matches no file, but folders: {listed(map(repr, folders))}",
-            f"give one of them, such as {folders[0]!r}",
-            FIELD,
-        )
-    if not _WILD.search(folder):
-        check_exists(folder)
-    raise RequestError(f"no file matches {pattern!r}", f"{_inside(folder)}mend the pattern", FIELD)
+    if paths:
+        folders = [repr(path) for path in sorted(paths, key=natural_key)]
+        what = f"{pattern!r} matches no file, but folders: {listed(folders)}"
+        raise input_error(what, f"give one of them, such as {folders[0]}")
+    if not _WILD.search(parent):
+        check_exists(parent)
+    raise input_error(f"no file matches {pattern!r}", f"{_inside(parent)}mend the pattern")
 
 
 def tiffs_in(folder: str) -> list[str]:
@@ -91,40 +111,30 @@ def tiffs_in(folder: str) -> list[str]:
         There are none, or the folder may not be read.
     """
     names = _names(folder)
-    found = [name for name in names if name.lower().endswith(TIFF_SUFFIXES)]
-    if not found:
+    tiffs = [name for name in names if name.lower().endswith(TIFF_SUFFIXES)]
+    if not tiffs:
         raise _no_tiffs(folder, names)
-    return [os.path.join(folder, name) for name in sorted(found, key=natural_key)]
+    return [os.path.join(folder, name) for name in sorted(tiffs, key=natural_key)]
 
 
 def _no_tiffs(folder: str, names: list[str]) -> RequestError:
     own, files = format_of(folder), commonest(names)
-    if own is not None:
-        return RequestError(f"{folder!r} is {own.name}, which bgone does not read", own.hint(folder), FIELD)
-    mend = f"{_inside(folder)}give a folder of TIFF files, a TIFF file or a Zarr"
-    if files is not None:
+    if own is not None and own.mend:
+        return input_error(f"{folder!r} is {own.name}, which bgone does not read", own.hint(folder))
+    if files is not None and files.mend:
         first = min((name for name in names if format_of(name) == files), key=natural_key)
-        return RequestError(
-            f"the folder {folder!r} holds {files.name} files, which bgone does not read",
-            files.hint(first),
-            FIELD,
-        )
+        what = f"the folder {folder!r} holds {files.name} files, which bgone does not read"
+        return input_error(what, files.hint(first))
     zarrs = [name for name in names if name.lower().endswith(".zarr")]
-    below = [name for name in names if os.path.isdir(os.path.join(folder, name))]
-    inside = sorted(zarrs or below, key=natural_key)
-    if inside:
-        mend = f"{_inside(folder)}give one of the folders inside, such as {os.path.join(folder, inside[0])!r}"
-    return RequestError(f"the folder {folder!r} holds no TIFF file and is no Zarr", mend, FIELD)
+    below = sorted(zarrs or filter(lambda name: os.path.isdir(f"{folder}/{name}"), names), key=natural_key)
+    mend = "give a folder of TIFF files, a TIFF file or a Zarr"
+    if below:
+        mend = f"give one of the folders inside, such as {os.path.join(folder, below[0])!r}"
+    return input_error(f"the folder {folder!r} holds no TIFF file and is no Zarr", f"{_inside(folder)}{mend}")
 
 
 def check_exists(path: str) -> None:
-    """Refuse a path where nothing is.
-
-    Raises
-    ------
-    RequestError
-        Nothing is there, or it may not be looked at.
-    """
+    """Refuse a path where nothing is, or that may not be looked at."""
     check_name(path, FIELD)
     try:
         os.stat(path)
@@ -136,79 +146,55 @@ def check_exists(path: str) -> None:
             mend = f"did you mean {near[0]!r}?" if near else mend
         elif folder:
             mend = f"the folder {folder!r} does not exist either"
-        raise RequestError(f"{path!r} does not exist", mend, FIELD) from None
+        raise input_error(f"{path!r} does not exist", mend) from None
     except OSError as error:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: str, error: OSError) -> RequestError:
-    """Return the refusal of a file that the system does not hand out."""
-    if isinstance(error, PermissionError):
-        return RequestError(f"{path!r} may not be read: permission denied", "ask for read access", FIELD)
-    if isinstance(error, FileNotFoundError):
-        what = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
-        return RequestError(f"{path!r} {what}", "bring it back, or take it away", FIELD)
-    if too_many_open(error):
-        return RequestError(f"{path!r} cannot be opened: too many files are open", more_files(), FIELD)
-    reason = error.strerror or str(error)
-    return RequestError(f"{path!r} cannot be read: {reason}", "check the disk or network", FIELD)
-
-
-def check_file(path: str) -> None:
-    """Refuse what is no ordinary file, such as a pipe, which would be waited for.
+def first_bytes(path: str) -> bytes:
+    """Return the bytes of a file that tell its format.
 
     Raises
     ------
     RequestError
-        It is a pipe, socket or device, has a name that is no text, is not there, or may not be looked at.
+        It is empty, may not be read, or is no ordinary file, such as a pipe, which would be waited for.
     """
     check_name(path, FIELD)
     try:
         mode = os.stat(path).st_mode
-    except OSError as error:
-        raise unreadable(path, error) from None
-    if not stat.S_ISREG(mode):
-        kinds = {
-            stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
-            stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-        }  # fmt: skip
-        what = kinds.get(stat.S_IFMT(mode), "no ordinary file")
-        mend = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
-        raise RequestError(f"{path!r} is {what}, not a file", mend, FIELD)
-
-
-def check_tiff(path: str) -> None:
-    """Refuse a file that is no TIFF, by the name of what it is.
-
-    Raises
-    ------
-    RequestError
-        It is empty, another format, no ordinary file, or may not be read.
-    """
-    check_file(path)
-    try:
+        if not stat.S_ISREG(mode):
+            what = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
+            mend = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
+            raise input_error(f"{path!r} is {what}, not a file", mend)
         with open(path, "rb") as file:
             start = file.read(START)
     except OSError as error:
         raise unreadable(path, error) from None
     if not start:
-        raise RequestError(f"{path!r} is empty (0 bytes)", "copy or export it again", FIELD)
-    if start.startswith(TIFF_MAGIC):
-        return
+        raise input_error(f"{path!r} is empty (0 bytes)", "copy or export it again")
+    return start
+
+
+def check_tiff(path: str) -> None:
+    """Refuse a file that is no TIFF, by the name of what it is."""
+    start = first_bytes(path)
+    if not start.startswith(TIFF_MAGIC):
+        raise unread_format(path, start)
+
+
+def unread_format(path: str, start: bytes) -> RequestError:
+    """Return the refusal of a file of another format, by its first bytes."""
     folder, name = os.path.split(path)
     if name.lower().endswith((".yaml", ".yml")):
-        raise RequestError(
-            f"{path!r} is a config, not an image",
-            f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}",
-            FIELD,
-        )
+        mend = f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}"
+        return input_error(f"{path!r} is a config, not an image", mend)
     other = format_of(name, start)
-    if other is not None:
-        raise RequestError(f"{path!r} is {other.name}, which bgone does not read", other.hint(name), FIELD)
+    if other is not None and other.mend:
+        return input_error(f"{path!r} is {other.name}, which bgone does not read", other.hint(name))
     mend = "give a TIFF, a folder of TIFF files or a Zarr"
     if name in METADATA_FILES:
         mend = f"give the folder it is in, {folder!r}"
-    raise RequestError(f"{path!r} is neither a TIFF nor a Zarr", mend, FIELD)
+    return input_error(f"{path!r} is neither a TIFF nor a Zarr", mend)
 
 
 def stamp(path: str) -> tuple[int, int]:

@@ -1,11 +1,21 @@
-"""Formats that are not read here: how they are known, and what converts them."""
+"""The formats of image files: how each is known, what opens it, or what converts it."""
 
 from __future__ import annotations
 
 import os
+import pkgutil
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.read.opened import Opened
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
+COMPANION_SUFFIXES = (".companion.ome", ".ome.xml")
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_OPEN_TIFF = "pipeline.read.tiff.file:open_tiff_file"
 
 _BIO_FORMATS = (
     "convert it: bioformats2raw {name} {stem}.zarr, or bfconvert {name} {stem}.ome.tif, or Fiji (Bio-Formats)"
@@ -23,7 +33,7 @@ _UNPACK = "unpack it, and give what is inside"
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is not read.
+    """A format of image files.
 
     Parameters
     ----------
@@ -32,18 +42,23 @@ class Format:
     suffixes : tuple of str
         In small letters, with the dot.
     mend : str
-        What turns it into something that is read; {name} and {stem} stand for the file's.
-    signature : bytes
-        What its files have at `at`, where that says enough; else empty.
+        What turns it into something that is read; {name} and {stem} stand for the file's. Empty for a format
+        that is read.
+    signatures : tuple of bytes
+        With one of these, at byte `at`, its files begin, where that says enough.
     at : int
         Byte at which the signature stands.
+    opener : str
+        Of a format that is read, the function that opens a file, as "module:function"; it takes path, series
+        and level, and returns an `Opened`.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    mend: str
-    signature: bytes = b""
+    mend: str = ""
+    signatures: tuple[bytes, ...] = ()
     at: int = 0
+    opener: str = ""
 
     def hint(self, path: str) -> str:
         """Say what turns a file into something that is read."""
@@ -52,15 +67,23 @@ class Format:
         stem = name[: len(name) - len(suffix)] or name
         return self.mend.format(name=shlex.quote(name), stem=shlex.quote(stem))
 
+    def open(self, path: str, series: int | None, level: int) -> Opened:
+        """Open a file; its reader is imported only now."""
+        opener: Callable[[str, int | None, int], Opened] = pkgutil.resolve_name(self.opener)
+        return opener(path, series, level)
 
-FORMATS = (
-    Format("Nikon ND2", (".nd2",), _BIO_FORMATS, b"\xda\xce\xbe\n"),
-    Format("Zeiss CZI", (".czi",), _BIO_FORMATS, b"ZISRAWFILE"),
+
+# A new format that is read is a module, and a row here.
+KNOWN_FORMATS = (
+    Format("TIFF", TIFF_SUFFIXES, signatures=TIFF_MAGIC, opener=_OPEN_TIFF),
+    Format("OME-XML", COMPANION_SUFFIXES, opener=_OPEN_TIFF),
+    Format("Nikon ND2", (".nd2",), _BIO_FORMATS, (b"\xda\xce\xbe\n",)),
+    Format("Zeiss CZI", (".czi",), _BIO_FORMATS, (b"ZISRAWFILE",)),
     Format("Zeiss ZVI", (".zvi",), _BIO_FORMATS),
     Format("Leica LIF", (".lif",), _BIO_FORMATS),
     Format("Leica LOF", (".lof",), _BIO_FORMATS),
     Format("Leica XLEF", (".xlef",), _BIO_FORMATS),
-    Format("Olympus OIR", (".oir",), _BIO_FORMATS, b"OLYMPUSRAWFORMAT"),
+    Format("Olympus OIR", (".oir",), _BIO_FORMATS, (b"OLYMPUSRAWFORMAT",)),
     Format("Olympus VSI", (".vsi", ".ets"), _BIO_FORMATS),
     Format("Olympus OIB", (".oib", ".oif"), _BIO_FORMATS),
     Format("Imaris", (".ims",), _BIO_FORMATS),
@@ -68,32 +91,31 @@ FORMATS = (
     Format("Volocity", (".mvd2",), _BIO_FORMATS),
     Format("SlideBook", (".sld",), _BIO_FORMATS),
     Format("Andor SIF", (".sif",), _BIO_FORMATS),
-    Format("Hamamatsu DCIMG", (".dcimg",), _BIO_FORMATS, b"DCIMG"),
+    Format("Hamamatsu DCIMG", (".dcimg",), _BIO_FORMATS, (b"DCIMG",)),
     Format("Princeton SPE", (".spe",), _BIO_FORMATS),
     Format("Gatan DM", (".dm3", ".dm4"), _BIO_FORMATS),
-    Format("MRC", (".mrc", ".mrcs"), _BIO_FORMATS, b"MAP ", 208),
+    Format("MRC", (".mrc", ".mrcs"), _BIO_FORMATS, (b"MAP ",), 208),
     Format("KLB", (".klb",), _BIO_FORMATS),
     Format("ICS", (".ics", ".ids"), _BIO_FORMATS),
-    Format("DICOM", (".dcm", ".dicom"), _BIO_FORMATS, b"DICM", 128),
+    Format("DICOM", (".dcm", ".dicom"), _BIO_FORMATS, (b"DICM",), 128),
     Format("NIfTI", (".nii", ".nii.gz"), _BIO_FORMATS),
-    Format("NRRD", (".nrrd", ".nhdr"), _BIO_FORMATS, b"NRRD000"),
+    Format("NRRD", (".nrrd", ".nhdr"), _BIO_FORMATS, (b"NRRD000",)),
     Format("a MetaMorph list of files", (".nd",), _LIST),
-    # Of the metadata beside pixels: the pixels are what is converted.
     Format("BigDataViewer XML", (".xml",), _BIO_FORMATS),
     Format("N5", (".n5",), _HDF5),
-    Format("HDF5", (".h5", ".hdf5", ".hdf", ".he5"), _HDF5, b"\x89HDF\r\n\x1a\n"),
-    Format("PNG", (".png",), _SEQUENCE, b"\x89PNG"),
-    Format("JPEG", (".jpg", ".jpeg"), _SEQUENCE, b"\xff\xd8\xff"),
+    Format("HDF5", (".h5", ".hdf5", ".hdf", ".he5"), _HDF5, (b"\x89HDF\r\n\x1a\n",)),
+    Format("PNG", (".png",), _SEQUENCE, (b"\x89PNG",)),
+    Format("JPEG", (".jpg", ".jpeg"), _SEQUENCE, (b"\xff\xd8\xff",)),
     Format("BMP", (".bmp",), _SEQUENCE),
-    Format("GIF", (".gif",), _SEQUENCE, b"GIF8"),
-    Format("AVI video", (".avi",), _FFMPEG, b"AVI ", 8),
-    Format("MP4 video", (".mp4", ".m4v", ".mov"), _FFMPEG, b"ftyp", 4),
+    Format("GIF", (".gif",), _SEQUENCE, (b"GIF8",)),
+    Format("AVI video", (".avi",), _FFMPEG, (b"AVI ",), 8),
+    Format("MP4 video", (".mp4", ".m4v", ".mov"), _FFMPEG, (b"ftyp",), 4),
     Format("video", (".mkv", ".webm", ".wmv", ".mpg", ".mpeg"), _FFMPEG),
-    Format("NumPy", (".npy", ".npz"), _NUMPY, b"\x93NUMPY"),
-    Format("MATLAB", (".mat",), _MATLAB, b"MATLAB 5.0"),
-    Format("ZIP archive", (".zip",), _UNPACK, b"PK\x03\x04"),
-    Format("gzip archive", (".gz", ".tgz"), _UNPACK, b"\x1f\x8b"),
-    Format("tar archive", (".tar",), _UNPACK, b"ustar", 257),
+    Format("NumPy", (".npy", ".npz"), _NUMPY, (b"\x93NUMPY",)),
+    Format("MATLAB", (".mat",), _MATLAB, (b"MATLAB 5.0",)),
+    Format("ZIP archive", (".zip",), _UNPACK, (b"PK\x03\x04",)),
+    Format("gzip archive", (".gz", ".tgz"), _UNPACK, (b"\x1f\x8b",)),
+    Format("tar archive", (".tar",), _UNPACK, (b"ustar",), 257),
 )  # fmt: skip
 _OTHER_ENDINGS = (
     "tif tiff btf tf2 tf8 ome stk lsm webp jp2 jpx jxl svg nc mha mhd vms svs scn ndpi qptiff flex fits raw "
@@ -106,27 +128,30 @@ START = 264
 
 
 def format_of(name: str, start: bytes = b"") -> Format | None:
-    r"""Return the format of a file by its name and its first bytes, where it is one of those not read.
+    r"""Return the format of a file by its name and its first bytes.
 
     Parameters
     ----------
     name : str
         Path or name.
     start : bytes
-        Its first `START` bytes.
+        Its first `START` bytes, where they are known.
 
     Examples
     --------
-    >>> format_of("movie.nd2").name, format_of("x.dat", b"\x89PNG").name, format_of("x.tif")
+    >>> format_of("movie.nd2").name, format_of("x.dat", b"\x89PNG").name, format_of("x.txt")
     ('Nikon ND2', 'PNG', None)
     """
     lower = os.path.basename(name).lower()
-    # Imaris files are HDF5, and zipped Zarrs are ZIP: the suffix knows more than the first bytes.
-    named = [(len(suffix), each) for each in FORMATS for suffix in each.suffixes if lower.endswith(suffix)]
-    if named:
-        return max(named, key=lambda pair: pair[0])[1]
-    marked = (each for each in FORMATS if each.signature and start[each.at :].startswith(each.signature))
-    return next(marked, None)
+    signed = [fmt for fmt in KNOWN_FORMATS if start.startswith(fmt.signatures, fmt.at)]
+    readable = [fmt for fmt in signed if fmt.opener]
+    named = [(len(end), fmt) for fmt in KNOWN_FORMATS for end in fmt.suffixes if lower.endswith(end)]
+    # Imaris files are HDF5, and zipped Zarrs are ZIP: the suffix knows more than the first bytes, but a
+    # file that is only called like a TIFF is none.
+    best = max(named, key=lambda pair: pair[0], default=(0, None))[1]
+    if readable or (signed and (best is None or best.opener)):
+        return (readable or signed)[0]
+    return best
 
 
 def zarr_name(path: str) -> str:
@@ -137,7 +162,7 @@ def zarr_name(path: str) -> str:
     """
     stem, ending = os.path.splitext(os.path.basename(path.rstrip("/")))
     if ending[1:].lower() not in _OTHER_ENDINGS.split() and not any(
-        ending.lower() in kind.suffixes for kind in FORMATS
+        ending.lower() in kind.suffixes for kind in KNOWN_FORMATS
     ):
         return ""
     for inner in (".zarr", ".ome", ".nii", ".tar"):

@@ -1,21 +1,26 @@
-"""A source as a lazy Dask array."""
+"""Sources as lazy Dask arrays, and lazy images in the place of a source."""
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 
-from pipeline.model.image import Image
+from pipeline.model.image import Image, ImageSpec
+from pipeline.model.tiling import Cut
 from pipeline.model.units import Quantity
 from pipeline.read.open import open_source
 from pipeline.read.select import Wanted
-from pipeline.read.source import Pick, Source
+from pipeline.read.source import Source
+from pipeline.read.spans import Pick
 
 
 def lazy_array(source: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
@@ -40,23 +45,6 @@ def lazy_array(source: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     return da.Array(graph, name, chunks, dtype=source.spec.dtype, shape=source.spec.shape)
 
 
-def stored_chunks(source: Source) -> tuple[tuple[int, ...], ...]:
-    """Return chunks of the image that do not share a stored chunk.
-
-    A selection that begins inside a stored chunk has a short first one.
-    """
-    return tuple(
-        _chunk_lengths(pick, source.store.chunks[axis])
-        for pick, axis in zip(source.picks, source.stored, strict=True)
-    )
-
-
-def _chunk_lengths(pick: Pick, chunk: int) -> tuple[int, ...]:
-    homes = np.asarray(pick) // chunk
-    edges = np.flatnonzero(np.diff(homes)) + 1
-    return tuple(np.diff([0, *edges.tolist(), len(homes)]).tolist())
-
-
 def open_image(
     path: str | os.PathLike[str],
     *,
@@ -76,4 +64,57 @@ def open_image(
     >>> image.data, image.axes, image.scale  # doctest: +SKIP
     """
     source = open_source(path, axes=axes, scale=scale, select=select, series=series, level=level)
-    return Image(lazy_array(source, stored_chunks(source)), source.spec)
+    chunks = source.store.chunks
+    lengths = (_chunk_lengths(pick, chunks[at]) for pick, at in zip(source.picks, source.stored, strict=True))
+    return Image(lazy_array(source, tuple(lengths)), source.spec)
+
+
+def _chunk_lengths(pick: Pick, chunk: int) -> tuple[int, ...]:
+    """Return lengths of chunks that share no stored one: a selection may begin inside of one."""
+    homes = np.asarray(pick) // chunk
+    edges = np.flatnonzero(np.diff(homes)) + 1
+    return tuple(np.diff([0, *edges.tolist(), len(homes)]).tolist())
+
+
+@dataclass(frozen=True)
+class LazySource:
+    """A lazy image in the place of an input: `save` runs over it.
+
+    Parameters
+    ----------
+    image : Image
+        From `open_image`, and steps called on it.
+    """
+
+    image: Image
+    # Of what it is made of nothing is known.
+    extras: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What it is; its chunks are the largest of the Dask array's."""
+        data = self.image.data
+        return self.image.spec.with_(dtype=data.dtype, chunks=tuple(max(sizes) for sizes in data.chunks))
+
+    @property
+    def path(self) -> str:
+        """For the reader."""
+        return f"a lazy image, {self.image.data.name}"
+
+    def window(self, cuts: tuple[Cut, ...]) -> da.Array:
+        """Return the pixels of a window, one chunk a block."""
+        pixels = self.image.data[tuple(slice(cut.edges[0], cut.edges[-1]) for cut in cuts)]
+        return pixels.rechunk(tuple(cut.kept for cut in cuts))
+
+    def files(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def beside(self, shape: tuple[int, ...]) -> int:
+        """Return what two chunks of the Dask array take."""
+        return 2 * math.prod(self.spec.chunks) * self.spec.dtype.itemsize
+
+    def identity(self) -> dict[str, Any]:
+        """Return the name of the Dask array, which is made of all that it is computed from."""
+        return {"array": self.image.data.name}

@@ -11,12 +11,22 @@ from pipeline.model.axes import axis_names
 from pipeline.model.errors import RequestError
 from pipeline.model.paths import check_name
 from pipeline.model.units import Quantity
-from pipeline.read.files import FIELD, check_exists, is_pattern, listed, matches, tiffs_in
+from pipeline.read.files import (
+    FIELD,
+    check_exists,
+    first_bytes,
+    glob_files,
+    input_error,
+    is_pattern,
+    listed,
+    tiffs_in,
+    unread_format,
+)
+from pipeline.read.formats import format_of
 from pipeline.read.opened import Opened
 from pipeline.read.overrides import make_source
 from pipeline.read.select import Wanted
 from pipeline.read.sequence.folder import open_folder
-from pipeline.read.single import open_file
 from pipeline.read.source import Source
 from pipeline.read.zarr.groups import open_zarr
 from pipeline.storage.files import is_node
@@ -66,7 +76,7 @@ def open_source(
         does not fit it.
     """
     if not isinstance(path, str | bytes | os.PathLike):
-        raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", "input.path")
+        raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", FIELD)
     axes = None if axes is None else axis_names(axes)
     opened = _open(os.fsdecode(path), axes, series, level)
     source = make_source(opened, axes, _lowered(scale), _lowered(select))
@@ -74,40 +84,40 @@ def open_source(
     return source
 
 
-def _lowered(by_axis: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if by_axis is None else {axis_names(axis): value for axis, value in by_axis.items()}
+def _lowered(by_axis: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {axis_names(axis): value for axis, value in (by_axis or {}).items()}
 
 
 def _check_chunks(source: Source) -> None:
     """Refuse an image in more pieces than anybody can keep account of: a shape that is a slip, mostly."""
-    pieces = [-(-size // px) for size, px in zip(source.spec.shape, source.spec.chunks, strict=True)]
-    if math.prod(pieces) > MOST_CHUNKS:
+    grid = [-(-size // px) for size, px in zip(source.spec.shape, source.spec.chunks, strict=True)]
+    if math.prod(grid) > MOST_CHUNKS:
         shape = " × ".join(map(str, source.spec.shape))
-        raise RequestError(
-            f"{source.path!r}, of shape {shape}, has {math.prod(pieces):.2g} chunks, "
+        raise input_error(
+            f"{source.path!r}, of shape {shape}, has {math.prod(grid):.2g} chunks, "
             f"and bgone keeps count of {MOST_CHUNKS:.2g}",
             "mend its metadata if it has another, write it with larger chunks, or cut it by input.select",
-            FIELD,
         )
 
 
-def _open(given: str, axes: str | None, series: int | None, level: int) -> Opened:
-    if "://" in given and not given.startswith("file://"):
-        return open_zarr(given, series, level)
-    path = os.path.abspath(os.path.expanduser(given.removeprefix("file://")))
+def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened:
+    if "://" in path and not path.startswith("file://"):
+        return open_zarr(path, series, level)
+    path = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
     check_name(path, FIELD)
     if is_pattern(path):
-        return open_folder(path, matches(path), axes, series, level)
+        return open_folder(path, glob_files(path), axes, series, level)
     check_exists(path)
     if not os.path.isdir(path):
-        return open_file(path, series, level)
+        start = first_bytes(path)
+        form = format_of(path, start)
+        if form is None or form.mend:
+            raise unread_format(path, start)
+        return form.open(path, series, level)
     if is_node(path):
         return open_zarr(path, series, level)
     if path.lower().endswith(".zarr"):
         inside = listed(sorted(os.listdir(path))[:4]) or "nothing"
-        raise RequestError(
-            f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}",
-            "write it again, or give another",
-            FIELD,
-        )
+        what = f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}"
+        raise input_error(what, "write it again, or give another")
     return open_folder(path, tiffs_in(path), axes, series, level)

@@ -1,8 +1,8 @@
-"""What a format's own opener finds, before the user's axes, scale and selection are applied."""
+"""An image as its format describes it, before the user's axes, scale and selection are applied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.errors import RequestError
 from pipeline.model.image import Channel
+from pipeline.read.files import input_error, listed
 from pipeline.read.source import Store
 
 UNKNOWN = "?"
@@ -74,19 +75,35 @@ def read_dtype(dtype: np.dtype, where: str) -> np.dtype:
     plain = dtype.newbyteorder("=") if dtype.names is None else dtype
     native = _WIDENED.get(plain, plain)
     if native not in SUPPORTED:
-        what = "structured" if dtype.names is not None else native.name
-        raise RequestError(
-            f"{where} has {what} pixels", f"convert it to one of {', '.join(d.name for d in SUPPORTED)}",
-            "input.path",
-        )  # fmt: skip
+        kind = "structured" if dtype.names is not None else native.name
+        names = ", ".join(supported.name for supported in SUPPORTED)
+        raise input_error(f"{where} has {kind} pixels", f"convert it to one of {names}")
     return native
 
 
-def shape_text(axes: str, shape: tuple[int, ...]) -> str:
-    """Return a shape in words.
+def layout_text(axes: str, shape: tuple[int, ...]) -> str:
+    """Return stored axes in words.
 
-    >>> shape_text("?yx", (50, 64, 32))
+    >>> layout_text("?yx", (50, 64, 32))
     '50 × y 64 × x 32'
     """
     named = ((axis.replace(UNKNOWN, ""), size) for axis, size in zip(axes, shape, strict=True))
     return " × ".join(f"{axis} {size}".strip() for axis, size in named)
+
+
+def choose_series(path: str, images: Sequence[tuple[str, str]], series: int | None) -> int:
+    """Return which image of a file is meant, out of their names and layouts in words.
+
+    Raises
+    ------
+    RequestError
+        There are several and none is said, or it is not there.
+    """
+    listing = listed(f"{index} ({name or 'unnamed'}: {shape})" for index, (name, shape) in enumerate(images))
+    field = "input.series"
+    if series is None and len(images) > 1:
+        raise RequestError(f"{path!r} holds several images: {listing}", "say which in input.series", field)
+    index = series or 0
+    if not 0 <= index < len(images):
+        raise RequestError(f"{path!r} has no series {index}", f"it has {listing}", field)
+    return index

@@ -1,4 +1,4 @@
-"""`select`: which indices of each axis are kept, said as slices, indices or channel names."""
+"""Selections: which indices of each axis are kept, as slices, indices or channel names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.text import shown
-from pipeline.read.source import Pick
+from pipeline.read.spans import Pick
 
 Wanted = str | int | Sequence[int | str]
 _INDEX = r"\s*(-?[0-9]{1,18})?\s*"
@@ -92,7 +92,10 @@ def _pick(value: Wanted, axis: str, spec: ImageSpec) -> Pick:
         raise RequestError(f"index {twice} is selected twice", "name each once")
     if axis != "c" and indices != sorted(indices):
         raise RequestError(f"the indices of {axis} are not in increasing order", "sort them")
-    return _simplest(indices)
+    # Evenly spaced indices as a range: it is read in one span and has a scale.
+    step = indices[1] - indices[0] if len(indices) > 1 else 1
+    even = range(indices[0], indices[-1] + 1, step) if step > 0 else range(0)
+    return even if list(even) == indices else tuple(indices)
 
 
 def _slice(text: str, size: int) -> range:
@@ -148,13 +151,6 @@ def _named(name: str, spec: ImageSpec) -> int:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
-
-
-def _simplest(indices: list[int]) -> Pick:
-    """Return evenly spaced indices as a range, which reads in one span and has a scale."""
-    step = indices[1] - indices[0] if len(indices) > 1 else 1
-    even = range(indices[0], indices[-1] + 1, step) if step > 0 else range(0)
-    return even if list(even) == indices else tuple(indices)
 
 
 def _selected(spec: ImageSpec, picks: Mapping[str, Pick]) -> ImageSpec:

@@ -1,4 +1,4 @@
-"""What a run reads from: any image as one thing that is cheap to send and reads any box of pixels."""
+"""An image to read from: cheap to send, and it reads any box of pixels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.errors import StoppedError
 from pipeline.model.image import ImageSpec, Region, region_shape
-from pipeline.read.missing import Missing
-from pipeline.read.spans import Run, longest_span, runs
+from pipeline.read.spans import IndexSpan, Pick, index_spans, longest_span
 
-Pick = range | tuple[int, ...]
-"""Which indices of an axis are kept: a range, or a list."""
+if TYPE_CHECKING:
+    from pipeline.read.missing import Missing
 
 
 class Store(ABC):
@@ -51,10 +50,7 @@ class Store(ABC):
     def beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes that `read` holds beside its pixels: chunks as stored and decoded.
 
-        Parameters
-        ----------
-        spans : tuple of int
-            Pixels along each stored axis of the region, wherever it lies.
+        `spans` is the region's px along each stored axis, wherever it lies.
         """
         return 2 * math.prod(self.chunks) * self.dtype.itemsize
 
@@ -87,8 +83,8 @@ class Source:
         For each axis of `spec`, which axis of the store it is. Those left out have length 1.
     picks : tuple of range or tuple of int
         For each axis of `spec`, which stored indices it has.
-    left_out : tuple of str
-        What the data holds and is not carried over.
+    extras : tuple of str
+        In words, what the data holds and is not carried over, such as labels.
     notes : tuple of str
         What was assumed of the data where it does not say it.
     """
@@ -98,7 +94,7 @@ class Source:
     store: Store
     stored: tuple[int, ...]
     picks: tuple[Pick, ...]
-    left_out: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -152,10 +148,6 @@ class Source:
             kept[axis] = pick
         return self.store.missing(kept)
 
-    def extras(self) -> tuple[str, ...]:
-        """Return in words what the data holds and is not carried over, such as labels."""
-        return self.left_out
-
     def read(self, region: Region) -> NDArray:
         """Read a box of pixels.
 
@@ -179,14 +171,16 @@ class Source:
             A file cannot be reached.
         """
         self._check(region)
-        wanted = [pick[part.start : part.stop] for pick, part in zip(self.picks, region, strict=True)]
-        parts = [runs(pick, self.store.chunks[axis]) for pick, axis in zip(wanted, self.stored, strict=True)]
-        if all(len(axis_runs) == 1 for axis_runs in parts):
-            block = self._read_box([axis_runs[0] for axis_runs in parts])
+        spans = [
+            index_spans(pick[cut.start : cut.stop], self.store.chunks[axis])
+            for pick, cut, axis in zip(self.picks, region, self.stored, strict=True)
+        ]
+        if all(len(axis_spans) == 1 for axis_spans in spans):
+            block = self._read_spans([axis_spans[0] for axis_spans in spans])
             return np.ascontiguousarray(block, dtype=self.spec.dtype)
         result = np.empty(region_shape(region), self.spec.dtype)
-        for box in product(*parts):
-            result[tuple(run.target for run in box)] = self._read_box(box)
+        for box in product(*spans):
+            result[tuple(span.target for span in box)] = self._read_spans(box)
         return result
 
     def beside(self, shape: tuple[int, ...]) -> int:
@@ -209,18 +203,18 @@ class Source:
 
     def _check(self, region: Region) -> None:
         inside = len(region) == len(self.spec.shape) and all(
-            part.step in (None, 1) and 0 <= part.start <= part.stop <= size
-            for part, size in zip(region, self.spec.shape, strict=True)
+            cut.step in (None, 1) and 0 <= cut.start <= cut.stop <= size
+            for cut, size in zip(region, self.spec.shape, strict=True)
         )
         if not inside:
             raise IndexError(f"{region} reaches outside {self.spec.shape}")
 
-    def _read_box(self, box: Sequence[Run]) -> NDArray:
+    def _read_spans(self, box: Sequence[IndexSpan]) -> NDArray:
         region = [slice(0, 1)] * len(self.store.shape)
-        for run, axis in zip(box, self.stored, strict=True):
-            region[axis] = run.span
+        for span, axis in zip(box, self.stored, strict=True):
+            region[axis] = span.read
         raw = self.store.read(tuple(region))
         dropped = tuple(axis for axis in range(raw.ndim) if axis not in self.stored)
         shape = tuple(raw.shape[axis] for axis in self.stored)
         block = raw.transpose(*self.stored, *dropped).reshape(shape)
-        return block[np.ix_(*(run.take for run in box))] if any(run.thinned for run in box) else block
+        return block[np.ix_(*(span.take for span in box))] if any(span.thinned for span in box) else block

@@ -19,7 +19,7 @@ from pipeline.model.timing import Seconds, add_up, collect_seconds, spending
 from pipeline.planning.job import Job
 from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.read import Source
-from pipeline.read.from_dask import LazySource
+from pipeline.read.lazy import LazySource
 from pipeline.runtime.executors.executor import Executor
 from pipeline.runtime.executors.remote_write import RemoteRead, RemoteWrite, sync_shared
 from pipeline.runtime.executors.worker_check import Guard, make_check

@@ -7,7 +7,7 @@ from read_samples import check_pixels, coded, refusal, write_ngff, write_tiff
 
 from pipeline.model.units import Quantity
 from pipeline.read import open_source
-from pipeline.read.spans import runs
+from pipeline.read.spans import index_spans
 
 FIVE = coded((12, 3, 4, 16, 24))
 SCALE = [[{"type": "scale", "scale": [30.0, 1.0, 2.0, 0.5, 0.25]}]]
@@ -212,10 +212,10 @@ def test_wrong_axes_are_refused(image, case):
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 100])
 @pytest.mark.parametrize("wanted", [range(2, 9), range(1, 12, 4), (0, 1, 5, 11), (7, 2, 3), range(3, 3)])
-def test_runs_cover_what_is_wanted_once(wanted, chunk):
+def test_spans_cover_what_is_kept_once(wanted, chunk):
     stored = np.arange(12)
     result = np.full(len(wanted), -1)
-    for run in runs(wanted, chunk):
-        assert (result[run.target] == -1).all()
-        result[run.target] = stored[run.span][list(run.take)]
+    for span in index_spans(wanted, chunk):
+        assert (result[span.target] == -1).all()
+        result[span.target] = stored[span.read][list(span.take)]
     assert result.tolist() == list(wanted)

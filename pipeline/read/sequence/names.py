@@ -1,4 +1,4 @@
-"""What file names count: their numbers, the word before each, times of day and durations."""
+"""File names taken apart: their numbers, the word before each, times of day and durations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal
 
-from pipeline.read.files import TIFF_SUFFIXES
+from pipeline.read.formats import TIFF_SUFFIXES
 
-Kind = Literal["count", "duration", "moment"]
+NumberKind = Literal["count", "duration", "moment"]
 
 # Milliseconds of each unit, the longest first.
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
@@ -37,12 +37,11 @@ PLACE_WORDS = {"pos", "position", "xy", "site", "field", "fov", "well", "tile"}
 
 # Where a whole scheme is known, its letters mean what they mean there: Opera and Harmony count row, column,
 # field, plane, channel and time so.
-_SCHEMES = (
-    (
-        re.compile(r"(?:^|/)r#c#f#p#-ch#"),
-        {"r": "place", "c": "place", "f": "place", "p": "z", "ch": "c", "sk": "t"},
-    ),
-)
+_SCHEMES = {
+    re.compile(r"(?:^|/)r#c#f#p#-ch#"): {
+        "r": "place", "c": "place", "f": "place", "p": "z", "ch": "c", "sk": "t",
+    },
+}  # fmt: skip
 _T = ("T", "t")
 _BETWEEN = (*_T, "-", "_", ":", ".", " ")
 _PLACE_LETTER = re.compile(
@@ -70,7 +69,7 @@ class Number:
     text: str
     value: int
     word: str
-    kind: Kind = "count"
+    kind: NumberKind = "count"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def parse_name(name: str) -> Name:
     return Name((*texts, name[begin:]), tuple(numbers))
 
 
-def _pieces(match: re.Match[str]) -> list[tuple[int, int, int, Kind]]:
+def _pieces(match: re.Match[str]) -> list[tuple[int, int, int, NumberKind]]:
     if match.lastgroup is None:
         return [(match.start(), match.end(), int(match[0]), "count")]
     duration = _duration(match[0])
@@ -150,20 +149,13 @@ def _word(text: str) -> str:
 def meaning(word: str, kind: str) -> str:
     """Return what a word before a number says that it counts: t, z, c, place, or nothing.
 
-    Parameters
-    ----------
-    word : str
-        The word.
-    kind : str
-        The whole name's, with # for each number.
+    `kind` is the whole name's, with # for each number.
 
-    Examples
-    --------
     >>> meaning("Pos", "Pos#.tif"), meaning("c", "t#_c#.tif"), meaning("c", "r#c#f#p#-ch#.tif")
     ('place', 'c', 'place')
     """
     lower = word.lower()
-    for scheme, words in _SCHEMES:
+    for scheme, words in _SCHEMES.items():
         if scheme.search(kind):
             return words.get(lower, "")
     if lower in PLACE_WORDS:
@@ -173,8 +165,8 @@ def meaning(word: str, kind: str) -> str:
 
 def place_letters(names: Sequence[str]) -> bool:
     """Return whether names differ by the letter of a place: siteA, siteB."""
-    found = [_PLACE_LETTER.search(name) for name in names]
-    return all(found) and len({match[1] for match in found if match}) > 1
+    matches = [_PLACE_LETTER.search(name) for name in names]
+    return all(matches) and len({match[1] for match in matches if match}) > 1
 
 
 def with_moments(names: Sequence[Name]) -> list[Name]:
@@ -183,17 +175,16 @@ def with_moments(names: Sequence[Name]) -> list[Name]:
     for begin in range(len(first.numbers)):
         for length in (6, 5, 4, 2):
             run = slice(begin, begin + length)
-            if len(first.numbers[run]) == length and _separated(first, begin, length):
-                columns = zip(*(name.numbers[run] for name in names), strict=True)
-                # Where only one of the numbers changes, it may as well be a frame's.
-                if sum(len({number.value for number in column}) > 1 for column in columns) < 2:
-                    continue
-                moments = [_moment(name.numbers[run]) for name in names]
-                if all(moment is not None for moment in moments):
-                    return [
-                        _merged(name, begin, length, moment or 0)
-                        for name, moment in zip(names, moments, strict=True)
-                    ]
+            if len(first.numbers[run]) < length or not _separated(first, begin, length):
+                continue
+            columns = zip(*(name.numbers[run] for name in names), strict=True)
+            # Where only one of the numbers changes, it may as well be a frame's.
+            if sum(len({number.value for number in column}) > 1 for column in columns) < 2:
+                continue
+            moments = [_moment(name.numbers[run]) for name in names]
+            if None not in moments:
+                pairs = zip(names, moments, strict=True)
+                return [_merged(name, begin, length, moment or 0) for name, moment in pairs]
     return list(names)
 
 

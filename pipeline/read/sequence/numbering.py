@@ -1,4 +1,4 @@
-"""Whether a series of files is one series, and whole; in which order, and along which axis."""
+"""Series of files by their names: whether they are one series, and whole; their order, and their axis."""
 
 from __future__ import annotations
 
@@ -7,24 +7,55 @@ import glob
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import NoReturn
 
 import numpy as np
 
 from pipeline.model.errors import RequestError
-from pipeline.read.files import FIELD, listed
+from pipeline.read.files import input_error, listed
 from pipeline.read.sequence.names import Name, Number, meaning, parse_name, place_letters, with_moments
-from pipeline.read.sequence.order import Numbering, duration_text
 
 # Numbers further apart than this, on average, are times of day or the like: they count nothing.
 _SPARSE = 3
 
 
 @dataclass(frozen=True)
-class _Thing:
+class Numbering:
+    """What the names of a series of files say.
+
+    Parameters
+    ----------
+    files : tuple of str
+        In the order of what they count.
+    axis : str
+        What they count: t where the names say nothing else.
+    word : str
+        The word in the names that says so, or an empty text.
+    ordered_by : str
+        What the order goes by, in words.
+    interval : float
+        Seconds from one to the next where the names tell times, evenly spaced; else 0.
+    uneven : str
+        Where the names tell times that are not evenly spaced: which, in words.
+    places : bool
+        Whether what they count are places, such as stage positions.
+    """
+
+    files: tuple[str, ...]
+    axis: str = "t"
+    word: str = ""
+    ordered_by: str = "in the order of their names"
+    interval: float = 0.0
+    uneven: str = ""
+    places: bool = False
+
+
+@dataclass(frozen=True)
+class _Counted:
     """What a name counts: columns of numbers that change together.
 
     Parameters
@@ -75,7 +106,7 @@ class _Table:
         return step, (values[-1] - values[0]) // (step or 1) + 1
 
     @cached_property
-    def things(self) -> list[_Thing]:
+    def things(self) -> list[_Counted]:
         """What changes from name to name."""
         kind = self.names[0].kind
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -86,7 +117,7 @@ class _Table:
                 groups.setdefault(pattern, []).append(column)
         return [self._thing(pattern, columns, kind) for pattern, columns in groups.items()]
 
-    def _thing(self, pattern: tuple[int, ...], columns: list[int], kind: str) -> _Thing:
+    def _thing(self, pattern: tuple[int, ...], columns: list[int], kind: str) -> _Counted:
         said: dict[str, str] = {}
         for column in columns:
             number = self.names[0].numbers[column]
@@ -97,7 +128,7 @@ class _Table:
                 said.setdefault(means, number.word)
         word = next(iter(said.values()), "") or self.names[0].numbers[columns[0]].word
         timed = any(self.names[0].numbers[column].kind == "duration" for column in columns)
-        return _Thing(tuple(columns), len(set(pattern)), frozenset(said), word, timed)
+        return _Counted(tuple(columns), len(set(pattern)), frozenset(said), word, timed)
 
 
 def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
@@ -128,79 +159,76 @@ def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
         ...
     pipeline.model.errors.RequestError: input.path: 1 file is missing: z_09.tif; bring it back, or renumber
     """
-    folder = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
-    relative = [os.path.relpath(path, folder) for path in paths]
-    parsed = [parse_name(name) for name in relative]
     if len(paths) == 1:
         return Numbering(tuple(paths))
-    if not any(name.numbers for name in parsed):
+    folder = os.path.commonpath(paths)
+    relative = [os.path.relpath(path, folder) for path in paths]
+    table = _Table(folder, tuple(paths), tuple(map(parse_name, relative)))
+    if not any(name.numbers for name in table.names):
         places = place_letters(relative)
         if places and axes is None:
             raise _refuse_places(paths, f"{relative[0]} to {relative[-1]}")
         order = "in the order of their names, which have no numbers"
         return Numbering(tuple(paths), ordered_by=order, places=places)
-    _check_one_series(folder, relative, parsed)
-    table = _Table(folder, tuple(paths), tuple(with_moments(parsed)))
-    if len({tuple(number.value for number in name.numbers) for name in table.names}) < len(paths):
-        raise _doubled(table)
+    _check_one_series(table)
+    table = _Table(folder, tuple(paths), tuple(with_moments(table.names)))
+    _check_doubled(table)
     _check_one_count(table)
     return _ordered(table, axes)
 
 
-def _check_one_series(folder: str, relative: Sequence[str], parsed: Sequence[Name]) -> None:
-    kinds = Counter(name.kind for name in parsed)
+def _check_one_series(table: _Table) -> None:
+    kinds = Counter(name.kind for name in table.names)
     if len(kinds) == 1:
         return
     shown = listed(f"{kind} ({count} file{'s' if count > 1 else ''})" for kind, count in kinds.most_common())
     most = kinds.most_common(1)[0][0]
-    members = [index for index, name in enumerate(parsed) if name.kind == most]
-    free = range(len(parsed[members[0]].numbers))
-    hint = _glob_hint(folder, relative, parsed, members, free)
-    raise RequestError(f"the files are of several series: {shown}", hint, FIELD)
+    members = [index for index, name in enumerate(table.names) if name.kind == most]
+    hint = _glob_hint(table, members, range(len(table.names[members[0]].numbers)))
+    raise input_error(f"the files are of several series: {shown}", hint)
 
 
-def _glob_hint(
-    folder: str, relative: Sequence[str], parsed: Sequence[Name], members: Sequence[int], free: Iterable[int]
-) -> str:
+def _glob_hint(table: _Table, members: Sequence[int], free: Iterable[int]) -> str:
     """Say which glob gives some of the files: tried out here, so that it does."""
-    wanted = {relative[index] for index in members}
-    for pattern in _patterns(parsed[members[0]], set(free)):
-        if {name for name in relative if _matches(name, pattern)} == wanted:
-            path = os.path.join(glob.escape(folder), pattern)
+    relative = [table.relative(index) for index in range(len(table))]
+    series = {relative[index] for index in members}
+    for pattern in _patterns(table.names[members[0]], set(free)):
+        if {name for name in relative if _matches(name, pattern)} == series:
+            path = os.path.join(glob.escape(table.folder), pattern)
             return f"give a glob of one series, such as {path!r}"
     return "move the files of one series into a folder of their own, and give that"
 
 
-def _patterns(name: Name, free: set[int]) -> list[str]:
-    """Return globs for names like one, from the plain to the exact."""
+def _patterns(name: Name, free: set[int]) -> Iterator[str]:
+    """Yield globs for names like one, from the plain to the exact."""
     texts = [glob.escape(text) for text in name.texts]
     stem, dot, suffix = texts[-1].rpartition(".")
     any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in suffix)
-    found = []
     for last in (texts[-1], stem + dot + any_case):
         for wild in ("*", ""):
-            parts = [
+            numbers = [
                 (wild or "[0-9]" * len(number.text)) if column in free else number.text
                 for column, number in enumerate(name.numbers)
             ]
-            found.append("".join(a + b for a, b in zip([*texts[:-1], last], [*parts, ""], strict=True)))
-    return found
+            yield _put_together([*texts[:-1], last], numbers)
+
+
+def _put_together(texts: Sequence[str], numbers: Sequence[str]) -> str:
+    return "".join(text + number for text, number in zip(texts, [*numbers, ""], strict=True))
 
 
 def _matches(name: str, pattern: str) -> bool:
-    parts, wanted = name.split(os.sep), pattern.split(os.sep)
-    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+    names, patterns = name.split(os.sep), pattern.split(os.sep)
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
-def _doubled(table: _Table) -> RequestError:
-    seen: dict[tuple[int, ...], str] = {}
+def _check_doubled(table: _Table) -> None:
+    seen: dict[tuple[int, ...], int] = {}
     for index, name in enumerate(table.names):
-        key = tuple(number.value for number in name.numbers)
-        if key in seen:
-            both = f"{seen[key]!r} and {table.relative(index)!r}"
-            return RequestError(f"{both} have the same number", "take one away", FIELD)
-        seen[key] = table.relative(index)
-    raise AssertionError("no two names have the same numbers")
+        other = seen.setdefault(tuple(number.value for number in name.numbers), index)
+        if other != index:
+            both = f"{table.relative(other)!r} and {table.relative(index)!r}"
+            raise input_error(f"{both} have the same number", "take one away")
 
 
 def _check_one_count(table: _Table) -> None:
@@ -219,78 +247,60 @@ def _check_one_count(table: _Table) -> None:
     beside = [thing for thing in things if thing not in full]
     by_grid = len(beside) > 1 and math.prod(thing.count for thing in beside) == len(table)
     if by_word or by_number or by_grid:
-        raise _refuse_two(table)
+        _refuse_two(table)
 
 
-def _refuse_two(table: _Table) -> RequestError:
-    keep = min(table.things, key=_rank)
-    fixed = [column for thing in table.things if thing is not keep for column in thing.columns]
-    first = table.names[0].numbers
+def _refuse_two(table: _Table) -> NoReturn:
+    things, first = table.things, table.names[0].numbers
+    keep = min(things, key=_rank)
+    fixed = [column for thing in things if thing is not keep for column in thing.columns]
     members = [
         index
         for index, name in enumerate(table.names)
         if all(name.numbers[column].value == first[column].value for column in fixed)
     ]
-    relative = [table.relative(index) for index in range(len(table))]
-    said = _words(table)
-    hint = _glob_hint(table.folder, relative, table.names, members, keep.columns)
+    words = list(map(str, things))
+    if len(things) == 1:
+        # Two words stand before numbers that change together.
+        words = [f"{word} ({keep.count})" for word in dict.fromkeys(first[at].word for at in keep.columns)]
+    hint = _glob_hint(table, members, keep.columns)
     if len(members) in (1, len(table)):
         hint = f"rename them so that one number counts them, or give one of them, such as {table.paths[0]!r}"
-    return RequestError(
-        f"the names of the {len(table)} files count {len(said)} things, {' and '.join(said)}, such as "
-        f"{relative[0]!r}",
-        hint,
-        FIELD,
-    )
+    what = f"the names of the {len(table)} files count {len(words)} things, {' and '.join(words)}"
+    raise input_error(f"{what}, such as {table.relative(0)!r}", hint)
 
 
-def _words(table: _Table) -> list[str]:
-    """Return what is counted, in words: also where two words stand before numbers that change together."""
-    said = [str(thing) for thing in table.things]
-    if len(said) > 1:
-        return said
-    (thing,) = table.things
-    words = (table.names[0].numbers[column].word for column in thing.columns)
-    return [f"{word} ({thing.count})" for word in dict.fromkeys(words)]
-
-
-def _rank(thing: _Thing) -> tuple[bool, bool, bool, int]:
+def _rank(thing: _Counted) -> tuple[bool, bool, bool, int]:
     """Return what sorts things by how likely they are the frames of a series."""
     frames = thing.timed or "t" in thing.meanings
     return "place" in thing.meanings, bool(thing.meanings) and not frames, not frames, -thing.count
 
 
 def _ordered(table: _Table, axes: str | None) -> Numbering:
-    things = table.things
-    full = next((thing for thing in things if thing.count == len(table)), None)
-    if full is None:
-        return Numbering(table.paths, ordered_by="in the order of the times or numbers in their names")
-    if "place" in full.meanings and axes is None:
-        values = [table.names[index].numbers[full.columns[0]].text for index in (0, -1)]
-        raise _refuse_places(table.paths, f"{full.word} {values[0]} to {values[1]}")
-    column = _whole_column(table, full)
-    if column is None:
+    full = next((thing for thing in table.things if thing.count == len(table)), None)
+    if full is not None and "place" in full.meanings and axes is None:
+        first, last = (table.names[index].numbers[full.columns[0]].text for index in (0, -1))
+        raise _refuse_places(table.paths, f"{full.word} {first} to {last}")
+    column = None if full is None else _whole_column(table, full)
+    if full is None or column is None:
         return Numbering(table.paths, ordered_by="in the order of the times or numbers in their names")
     order = np.argsort(np.array(table.values(column), dtype=object), kind="stable")
-    files = tuple(table.paths[index] for index in order)
-    number = table.names[0].numbers[column]
-    said = next((means for means in full.meanings if means in "tzc"), "")
-    interval, uneven = (0.0, "")
-    if number.kind == "duration" and len(things) == 1:
+    kind = table.names[0].numbers[column].kind
+    interval, uneven = 0.0, ""
+    if kind == "duration" and len(table.things) == 1:
         interval, uneven = _interval([table.names[index].numbers[column] for index in order])
-    by = "number" if number.kind == "count" else "time"
     return Numbering(
-        files,
-        said or "t",
+        tuple(table.paths[index] for index in order),
+        next((meant for meant in full.meanings if meant in "tzc"), "t"),
         full.word if full.meanings else "",
-        f"in the order of the {by}s in their names",
+        f"in the order of the {'number' if kind == 'count' else 'time'}s in their names",
         interval,
         uneven,
         "place" in full.meanings,
     )
 
 
-def _whole_column(table: _Table, thing: _Thing) -> int | None:
+def _whole_column(table: _Table, thing: _Counted) -> int | None:
     """Return the number that counts the files from end to end, or a time.
 
     Raises
@@ -299,14 +309,12 @@ def _whole_column(table: _Table, thing: _Thing) -> int | None:
         The count has gaps.
     """
     spans = {column: table.span(column) for column in reversed(thing.columns)}
-    numbers = table.names[0].numbers
-    kind = table.names[0].kind
+    numbers, kind = table.names[0].numbers, table.names[0].kind
+    meanings = {column: meaning(numbers[column].word, kind) for column in spans}
     if "c" in thing.meanings:  # some channels of many, or wavelengths
-        return next(column for column in spans if meaning(numbers[column].word, kind) == "c")
-    said = [
-        column for column in spans if meaning(numbers[column].word, kind) or numbers[column].kind != "count"
-    ]
-    columns = [*said, *(column for column in spans if column not in said)]
+        return next(column for column in spans if meanings[column] == "c")
+    # Those first that have a word or tell a time.
+    columns = sorted(spans, key=lambda column: not meanings[column] and numbers[column].kind == "count")
     for column in columns:
         if numbers[column].kind == "duration" or spans[column][1] == len(table):
             return column
@@ -318,42 +326,48 @@ def _whole_column(table: _Table, thing: _Thing) -> int | None:
 
 
 def _missing(table: _Table, column: int, step: int) -> RequestError:
-    numbers = [name.numbers[column] for name in table.names]
-    values = sorted(number.value for number in numbers)
-    lost = sorted(set(range(values[0], values[-1] + 1, step)) - set(values))
+    numbers, first = [name.numbers[column] for name in table.names], table.names[0]
+    values = {number.value for number in numbers}
+    lost = sorted(set(range(min(values), max(values) + 1, step)) - values)
     texts = [number.text for number in numbers]
     padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" != text for text in texts)
     width = max(map(len, texts)) if padded else 0
-    template = table.names[0]
-    # Other numbers that change along make the names of the missing ones anybody's guess.
-    exact = len(table.things) == 1 and len(table.things[0].columns) == 1
-
-    def shown(value: int) -> str:
-        if not exact:
-            return f"number {value}"
-        parts = [number.text for number in template.numbers]
-        parts[column] = f"{value:0{width}d}"
-        return "".join(text + part for text, part in zip(template.texts, [*parts, ""], strict=True))
-
+    if len(table.things) == 1 and len(table.things[0].columns) == 1:
+        parts = [number.text for number in first.numbers]
+        before, after = parts[:column], parts[column + 1 :]
+        names = [_put_together(first.texts, [*before, f"{value:0{width}d}", *after]) for value in lost]
+    else:
+        # Other numbers that change along make the names of the missing ones anybody's guess.
+        names = [f"number {value}" for value in lost]
     what = "1 file is missing" if len(lost) == 1 else f"{len(lost)} files are missing"
     mend = "bring it back, or renumber" if len(lost) == 1 else "bring them back, or renumber"
-    return RequestError(f"{what}: {listed(map(shown, lost))}", mend, FIELD)
+    return input_error(f"{what}: {listed(names)}", mend)
 
 
 def _refuse_places(paths: Sequence[str], which: str) -> RequestError:
-    return RequestError(
+    return input_error(
         f"the {len(paths)} files are of several places ({which}), which are no axis",
         f"give one of them, such as {paths[0]!r}, or say input.axes: tyx to take them as frames",
-        FIELD,
     )
 
 
 def _interval(numbers: Sequence[Number]) -> tuple[float, str]:
     """Return the seconds between durations in order, or, where they are not even, the first odd one."""
     steps = [after.value - before.value for before, after in pairwise(numbers)]
-    if len(set(steps)) == 1:
-        return steps[0] / 1000, ""
     most = Counter(steps).most_common(1)[0][0]
-    at = next(index for index, step in enumerate(steps) if step != most)
-    odd = f"{numbers[at].text} to {numbers[at + 1].text}"
-    return 0.0, f"mostly {duration_text(most / 1000)}, but {odd}"
+    odd = next((index for index, step in enumerate(steps) if step != most), None)
+    if odd is None:
+        return most / 1000, ""
+    return 0.0, f"mostly {duration_text(most / 1000)}, but {numbers[odd].text} to {numbers[odd + 1].text}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the largest unit that it is a round number of.
+
+    >>> duration_text(7200), duration_text(90), duration_text(0.25)
+    ('2 h', '90 s', '250 ms')
+    """
+    for unit, size in (("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds * 1000:g} ms"

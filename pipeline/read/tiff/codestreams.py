@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-Size = tuple[int, int, int]
+StreamShape = tuple[int, int, int]
 """Rows, columns, and samples of a pixel (0 where the header does not say it simply)."""
 
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -14,7 +14,7 @@ _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-def _jpeg(data: bytes) -> Size:
+def _jpeg(data: bytes) -> StreamShape:
     """Return the largest frame that is announced anywhere before the pixels."""
     at = 2
     while at + 4 <= len(data):
@@ -33,7 +33,7 @@ def _jpeg(data: bytes) -> Size:
     raise ValueError("it is no JPEG with a frame")
 
 
-def _jpeg2k(data: bytes) -> Size:
+def _jpeg2k(data: bytes) -> StreamShape:
     """Return the size of a codestream, bare or in a JP2 file."""
     stream = data if data.startswith(b"\xff\x4f") else _in_boxes(data, (b"jp2c",))
     if not stream.startswith(b"\xff\x4f\xff\x51"):
@@ -59,12 +59,12 @@ def _in_boxes(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
     return b""
 
 
-def _png(data: bytes) -> Size:
+def _png(data: bytes) -> StreamShape:
     columns, rows, _, kind = struct.unpack_from(">IIBB", data, 16)
     return rows, columns, _PNG_SAMPLES.get(kind, 4)
 
 
-def _lerc(data: bytes) -> Size:
+def _lerc(data: bytes) -> StreamShape:
     """Return the size of a Lerc2 blob; Lerc1 has another header."""
     if data[:6] == b"Lerc2 ":
         (version,) = struct.unpack_from("<i", data, 6)
@@ -80,52 +80,42 @@ def _lerc(data: bytes) -> Size:
     raise ValueError("it is no LERC")
 
 
-def _jpegxr(data: bytes) -> Size:
+def _jpegxr(data: bytes) -> StreamShape:
     (at,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, at)
-    found = {}
+    tags = {}
     for number in range(min(count, 200)):
         tag, kind, _, value = struct.unpack_from("<HHII", data, at + 2 + 12 * number)
-        found[tag] = value & 0xFFFF if kind == 3 else value
-    if not {0xBC80, 0xBC81} <= found.keys():
+        tags[tag] = value & 0xFFFF if kind == 3 else value
+    if not {0xBC80, 0xBC81} <= tags.keys():
         raise ValueError("it is no JPEG XR")
-    return found[0xBC81], found[0xBC80], 0
+    return tags[0xBC81], tags[0xBC80], 0
 
 
-def _jpegxl(data: bytes) -> Size:
+def _jpegxl(data: bytes) -> StreamShape:
     """Return the size of a codestream, bare or in boxes (ISO/IEC 18181-1, SizeHeader)."""
     stream = data if data.startswith(b"\xff\x0a") else _in_boxes(data, (b"jxlc", b"jxlp"))
     stream = stream if stream.startswith(b"\xff\x0a") else stream[4:]  # jxlp has a number first
     if not stream.startswith(b"\xff\x0a"):
         raise ValueError("it is no JPEG XL")
-    bits = _Bits(stream[2:18])
-    small = bits.take(1)
-    rows = 8 * (bits.take(5) + 1) if small else bits.size()
-    ratio = bits.take(3)
-    if ratio:
-        over, under = _JXL_RATIOS[ratio - 1]
-        columns = rows * over // under
-    else:
-        columns = 8 * (bits.take(5) + 1) if small else bits.size()
+    bits = int.from_bytes(stream[2:18], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        bits, value = bits >> count, bits & ((1 << count) - 1)
+        return value
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    small = take(1)
+    rows, ratio = side(), take(3)
+    over, under = _JXL_RATIOS[ratio - 1]
+    columns = rows * over // under if ratio else side()
     return rows, columns, 0
 
 
-class _Bits:
-    """Numbers out of bytes, the lowest bit first."""
-
-    def __init__(self, data: bytes) -> None:
-        self._rest = int.from_bytes(data, "little")
-
-    def take(self, count: int) -> int:
-        value = self._rest & ((1 << count) - 1)
-        self._rest >>= count
-        return value
-
-    def size(self) -> int:
-        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
-
-
-SIZES: Mapping[str, Callable[[bytes], Size]] = {
+_SHAPES: Mapping[str, Callable[[bytes], StreamShape]] = {
     "jpeg": _jpeg,
     "jpeg2k": _jpeg2k,
     "jpegxl": _jpegxl,
@@ -133,4 +123,14 @@ SIZES: Mapping[str, Callable[[bytes], Size]] = {
     "lerc": _lerc,
     "png": _png,
 }
-"""By codec: how large the image in a stream is. Each raises ValueError or struct.error where it is none."""
+
+
+def stream_shape(codec: str, data: bytes) -> StreamShape:
+    """Return how large the image in a stream is.
+
+    Raises
+    ------
+    ValueError, struct.error
+        It is no stream of the codec.
+    """
+    return _SHAPES[codec](data)

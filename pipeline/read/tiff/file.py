@@ -2,156 +2,113 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tifffile
 
-from pipeline.model.errors import PipelineError, RequestError
-from pipeline.read.files import FIELD, check_tiff, listed, unreadable
-from pipeline.read.opened import UNKNOWN, Opened, shape_text
-from pipeline.read.tiff.handles import quiet_log
-from pipeline.read.tiff.imagej import imagej_fields, is_imagej, pixel_size
-from pipeline.read.tiff.pages import (
-    check_samples,
-    complete,
-    damaged,
-    holes_note,
-    locate,
-    make_store,
-    raw_planes,
-    store_of,
-)
-from pipeline.read.tiff.series import all_series, full_axes, full_shape, said_axes
+from pipeline.model.errors import RequestError
+from pipeline.read.files import damaged, input_error, listed
+from pipeline.read.formats import COMPANION_SUFFIXES
+from pipeline.read.opened import UNKNOWN, Opened, choose_series, layout_text
+from pipeline.read.tiff.handles import open_tiff
+from pipeline.read.tiff.imagej import imagej_fields, is_imagej, pixel_spacing
+from pipeline.read.tiff.ome import open_ome
+from pipeline.read.tiff.pages import check_samples, holes_note, locate, make_store, raw_planes, store_of
 from pipeline.read.tiff.store import TiffStore
 
 _CENTIMETRE = 3
-_DESCRIPTION = "TiffTag 270 "
 # A resolution tag in px per cm is often a printer's; a pixel this large (µm) is no microscope's.
 _LARGEST_PIXEL = 100.0
 _UNNAMED = {"Q": UNKNOWN, "I": UNKNOWN}
 
 
-def open_stack(path: str, series: int | None, level: int) -> Opened:
-    """Open a TIFF that is no OME-TIFF.
+def open_tiff_file(path: str, series: int | None, level: int) -> Opened:
+    """Open a TIFF of whatever kind, or the companion file of an OME-TIFF.
 
     Raises
     ------
     RequestError
-        It is damaged, a colour picture, or holds several images.
+        It is no TIFF, damaged, or of a kind that bgone does not read.
     """
+    if path.lower().endswith(COMPANION_SUFFIXES):
+        return open_ome(path, series, level)
     with open_tiff(path) as tiff:
-        images = all_series(tiff)
-        found = [(part, part.levels) for part in images if not part.keyframe.is_reduced]
-        if len(found) == 1:
-            # Coarser copies that do not name their axes come as images of their own.
-            smaller = [part for part in images if part.keyframe.is_reduced]
-            found = [(found[0][0], [*found[0][1], *smaller])]
-        found = found or [(part, part.levels) for part in images]
-        index = choose(path, [(part.name, _shape_text(part)) for part, _ in found], series)
-        part, levels = found[index]
-        if tiff.is_imagej and part.kind != "imagej":
-            raise damaged(path, "its ImageJ description does not fit its size")
-        image = levels[_check_level(path, level, [_shape_text(item) for item in levels])]
-        store, notes = _series_store(tiff, image, path, f"{index}/{level}")
-        axes = _letters(part)
-        if len(axes) != len(store.shape):
-            raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
-        fields = _fields(tiff, part, axes)
-        full = dict(zip(axes, full_shape(part), strict=False))
+        if not tiff.is_ome:
+            return _open_stack(tiff, path, series, level)
+    return open_ome(path, series, level)
+
+
+def _open_stack(tiff: tifffile.TiffFile, path: str, series: int | None, level: int) -> Opened:
+    """Open a TIFF that is no OME-TIFF."""
+    images = _all_series(tiff)
+    pyramids = [(image, image.levels) for image in images if not image.keyframe.is_reduced]
+    if len(pyramids) == 1:
+        # Coarser copies that do not name their axes come as images of their own.
+        smaller = [image for image in images if image.keyframe.is_reduced]
+        pyramids = [(pyramids[0][0], [*pyramids[0][1], *smaller])]
+    pyramids = pyramids or [(image, image.levels) for image in images]
+    index = choose_series(path, [(image.name, _series_text(image)) for image, _ in pyramids], series)
+    image, levels = pyramids[index]
+    if tiff.is_imagej and image.kind != "imagej":
+        raise damaged(path, "its ImageJ description does not fit its size")
+    if not 0 <= level < len(levels):
+        text = listed(f"{number} ({_series_text(item)})" for number, item in enumerate(levels))
+        raise RequestError(f"{path!r} has no level {level}", f"its levels are {text}", "input.level")
+    store, notes = _series_store(tiff, levels[level], path, f"{index}/{level}")
+    # Samples, always last, are left out.
+    axes = _letters(_full_axes(image).removesuffix("S"))
+    if len(axes) != len(store.shape):
+        raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
+    fields = _fields(tiff, image, axes)
     if level:
-        sizes = dict(zip(axes, store.shape, strict=True))
+        full, sizes = (dict(zip(axes, shape, strict=False)) for shape in (_full_shape(image), store.shape))
         fields["scale"] = {
-            a: value * full[a] / sizes[a] for a, value in fields["scale"].items() if a in sizes
+            axis: value * full[axis] / sizes[axis] for axis, value in fields["scale"].items() if axis in sizes
         }
-    optional = "tcz?" if said_axes(part)[0] != full_axes(part) else ""
+    optional = "tcz?" if _said_axes(image)[0] != _full_axes(image) else ""
     fields["notes"] = (*fields.get("notes", ()), *notes)
     return Opened(store, axes, path, optional=optional, **fields)
 
 
-@contextmanager
-def open_tiff(path: str) -> Iterator[tifffile.TiffFile]:
-    """Open a file with tifffile, and turn what it raises and logs into refusals.
+# Up to tifffile 2026.3 `TiffFile.series` is a list whose members know two shapes, one without the axes of
+# length one; since 2026.5 it is called for one or the other.
 
-    Raises
-    ------
-    RequestError
-        It is no TIFF, may not be read, or is damaged.
+
+def _all_series(tiff: tifffile.TiffFile) -> Sequence[Any]:
+    return tiff.series(squeeze=False) if callable(tiff.series) else tiff.series
+
+
+def _full_axes(series: Any) -> str:
+    return series.get_axes(squeeze=False) if hasattr(series, "get_axes") else series.axes
+
+
+def _full_shape(series: Any) -> tuple[int, ...]:
+    return series.get_shape(squeeze=False) if hasattr(series, "get_shape") else series.shape
+
+
+def _said_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Return axes and shape as tifffile tells them to its users.
+
+    Axes of length one are left out, those of a plane excepted, where the file's format writes all of its
+    axes whether an image needs them or not; numpy arrays that tifffile wrote have the axes they were given.
     """
-    check_tiff(path)
-    with quiet_log() as log:
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                if not tiff.pages:
-                    raise damaged(path, "it has no pages")
-                yield tiff
-                _check_log(path, log)
-        except PipelineError:
-            # What tifffile said first is closer to the cause than what followed from it.
-            _check_log(path, log)
-            raise
-        except OSError as error:
-            raise unreadable(path, error) from error
-        # tifffile raises many kinds (struct.error, IndexError, KeyError, …) for one and the same thing.
-        except Exception as error:
-            raise damaged(path, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
+    axes, shape = _full_axes(series), _full_shape(series)
+    if series.kind == "shaped":
+        return axes, shape
+    kept = [index for index, axis in enumerate(axes) if shape[index] != 1 or axis in "YX"]
+    return "".join(axes[index] for index in kept), tuple(shape[index] for index in kept)
 
 
-def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
-    """Refuse what tifffile reads on after with a log line alone: pages lost, chains broken."""
-    for record in log:
-        text = record.getMessage()
-        # Vendors write tags that nobody can parse, and pages without tifffile's description
-        # follow some with it; the pixels depend on neither, but on the first page's description.
-        harmless = ("TiffTag" in text and _DESCRIPTION not in text) or "shaped series" in text
-        if record.levelno >= logging.ERROR and not harmless:
-            detail = text.split("> ", 1)[-1] if text.startswith("<") else text
-            detail = "its description cannot be read" if _DESCRIPTION in text else detail
-            raise damaged(path, detail.splitlines()[0])
+def _series_text(series: Any) -> str:
+    axes, shape = _said_axes(series)
+    return layout_text(_letters(axes), shape)
 
 
-def choose(path: str, images: Sequence[tuple[str, str]], series: int | None) -> int:
-    """Return which image of a file is meant, out of their names and shapes in words.
-
-    Raises
-    ------
-    RequestError
-        There are several and none is said, or it is not there.
-    """
-    listing = listed(f"{index} ({name or 'unnamed'}: {shape})" for index, (name, shape) in enumerate(images))
-    if series is None and len(images) > 1:
-        raise RequestError(
-            f"{path!r} holds several images: {listing}", "say which in input.series", "input.series"
-        )
-    index = series or 0
-    if not 0 <= index < len(images):
-        raise RequestError(f"{path!r} has no series {index}", f"it has {listing}", "input.series")
-    return index
-
-
-def _check_level(path: str, level: int, shapes: Sequence[str]) -> int:
-    if not 0 <= level < len(shapes):
-        text = listed(f"{index} ({shape})" for index, shape in enumerate(shapes))
-        raise RequestError(f"{path!r} has no level {level}", f"its levels are {text}", "input.level")
-    return level
-
-
-def _shape_text(series: tifffile.TiffPageSeries) -> str:
-    axes, shape = said_axes(series)
-    return shape_text(_named(axes), shape)
-
-
-def _letters(series: tifffile.TiffPageSeries) -> str:
-    """Return a letter for each axis, the unsaid ones as ?; samples, always last, are left out."""
-    return _named(full_axes(series).removesuffix("S"))
-
-
-def _named(letters: str) -> str:
-    return "".join(_UNNAMED.get(letter, letter.lower()) for letter in letters)
+def _letters(axes: str) -> str:
+    return "".join(_UNNAMED.get(letter, letter.lower()) for letter in axes)
 
 
 def _series_store(
@@ -160,19 +117,18 @@ def _series_store(
     """Return the store of a series, and what is to be said of it."""
     keyframe = series.keyframe
     check_samples(keyframe, path)
-    letters, shape = full_axes(series), full_shape(series)
+    letters, shape = _full_axes(series), _full_shape(series)
     if letters.endswith("S"):
         letters, shape = letters[:-1], shape[:-1]
     if "S" in letters or shape[-2:] != (keyframe.imagelength, keyframe.imagewidth):
-        raise RequestError(
-            f"{path!r} is stored in pages that are not its planes", "convert it to OME-TIFF", FIELD
-        )
-    count = math.prod(shape[:-2])
-    size = tiff.filehandle.size
+        raise input_error(f"{path!r} is stored in pages that are not its planes", "convert it to OME-TIFF")
+    lead, count, size = shape[:-2], math.prod(shape[:-2]), tiff.filehandle.size
     if not series.is_multifile and series.dataoffset is not None:
         planes = raw_planes(keyframe, series.dataoffset, count, path, size)
-        return store_of((path,), planes, keyframe, shape[:-2], note), ()
-    pages = complete(series, count, path)
+        return store_of((path,), planes, keyframe, lead, note), ()
+    pages = [page for page in series if page is not None]
+    if len(pages) != count:
+        raise damaged(path, f"it says {count} planes, and holds {len(pages)}")
     sizes = {path: size}
     located = []
     for page in pages:
@@ -180,21 +136,21 @@ def _series_store(
         if file not in sizes:
             sizes[file] = os.path.getsize(file)
         located.append(locate(page, sizes[file], os.path.abspath(file)))
-    return make_store(located, keyframe, shape[:-2], note), holes_note(located)
+    return make_store(located, keyframe, lead, note), holes_note(located)
 
 
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:
     """Return scale, units, channels and so on, as far as the file says them."""
     if is_imagej(tiff):
-        return imagej_fields(tiff, axes, full_shape(series))
-    scale = centimetre_scale(tiff.pages.first)
+        return imagej_fields(tiff, axes, _full_shape(series))
+    scale = _centimetre_scale(tiff.pages.first)
     return {"scale": scale, "units": dict.fromkeys(scale, "micrometer")}
 
 
-def centimetre_scale(page: tifffile.TiffPage) -> Mapping[str, float]:
+def _centimetre_scale(page: tifffile.TiffPage) -> Mapping[str, float]:
     """Return the size of a pixel (µm) from tags in px per cm; resolutions in inches are printers'."""
     if page.tags.valueof("ResolutionUnit") != _CENTIMETRE:
         return {}
-    sizes = {axis: pixel_size(page, tag) for axis, tag in (("y", "YResolution"), ("x", "XResolution"))}
-    found = {axis: 1e4 * size for axis, size in sizes.items() if size is not None}
-    return found if len(found) == 2 and max(found.values()) <= _LARGEST_PIXEL else {}
+    sizes = {"y": pixel_spacing(page, "YResolution"), "x": pixel_spacing(page, "XResolution")}
+    scale = {axis: 1e4 * size for axis, size in sizes.items() if size is not None}
+    return scale if len(scale) == 2 and max(scale.values()) <= _LARGEST_PIXEL else {}

@@ -22,7 +22,7 @@ def is_imagej(tiff: tifffile.TiffFile) -> bool:
 
 
 def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> dict[str, Any]:
-    """Return scale, units, channels and what is not carried over.
+    """Return scale, units, channels and what is not carried over, as in `Opened`.
 
     Parameters
     ----------
@@ -33,52 +33,43 @@ def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> d
     shape : sequence of int
         Their lengths.
     """
-    metadata = tiff.imagej_metadata
-    scale, units, said_by = _space(tiff.pages.first, metadata)
-    notes = _depth(metadata, scale, units, said_by)
+    metadata, page = tiff.imagej_metadata, tiff.pages.first
+    common, spacing = metadata.get("unit", ""), _number(metadata.get("spacing"))
+    x, y = pixel_spacing(page, "XResolution"), pixel_spacing(page, "YResolution")
+    sizes = {
+        "x": (x, metadata.get("xunit", common), f"XResolution={1 / x:g}" if x else ""),
+        "y": (y, metadata.get("yunit", common), f"YResolution={1 / y:g}" if y else ""),
+        "z": (spacing, metadata.get("zunit", common), f"spacing={spacing or 0:g}"),
+    }
+    scale: dict[str, float] = {}
+    units: dict[str, str] = {}
+    said_by: dict[str, str] = {}
+    for axis, (size, word, words) in sizes.items():
+        unit = _unit(word)
+        # Sizes are written as 1 px where the image has no scale.
+        if unit and size is not None:
+            scale[axis], units[axis], said_by[axis] = size, unit, words
+    notes: tuple[str, ...] = ()
+    if "z" in scale:
+        # The sign tells in which direction the stage went, and ImageJ leaves it out too.
+        if -math.inf < scale["z"] < 0:
+            notes = (f"{said_by['z']} is taken as {-scale['z']:g}, as ImageJ does",)
+        scale["z"] = abs(scale["z"])
     interval = _number(metadata.get("finterval"))
     if interval is not None:
         scale["t"], units["t"] = interval, _unit(metadata.get("tunit", "sec")) or "second"
         said_by["t"] = f"finterval={interval:g}"
-    extras = tuple(words for key, words in _NOT_CARRIED.items() if metadata.get(key))
-    channels = _channels(metadata, axes, shape)
     return {
-        "scale": scale, "units": units, "said_by": said_by, "channels": channels,
-        "extras": extras, "notes": notes,
-    }  # fmt: skip
+        "scale": scale,
+        "units": units,
+        "said_by": said_by,
+        "channels": _channels(metadata, axes, shape) if "c" in axes else (),
+        "extras": tuple(words for key, words in _NOT_CARRIED.items() if metadata.get(key)),
+        "notes": notes,
+    }
 
 
-Words = dict[str, str]
-
-
-def _space(page: tifffile.TiffPage, metadata: dict[str, Any]) -> tuple[dict[str, float], Words, Words]:
-    common = metadata.get("unit", "")
-    scale: dict[str, float] = {}
-    units: Words = {}
-    said_by: Words = {}
-    for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
-        unit, size = _unit(metadata.get(f"{axis}unit", common)), pixel_size(page, tag)
-        # Both are written as 1 px where the image has no scale.
-        if unit and size is not None:
-            scale[axis], units[axis], said_by[axis] = size, unit, f"{tag}={1 / size:g}"
-    return scale, units, said_by
-
-
-def _depth(
-    metadata: dict[str, Any], scale: dict[str, float], units: Words, said_by: Words
-) -> tuple[str, ...]:
-    """Take the distance between planes, and return what is to be said of it."""
-    spacing, unit = _number(metadata.get("spacing")), _unit(metadata.get("zunit", metadata.get("unit", "")))
-    if not unit or spacing is None:
-        return ()
-    scale["z"], units["z"], said_by["z"] = abs(spacing), unit, f"spacing={spacing:g}"
-    # The sign tells in which direction the stage went, and ImageJ leaves it out too.
-    return (
-        (f"spacing={spacing:g} is taken as {-spacing:g}, as ImageJ does",) if -math.inf < spacing < 0 else ()
-    )
-
-
-def pixel_size(page: tifffile.TiffPage, tag: str) -> float | None:
+def pixel_spacing(page: tifffile.TiffPage, tag: str) -> float | None:
     """Return one over a resolution, or None where the tag is not there, is 0 or no fraction."""
     value = page.tags.valueof(tag)
     fraction = isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
@@ -97,15 +88,11 @@ def _unit(raw: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Return a number, or None for what is none."""
     return float(value) if isinstance(value, int | float) else None
 
 
 def _channels(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> tuple[Channel, ...]:
-    if "c" not in axes:
-        return ()
-    count = shape[axes.index("c")]
-    names, colors = _names(metadata, axes, shape), _colors(metadata, count)
+    names, colors = _names(metadata, axes, shape), _colors(metadata, shape[axes.index("c")])
     if not any(names) and not any(colors):
         return ()
     return tuple(Channel(name, color) for name, color in zip(names, colors, strict=True))
@@ -116,15 +103,15 @@ def _names(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> list[st
     count = shape[axes.index("c")]
     labels = [str(label) for label in metadata.get("Labels") or ()]
     lead = [size for axis, size in zip(axes, shape, strict=False) if axis not in "yx"]
+    names = [""]
     if len(labels) == count:
-        return labels if len(set(labels)) == count else [""] * count
-    if len(labels) != math.prod(lead):
-        return [""] * count
-    order = [axis for axis in axes if axis not in "yx"].index("c")
-    by_channel = np.moveaxis(np.array(labels, dtype=object).reshape(lead), order, 0).reshape(count, -1)
-    names = [str(row[0]) for row in by_channel]
-    constant = all((row == row[0]).all() for row in by_channel)
-    return names if constant and len(set(names)) == count else [""] * count
+        names = labels
+    elif len(labels) == math.prod(lead):
+        order = [axis for axis in axes if axis not in "yx"].index("c")
+        by_channel = np.moveaxis(np.array(labels, dtype=object).reshape(lead), order, 0).reshape(count, -1)
+        if (by_channel == by_channel[:, :1]).all():
+            names = [str(name) for name in by_channel[:, 0]]
+    return names if len(set(names)) == count else [""] * count
 
 
 def _colors(metadata: dict[str, Any], count: int) -> list[str]:

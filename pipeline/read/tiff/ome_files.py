@@ -11,34 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from xml.etree import ElementTree
 
-import tifffile
-
 from pipeline.model.errors import RequestError
 from pipeline.model.text import number_of
-from pipeline.read.files import FIELD, listed, unreadable
-from pipeline.read.tiff.file import open_tiff
-from pipeline.read.tiff.handles import quiet_log
-from pipeline.read.tiff.ome_xml import Block, OmeImage, all_blocks, decoded, metadata_file, parse
+from pipeline.read.files import first_bytes, input_error, listed, unreadable
+from pipeline.read.formats import COMPANION_SUFFIXES
+from pipeline.read.tiff.handles import open_tiff
+from pipeline.read.tiff.ome_xml import Block, OmeImage, decoded, metadata_file, parse
 
 _DRIVE = re.compile(r"[A-Za-z]:|[\\/]")
-
-
-def is_companion(path: str) -> bool:
-    """Return whether a file holds OME-XML alone, for TIFF files beside it."""
-    return path.lower().endswith((".companion.ome", ".ome.xml"))
-
-
-def is_ome(path: str) -> bool:
-    """Return whether a TIFF has OME-XML; False also for what is no TIFF."""
-    with quiet_log():
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                return bool(tiff.is_ome)
-        except OSError as error:
-            raise unreadable(path, error) from None
-        # Whatever is wrong with it is said where it is opened in earnest.
-        except Exception:
-            return False
 
 
 @dataclass(frozen=True)
@@ -75,7 +55,7 @@ def describing_file(path: str) -> OmeFile:
     members: dict[str, str] = {}
     while True:
         seen.append(path)
-        is_tiff = not is_companion(path)
+        is_tiff = not path.lower().endswith(COMPANION_SUFFIXES)
         root = parse(_tiff_text(path, seen[0]) if is_tiff else _text(path), path)
         uuid = root.get("UUID", "").strip()
         if is_tiff and uuid:
@@ -83,47 +63,37 @@ def describing_file(path: str) -> OmeFile:
         name = metadata_file(root)
         if name is None:
             return OmeFile(path, root, is_tiff, members)
-        there = _metadata_path(path, name)
-        if there in seen:
-            circle = listed(map(os.path.basename, seen[seen.index(there) :]))
-            raise RequestError(
-                f"the metadata of {seen[0]!r} are in none of its files: they point to each other ({circle})",
-                "export it again",
-                FIELD,
+        path = _metadata_path(path, name)
+        if path in seen:
+            circle = listed(map(os.path.basename, seen[seen.index(path) :]))
+            what = (
+                f"the metadata of {seen[0]!r} are in none of its files: they point to each other ({circle})"
             )
-        path = there
+            raise input_error(what, "export it again")
 
 
 def _metadata_path(path: str, name: str) -> str:
     if not name:
-        raise RequestError(
-            f"{path!r} is part of an OME-TIFF, and does not say which file holds the metadata",
-            "give that file",
-            FIELD,
-        )
-    there = beside(path, name)
-    if not os.path.isfile(there):
-        raise RequestError(
-            f"{path!r} is part of an OME-TIFF whose metadata file {name!r} is missing",
-            "put it beside the TIFF",
-            FIELD,
-        )
-    return there
+        what = f"{path!r} is part of an OME-TIFF, and does not say which file holds the metadata"
+        raise input_error(what, "give that file")
+    target = _named_path(path, name)
+    if not os.path.isfile(target):
+        what = f"{path!r} is part of an OME-TIFF whose metadata file {name!r} is missing"
+        raise input_error(what, "put it beside the TIFF")
+    return target
 
 
 def _tiff_text(path: str, first: str) -> str:
     with open_tiff(path) as tiff:
         text = tiff.ome_metadata
     if not text:
-        raise RequestError(
-            f"{first!r} says that its metadata are in {os.path.basename(path)!r}, which has no OME-XML",
-            "export it again",
-            FIELD,
-        )
+        what = f"{first!r} says that its metadata are in {os.path.basename(path)!r}, which has no OME-XML"
+        raise input_error(what, "export it again")
     return text
 
 
 def _text(path: str) -> str:
+    first_bytes(path)
     try:
         with open(path, "rb") as file:
             return decoded(file.read())
@@ -131,7 +101,7 @@ def _text(path: str) -> str:
         raise unreadable(path, error) from None
 
 
-def beside(path: str, name: str) -> str:
+def _named_path(path: str, name: str) -> str:
     """Return the path of a file that another one names: in the same folder, or below it.
 
     A full path is that of the machine that wrote the file: its last part counts.
@@ -146,11 +116,8 @@ def beside(path: str, name: str) -> str:
     if _DRIVE.match(name):
         return os.path.join(folder, parts[-1] if parts else "")
     if ".." in parts:
-        raise RequestError(
-            f"{path!r} names the file {name!r}, which lies outside its folder",
-            "put all files into one folder and export it again",
-            FIELD,
-        )
+        what = f"{path!r} names the file {name!r}, which lies outside its folder"
+        raise input_error(what, "put all files into one folder and export it again")
     literal = os.path.join(folder, name)
     return literal if os.path.isfile(literal) else os.path.join(folder, *parts)
 
@@ -162,53 +129,46 @@ class Members:
     ----------
     described : OmeFile
         The file with the metadata.
-    found : sequence of OmeImage
+    images : sequence of OmeImage
         All of its images.
     """
 
-    def __init__(self, described: OmeFile, found: Sequence[OmeImage]) -> None:
+    def __init__(self, described: OmeFile, images: Sequence[OmeImage]) -> None:
         self._described = described
-        self._several_images = len(found) > 1
-        blocks = list(all_blocks(found))
-        said = {(block.file, block.uuid) for block in blocks if block.file and block.uuid}
+        self._several_images = len(images) > 1
+        blocks = [block for image in images for block in image.blocks]
+        pairs = {(block.file, block.uuid) for block in blocks if block.file and block.uuid}
         # A UUID that several files are said to have tells none of them.
-        shared = Counter(uuid for _, uuid in said)
-        self._named = {uuid: file for file, uuid in said if shared[uuid] == 1}
-        names = {(self._name(block), block.uuid) for block in blocks}
+        shared = Counter(uuid for _, uuid in pairs)
+        self._file_of = {uuid: file for file, uuid in pairs if shared[uuid] == 1}
+        names = {(block.file or self._file_of.get(block.uuid, ""), block.uuid) for block in blocks}
         self._uuids = Counter(uuid for _, uuid in names if uuid)
         self._names = {name for name, _ in names}
         self._one_file = len({name or uuid for name, uuid in names}) == 1
         self._paths: dict[tuple[str, str], str] = {}
 
-    def find(self, image: OmeImage) -> dict[tuple[str, str], str]:
-        """Return the path of each file of an image, by name and UUID.
+    def find(self, image: OmeImage) -> list[str]:
+        """Return the paths of the files of an image.
 
         Raises
         ------
         RequestError
             One is not there.
         """
-        keys = dict.fromkeys((block.file, block.uuid) for block in image.blocks)
-        paths = {key: self.path(*key) for key in keys}
+        paths = {(block.file, block.uuid): self.path(block) for block in image.blocks}
         lost = sorted({name or uuid or "one" for (name, uuid), path in paths.items() if not path})
         if lost:
-            consists = f"consists of {number_of(len(keys), 'file')}, and {listed(lost)} is missing"
-            raise RequestError(
-                f"image {image.name!r} of {self._described.path!r} {consists}",
-                "put all of them beside it, each under its own name",
-                FIELD,
-            )
-        return paths
+            consists = f"consists of {number_of(len(paths), 'file')}, and {listed(lost)} is missing"
+            what = f"image {image.name!r} of {self._described.path!r} {consists}"
+            raise input_error(what, "put all of them beside it, each under its own name")
+        return list(dict.fromkeys(paths.values()))
 
-    def path(self, file: str, uuid: str) -> str:
-        """Return the path of a file, or an empty text where it is not there."""
-        key = (file, uuid)
+    def path(self, block: Block) -> str:
+        """Return the path of a block's file, or an empty text where it is not there."""
+        key = (block.file, block.uuid)
         if key not in self._paths:
-            self._paths[key] = self._find(file or self._named.get(uuid, ""), uuid)
+            self._paths[key] = self._find(block.file or self._file_of.get(block.uuid, ""), block.uuid)
         return self._paths[key]
-
-    def _name(self, block: Block) -> str:
-        return block.file or self._named.get(block.uuid, "")
 
     def _find(self, name: str, uuid: str) -> str:
         own = self._described.path if self._described.is_tiff else ""
@@ -217,15 +177,14 @@ class Members:
         itself = self._described.members.get(uuid, "") if self._uuids[uuid] == 1 else ""
         if itself and self._one_file:
             return itself
-        there = beside(self._described.path, name) if name else ""
-        if there and os.path.isfile(there):
-            return there
+        path = _named_path(self._described.path, name) if name else ""
+        if path and os.path.isfile(path):
+            return path
         # It is one of the files looked at, under another name, only where nothing else can be meant.
         if itself:
             return "" if os.path.abspath(itself) in self._taken else itself
-        others = [known for known, path in self._described.members.items() if path == own]
         alone = self._one_file and not self._several_images
-        return own if alone and not (uuid and others) else ""
+        return own if alone and not (uuid and own in self._described.members.values()) else ""
 
     @cached_property
     def _taken(self) -> set[str]:
@@ -233,5 +192,5 @@ class Members:
         taken = set()
         for name in self._names - {""}:
             with suppress(RequestError):
-                taken.add(os.path.abspath(beside(self._described.path, name)))
+                taken.add(os.path.abspath(_named_path(self._described.path, name)))
         return taken

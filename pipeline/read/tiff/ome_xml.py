@@ -1,18 +1,31 @@
-"""OME-XML: the images it describes, and where it says their planes are."""
+"""OME-XML: the images it describes, what it says of them, and where their planes are."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from pipeline.model.errors import RequestError
-from pipeline.read.files import FIELD
+from pipeline.model.image import Channel
+from pipeline.model.units import convertible, ratio, unit_name
+from pipeline.read.files import input_error
+
+Element = ElementTree.Element
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?INF")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_SIZES = {"z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX", "t": "TimeIncrement"}
+# OME's own words for a size that is not known.
+_NO_UNITS = ("pixel", "reference frame")
+_TYPES = {"float": "float32", "double": "float64", "bit": "bool", "complex": "complex64",
+          "double-complex": "complex128"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class OmeImage:
     sizes: dict[str, int]
     samples: int
     blocks: tuple[Block, ...]
-    element: ElementTree.Element
+    element: Element
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -100,7 +113,7 @@ def decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def parse(text: str, path: str) -> ElementTree.Element:
+def parse(text: str, path: str) -> Element:
     """Return the root of an OME-XML.
 
     Raises
@@ -114,22 +127,19 @@ def parse(text: str, path: str) -> ElementTree.Element:
         # Some programs fill the tag up with zeros.
         root = ElementTree.fromstring(text.strip("\0 \t\r\n\ufeff"))
     except (ElementTree.ParseError, ValueError) as error:
-        raise RequestError(f"the OME-XML of {path!r} is broken: {error}", "export it again", FIELD) from None
+        raise input_error(f"the OME-XML of {path!r} is broken: {error}", "export it again") from None
     if _local(root) != "OME":
-        raise RequestError(
-            f"the XML of {path!r} is no OME-XML: it is a {_local(root)[:40]}", "give another", FIELD
-        )
+        raise input_error(f"the XML of {path!r} is no OME-XML: it is a {_local(root)[:40]}", "give another")
     return root
 
 
-def metadata_file(root: ElementTree.Element) -> str | None:
+def metadata_file(root: Element) -> str | None:
     """Return the metadata file that a file of planes alone points to, or None where it is no such file."""
-    for element in below(root, "BinaryOnly"):
-        return element.get("MetadataFile", "").strip()
-    return None
+    element = next(_children(root, "BinaryOnly"), None)
+    return None if element is None else element.get("MetadataFile", "").strip()
 
 
-def images(root: ElementTree.Element, path: str) -> list[OmeImage]:
+def images(root: Element, path: str) -> list[OmeImage]:
     """Return the images that an OME-XML describes.
 
     Raises
@@ -140,28 +150,24 @@ def images(root: ElementTree.Element, path: str) -> list[OmeImage]:
     try:
         return [
             _image(image.get("Name", ""), pixels)
-            for image in below(root, "Image")
-            for pixels in below(image, "Pixels")
+            for image in _children(root, "Image")
+            for pixels in _children(image, "Pixels")
         ]
     except ValueError as error:
-        raise RequestError(
-            f"the OME-XML of {path!r} lacks or garbles {error}", "export it again", FIELD
-        ) from None
+        raise input_error(f"the OME-XML of {path!r} lacks or garbles {error}", "export it again") from None
 
 
-def below(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+def _children(element: Element, name: str) -> Iterator[Element]:
     """Return the children of a name, in whatever version's namespace."""
     return (child for child in element if _local(child) == name)
 
 
-def whole_number(element: ElementTree.Element, name: str, least: int, default: int | None = None) -> int:
-    """Return an attribute that is a whole number.
+def _local(element: Element) -> str:
+    return element.tag.rsplit("}", 1)[-1]
 
-    Raises
-    ------
-    ValueError
-        It is missing and has no default, no number, or below `least`.
-    """
+
+def _whole_number(element: Element, name: str, least: int, default: int | None = None) -> int:
+    """Return an attribute that is a whole number, or raise ValueError."""
     raw = element.get(name)
     if raw is None and default is not None:
         return default
@@ -170,34 +176,120 @@ def whole_number(element: ElementTree.Element, name: str, least: int, default: i
     return int(raw)
 
 
-def _local(element: ElementTree.Element) -> str:
-    return element.tag.rsplit("}", 1)[-1]
-
-
-def _image(name: str, pixels: ElementTree.Element) -> OmeImage:
+def _image(name: str, pixels: Element) -> OmeImage:
     order = pixels.get("DimensionOrder", "")
     if sorted(order) != sorted("XYZCT") or not order.startswith("XY"):
         raise ValueError(f'DimensionOrder="{order[:20]}"')
-    sizes = {axis: whole_number(pixels, f"Size{axis}", 1) for axis in "TCZYX"}
-    samples = max(
-        (whole_number(channel, "SamplesPerPixel", 1, 1) for channel in below(pixels, "Channel")), default=1
-    )
-    blocks = tuple(_block(element) for element in below(pixels, "TiffData"))
-    return OmeImage(name, order[:1:-1], sizes, samples, blocks, pixels)
+    sizes = {axis: _whole_number(pixels, f"Size{axis}", 1) for axis in "TCZYX"}
+    samples = [_whole_number(channel, "SamplesPerPixel", 1, 1) for channel in _children(pixels, "Channel")]
+    blocks = tuple(_block(element) for element in _children(pixels, "TiffData"))
+    return OmeImage(name, order[:1:-1], sizes, max(samples, default=1), blocks, pixels)
 
 
-def _block(element: ElementTree.Element) -> Block:
-    first = {axis: whole_number(element, f"First{axis}", 0, 0) for axis in "TCZ"}
+def _block(element: Element) -> Block:
+    first = {axis: _whole_number(element, f"First{axis}", 0, 0) for axis in "TCZ"}
     count: int | None = 1 if "IFD" in element.attrib else None
     for name in ("NumPlanes", "PlaneCount"):
         if name in element.attrib:
-            count = whole_number(element, name, 0)
+            count = _whole_number(element, name, 0)
     file = uuid = ""
-    for item in below(element, "UUID"):
+    for item in _children(element, "UUID"):
         file, uuid = item.get("FileName", "").strip(), (item.text or "").strip()
-    return Block(first, whole_number(element, "IFD", 0, 0), count, file, uuid)
+    return Block(first, _whole_number(element, "IFD", 0, 0), count, file, uuid)
 
 
-def all_blocks(found: Sequence[OmeImage]) -> Iterator[Block]:
-    """Return the blocks of all images."""
-    return (block for image in found for block in image.blocks)
+def ome_fields(image: OmeImage) -> dict[str, Any]:
+    """Return scale, units, channels and name of an image, as in `Opened`, and what was assumed of them."""
+    scale: dict[str, float] = {}
+    units: dict[str, str] = {}
+    said_by: dict[str, str] = {}
+    notes = []
+    for axis, name in _SIZES.items():
+        raw = image.element.get(name, "").strip()
+        said = image.element.get(f"{name}Unit", "s" if axis == "t" else "µm").strip()
+        unit = _unit(axis, said)
+        if raw and unit:
+            scale[axis], units[axis], said_by[axis] = _number(raw), unit, f'{name}="{raw[:20]}"'
+        elif raw and said not in _NO_UNITS:
+            measure = "time" if axis == "t" else "length"
+            notes.append(f"{name} is in {said[:20]!r}, no {measure}, and is taken as unknown")
+    if not scale.get("t"):
+        try:
+            interval = _interval(image)
+        except ValueError as error:
+            interval = None
+            notes.append(str(error))
+        if interval:
+            scale["t"], units["t"], said_by["t"] = interval, "second", "DeltaT"
+    channels = tuple(
+        Channel(channel.get("Name", ""), _color(channel.get("Color", "")))
+        for channel in _children(image.element, "Channel")
+    )
+    return {
+        "scale": scale,
+        "units": units,
+        "said_by": said_by,
+        "channels": channels if any(channel.name or channel.color for channel in channels) else (),
+        "name": image.name,
+        "notes": tuple(notes),
+    }
+
+
+def type_note(image: OmeImage, dtype: np.dtype) -> tuple[str, ...]:
+    """Return what is to be said where the OME-XML and the pages disagree about what a pixel is."""
+    said = image.element.get("Type", "").strip()
+    if not said or _TYPES.get(said, said) == dtype.name:
+        return ()
+    return (f'the OME-XML says Type="{said[:20]}", and the pages hold {dtype.name}, which is taken',)
+
+
+def _number(text: str) -> float:
+    """Return an XML Schema float; NaN for what is none."""
+    return float(text) if _NUMBER.fullmatch(text) else float("nan")
+
+
+def _unit(axis: str, said: str) -> str:
+    """Return a unit by its NGFF name, or an empty text where it measures something else."""
+    try:
+        unit = unit_name(said)
+    except RequestError:
+        return ""
+    return unit if convertible(unit, "second" if axis == "t" else "meter") else ""
+
+
+def _color(text: str) -> str:
+    """Return RRGGBB of a signed RGBA; OME's own default, opaque white, says nothing."""
+    try:
+        color = f"{(int(text) & 0xFFFFFFFF) >> 8:06X}"
+    except ValueError:
+        return ""
+    return "" if color == "FFFFFF" else color
+
+
+def _interval(image: OmeImage) -> float | None:
+    """Return the median time between frames (s), where each plane says when it was taken.
+
+    Raises
+    ------
+    ValueError
+        A plane says what is no time of a frame.
+    """
+    times: dict[int, float] = {}
+    for plane in _children(image.element, "Plane"):
+        raw = plane.get("DeltaT", "").strip()
+        if not raw or not plane.get("TheC") == plane.get("TheZ") == "0":
+            continue
+        said = plane.get("DeltaTUnit", "s").strip()
+        unit, time = _unit("t", said), _number(raw)
+        try:
+            frame = _whole_number(plane, "TheT", 0, 0)
+        except ValueError:
+            frame = image.sizes["T"]
+        if not unit or not np.isfinite(time) or frame >= image.sizes["T"]:
+            wrong = f'DeltaT="{raw[:20]}" {said[:20]} at TheT="{plane.get("TheT", "")[:20]}"'
+            raise ValueError(f"{wrong} is no time of a frame, so the interval is unknown")
+        times[frame] = time * ratio(unit, "second")
+    if len(times) < max(2, image.sizes["T"]):
+        return None
+    steps = np.diff([times[frame] for frame in sorted(times)])
+    return float(np.median(steps)) if (steps > 0).all() else None

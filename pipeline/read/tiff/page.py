@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.read.tiff.decode import decode, segment_shape
-from pipeline.read.tiff.handles import OpenFile
+from pipeline.read.tiff.handles import TiffHandle
 
 # None, LZW, deflate in its two numbers, PackBits, LZMA, Zstandard.
 _BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
@@ -43,13 +43,13 @@ def kind_text(kind: PageKind) -> str:
 
 
 def read_rows(
-    file: OpenFile, offset: int, width: int, dtype: np.dtype, ys: slice, xs: slice, target: NDArray
+    file: TiffHandle, offset: int, width: int, dtype: np.dtype, ys: slice, xs: slice, target: NDArray
 ) -> None:
-    """Read part of a plane that is stored raw, row after row.
+    """Read a region of a plane that is stored raw, row after row.
 
     Parameters
     ----------
-    file : OpenFile
+    file : TiffHandle
         Where.
     offset : int
         Of the plane's first pixel.
@@ -58,18 +58,18 @@ def read_rows(
     dtype : numpy.dtype
         As stored, byte order included.
     ys, xs : slice
-        What is wanted.
+        The region.
     target : numpy.ndarray
         2-D, C-contiguous, native byte order: where it goes.
     """
-    height, wanted = target.shape
+    height, columns = target.shape
     row = width * dtype.itemsize
-    if wanted == width:
+    if columns == width:
         file.read_into(target, offset + ys.start * row)
-    elif wanted >= _NARROW * width:
-        some = np.empty((min(height, max(1, SPAN // row)), width), target.dtype)
-        for top in range(0, height, len(some)):
-            block = some[: height - top]
+    elif columns >= _NARROW * width:
+        rows = np.empty((min(height, max(1, SPAN // row)), width), target.dtype)
+        for top in range(0, height, len(rows)):
+            block = rows[: height - top]
             file.read_into(block, offset + (ys.start + top) * row)
             target[top : top + len(block)] = block[:, xs]
     else:
@@ -80,19 +80,19 @@ def read_rows(
         target.byteswap(inplace=True)
 
 
-def read_page(file: OpenFile, page: tifffile.TiffPage, ys: slice, xs: slice, target: NDArray) -> None:
-    """Read part of a page into `target`, decoding only the strips or tiles that it needs."""
+def read_page(file: TiffHandle, page: tifffile.TiffPage, ys: slice, xs: slice, target: NDArray) -> None:
+    """Read a region of a page into `target`, decoding only the strips or tiles that it needs."""
     if page.is_final:
         dtype = np.dtype(page.parent.byteorder + page.dtype.char)
         read_rows(file, page.dataoffsets[0], page.imagewidth, dtype, ys, xs, target)
         return
-    for index, data in _segments(file, page, _wanted(page, ys, xs)):
+    for index, data in _segments(file, page, ys, xs):
         segment, top, left, (rows, columns) = decode(page, data, index)
         bottom, right = min(top + rows, page.imagelength), min(left + columns, page.imagewidth)
         y0, y1 = max(top, ys.start), min(bottom, ys.stop)
         x0, x1 = max(left, xs.start), min(right, xs.stop)
-        part = target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start]
-        part[...] = page.nodata if segment is None else segment[y0 - top : y1 - top, x0 - left : x1 - left]
+        pixels = page.nodata if segment is None else segment[y0 - top : y1 - top, x0 - left : x1 - left]
+        target[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start] = pixels
 
 
 def segment_bytes(page: tifffile.TiffPage) -> int:
@@ -107,42 +107,35 @@ def segment_bytes(page: tifffile.TiffPage) -> int:
     return (1 + decoded + (0 if plain else _PICTURES)) * segment
 
 
-def _wanted(page: tifffile.TiffPage, ys: slice, xs: slice) -> list[int]:
-    """Return the strips or tiles that a part of the page needs."""
+def _segments(
+    file: TiffHandle, page: tifffile.TiffPage, ys: slice, xs: slice
+) -> Iterator[tuple[int, bytes | None]]:
+    """Read the strips or tiles of a region; those that lie next to each other in the file in one go."""
+    offsets, counts = page.dataoffsets, page.databytecounts
     height, width = segment_shape(page)
     across = -(-page.imagewidth // width)
-    return [
-        row * across + column
-        for row in range(ys.start // height, -(-ys.stop // height))
-        for column in range(xs.start // width, -(-xs.stop // width))
-    ]
-
-
-def _segments(
-    file: OpenFile, page: tifffile.TiffPage, wanted: list[int]
-) -> Iterator[tuple[int, bytes | None]]:
-    """Read strips or tiles; those that lie next to each other in the file in one go."""
-    offsets, counts = page.dataoffsets, page.databytecounts
     group: list[int] = []
-    for index in wanted:
-        if not counts[index] or not offsets[index]:
-            yield index, None
-            continue
-        start = offsets[group[0]] if group else 0
-        follows = group and offsets[index] == offsets[group[-1]] + counts[group[-1]]
-        if group and not (follows and offsets[index] + counts[index] - start <= SPAN):
-            yield from _read_group(file, group, offsets, counts)
-            group = []
-        group.append(index)
-    if group:
-        yield from _read_group(file, group, offsets, counts)
+    start = stop = 0
+    for row in range(ys.start // height, -(-ys.stop // height)):
+        for index in range(row * across + xs.start // width, row * across - (-xs.stop // width)):
+            if not counts[index] or not offsets[index]:
+                yield index, None
+                continue
+            end = offsets[index] + counts[index]
+            if offsets[index] != stop or end - start > SPAN:
+                yield from _read_group(file, page, group)
+                group, start = [], offsets[index]
+            group.append(index)
+            stop = end
+    yield from _read_group(file, page, group)
 
 
-def _read_group(
-    file: OpenFile, group: list[int], offsets: tuple[int, ...], counts: tuple[int, ...]
-) -> Iterator[tuple[int, bytes]]:
-    start = offsets[group[0]]
-    data = file.read(start, offsets[group[-1]] + counts[group[-1]] - start)
+def _read_group(file: TiffHandle, page: tifffile.TiffPage, group: list[int]) -> Iterator[tuple[int, bytes]]:
+    if not group:
+        return
+    offsets, counts = page.dataoffsets, page.databytecounts
+    start, last = offsets[group[0]], group[-1]
+    data = file.read(start, offsets[last] + counts[last] - start)
     for index in group:
         begin = offsets[index] - start
         yield index, data[begin : begin + counts[index]]

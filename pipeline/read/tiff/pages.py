@@ -1,11 +1,11 @@
-"""From the pages that tifffile finds to a store: complete, alike, inside their files."""
+"""Pages that tifffile finds, made into a store: complete, alike, inside their files."""
 
 from __future__ import annotations
 
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import add, eq
 from typing import TypeAlias
@@ -13,9 +13,8 @@ from typing import TypeAlias
 import numpy as np
 import tifffile
 
-from pipeline.model.errors import RequestError
 from pipeline.model.text import number_of
-from pipeline.read.files import FIELD
+from pipeline.read.files import damaged, input_error
 from pipeline.read.tiff.decode import check_decodable, check_numbers
 from pipeline.read.tiff.page import kind_text, page_kind, segment_bytes
 from pipeline.read.tiff.store import Planes, Raw, TiffStore
@@ -93,11 +92,8 @@ def _check_kind(page: AnyPage, path: str) -> None:
     whole = page.aspage()
     kind, expected = page_kind(whole), page_kind(page.keyframe)
     if kind != expected:
-        raise RequestError(
-            f"page {page.index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}",
-            "leave it out, or convert it",
-            FIELD,
-        )
+        what = f"page {page.index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}"
+        raise input_error(what, "leave it out, or convert it")
     check_decodable(whole, path)
 
 
@@ -118,11 +114,6 @@ def holes_note(located: Sequence[Located]) -> tuple[str, ...]:
     return (f"strips or tiles of {planes} hold nothing, and are read as 0",) if count else ()
 
 
-def damaged(path: str, detail: str) -> RequestError:
-    """Return the refusal of a file that does not hold what it says."""
-    return RequestError(f"{path!r} is truncated or damaged: {detail}", "copy or export it again", FIELD)
-
-
 def make_store(
     located: Sequence[Located], keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str = ""
 ) -> TiffStore:
@@ -139,24 +130,21 @@ def make_store(
     note : str
         What tells this stack from others in the same files.
     """
-    paths = tuple(dict.fromkeys(page.path for page in located))
-    number = {path: index for index, path in enumerate(paths)}
-    file = np.fromiter((number[page.path] for page in located), np.int32, len(located))
+    numbers: dict[str, int] = {}
+    file = [numbers.setdefault(page.path, len(numbers)) for page in located]
     raw = evenly_raw(located, keyframe)
-    pages = range(len(located)) if raw else (page.index for page in located)
-    page = np.fromiter(pages, np.int32, len(located))
-    planes = Planes(file, page, located[0].subifd, raw)
-    return store_of(paths, planes, keyframe, lead, note)
+    pages = list(range(len(located))) if raw else [page.index for page in located]
+    planes = Planes(np.array(file, np.int32), np.array(pages, np.int32), located[0].subifd, raw)
+    return store_of(tuple(numbers), planes, keyframe, lead, note)
 
 
 def store_of(
-    paths: tuple[str, ...], planes: Planes, keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str = ""
+    paths: tuple[str, ...], planes: Planes, keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str
 ) -> TiffStore:
     """Return a store of planes whose places are known."""
     shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
-    dtype = keyframe.dtype.newbyteorder("=")
-    chunks = (1,) * len(lead) + plane_chunk(keyframe)
-    files = tuple(map(os.path.abspath, paths))
+    chunks = (1,) * len(lead) + _plane_chunk(keyframe)
+    files, dtype = tuple(map(os.path.abspath, paths)), keyframe.dtype.newbyteorder("=")
     return TiffStore(files, planes, shape, dtype, chunks, note, segment_bytes(keyframe))
 
 
@@ -164,7 +152,7 @@ def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw |
     """Return how planes lie where all are raw, in one file, evenly spaced."""
     if not all(page.raw and page.path == located[0].path for page in located):
         return None
-    starts = np.fromiter((page.start for page in located), np.int64, len(located))
+    starts = np.array([page.start for page in located], np.int64)
     strides = np.unique(np.diff(starts))
     if len(strides) > 1 or strides.min(initial=1) <= 0:
         return None
@@ -182,35 +170,29 @@ def raw_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path: str, 
     end = offset + count * keyframe.nbytes
     if end > size:
         raise damaged(path, f"it says {count} planes, and holds {max(0, size - offset) // keyframe.nbytes}")
-    raw = Raw(np.array([offset], np.int64), keyframe.nbytes, keyframe.parent.byteorder)
+    stride = keyframe.nbytes if count > 1 else 0
+    raw = Raw(np.array([offset], np.int64), stride, keyframe.parent.byteorder)
     return Planes(np.zeros(count, np.int32), np.arange(count, dtype=np.int32), -1, raw)
 
 
-def plane_chunk(keyframe: tifffile.TiffPage) -> tuple[int, int]:
-    """Return the part of a plane that is best read at once: all of it, unless it is huge."""
-    rows, columns = keyframe.imagelength, keyframe.imagewidth
-    if math.prod((rows, columns, keyframe.dtype.itemsize)) <= _WHOLE_PLANE:
+def _plane_chunk(keyframe: tifffile.TiffPage) -> tuple[int, int]:
+    """Return what of a plane is best read at once: all of it, unless it is huge."""
+    rows, columns, nbytes = keyframe.imagelength, keyframe.imagewidth, keyframe.dtype.itemsize
+    if rows * columns * nbytes <= _WHOLE_PLANE:
         return rows, columns
     if keyframe.is_tiled:
-        tile = keyframe.tilelength, keyframe.tilewidth
-        times = max(1, round(math.sqrt(_PART / (math.prod(tile) * keyframe.dtype.itemsize))))
-        return min(rows, tile[0] * times), min(columns, tile[1] * times)
+        height, width = keyframe.tilelength, keyframe.tilewidth
+        times = max(1, round(math.sqrt(_PART / (height * width * nbytes))))
+        return min(rows, height * times), min(columns, width * times)
     if keyframe.is_final:
-        side = round(math.sqrt(_PART / keyframe.dtype.itemsize))
+        side = round(math.sqrt(_PART / nbytes))
         return min(rows, side), min(columns, side)
     strip = keyframe.rowsperstrip
-    times = max(1, _PART // (strip * columns * keyframe.dtype.itemsize))
-    return min(rows, strip * times), columns
+    return min(rows, strip * max(1, _PART // (strip * columns * nbytes))), columns
 
 
 def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
-    """Refuse colour pictures, and pages that hold more than one plane.
-
-    Raises
-    ------
-    RequestError
-        It is RGB, RGBA, or has several samples a pixel or several planes a page.
-    """
+    """Refuse colour pictures, and pages that hold more than one plane."""
     check_numbers(keyframe, path)
     samples = keyframe.samplesperpixel
     if samples < 1 or not all(0 < side < 1 << 31 for side in (keyframe.imagelength, keyframe.imagewidth)):
@@ -219,33 +201,18 @@ def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
     if samples > 1:
         photometric = getattr(keyframe.photometric, "name", str(keyframe.photometric))
         name = "RGBA" if samples == 4 and photometric == "RGB" else photometric
-        what = f"is a colour picture ({name})" if name in ("RGB", "RGBA", "YCBCR", "CMYK") else "has"
-        raise RequestError(
-            f"{path!r} {what} with {samples} samples a pixel".replace("has with", "has"),
+        colour = name in ("RGB", "RGBA", "YCBCR", "CMYK")
+        what = f"is a colour picture ({name}) with" if colour else "has"
+        raise input_error(
+            f"{path!r} {what} {samples} samples a pixel",
             "split its colours into channels, or convert it to grey",
-            FIELD,
         )
     if keyframe.imagedepth != 1:
-        raise RequestError(
-            f"{path!r} holds {keyframe.imagedepth} planes in one page", "convert it to OME-TIFF", FIELD
+        raise input_error(
+            f"{path!r} holds {keyframe.imagedepth} planes in one page", "convert it to OME-TIFF"
         )
     if keyframe.dtype is None:
         kind = f"{keyframe.bitspersample} bits a pixel, format {int(keyframe.sampleformat)}"
-        raise RequestError(
-            f"{path!r} has pixels of a kind that nobody reads ({kind})", "convert it to 8 or 16 bits", FIELD
+        raise input_error(
+            f"{path!r} has pixels of a kind that nobody reads ({kind})", "convert it to 8 or 16 bits"
         )
-
-
-def complete(pages: Iterable[AnyPage | None], expected: int, path: str) -> list[AnyPage]:
-    """Return the pages of a stack, all there.
-
-    Raises
-    ------
-    RequestError
-        Some are missing.
-    """
-    found = list(pages)
-    there = [page for page in found if page is not None]
-    if len(there) != expected:
-        raise damaged(path, f"it says {expected} planes, and holds {len(there)}")
-    return there

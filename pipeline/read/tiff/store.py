@@ -1,4 +1,4 @@
-"""Planes of TIFF files as one stack: where each plane lies, and how it is read."""
+"""A stack of planes in TIFF files: where each plane lies, and how it is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.model.timing import spending
 from pipeline.read.content import content_of
 from pipeline.read.files import stamp
 from pipeline.read.source import Store
-from pipeline.read.tiff.handles import open_file, quiet_log
+from pipeline.read.tiff.handles import quiet_log, tiff_handle
 from pipeline.read.tiff.page import SPAN, kind_text, page_kind, read_page, read_rows
 
 
@@ -112,31 +112,29 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        starts = [part.start for part in lead]
-        for place in product(*(range(part.stop - part.start) for part in lead)):
-            where = tuple(at + start for at, start in zip(place, starts, strict=True))
-            index = int(np.ravel_multi_index(where, self.shape[:-2])) if where else 0
+        for position in product(*(range(cut.stop - cut.start) for cut in lead)):
+            index = 0
+            for size, cut, offset in zip(self.shape, lead, position, strict=False):
+                index = index * size + cut.start + offset
             with spending("read"):
-                self._read_plane(index, ys, xs, result[place])
+                self._read_plane(index, ys, xs, result[position])
         return result
 
     def _read_plane(self, index: int, ys: slice, xs: slice, target: NDArray) -> None:
-        number, page = int(self.planes.file[index]), int(self.planes.page[index])
-        path = self.paths[number]
+        path, page = self.paths[self.planes.file[index]], int(self.planes.page[index])
         try:
-            self._read_part(number, page, ys, xs, target)
+            self._fill(path, index, ys, xs, target)
         except DataError:
             raise
-        except (OSError, EOFError) as error:
-            if isinstance(error, OSError) and too_many_open(error):
+        except EOFError as error:
+            raise DataError(f"{path!r} is truncated: {error}", "copy or export it again") from error
+        except OSError as error:
+            reason, mend = "it is gone", "bring it back and run the same command again"
+            if too_many_open(error):
                 reason, mend = "too many files are open", f"{more_files()}, and run the same command again"
-            elif isinstance(error, OSError) and os.path.exists(path):
+            elif os.path.exists(path):
                 reason = error.strerror or str(error)
                 mend = "make it readable and run the same command again"
-            elif isinstance(error, EOFError):
-                raise DataError(f"{path!r} is truncated: {error}", "copy or export it again") from error
-            else:
-                reason, mend = "it is gone", "bring it back and run the same command again"
             raise StoppedError(f"{path!r} cannot be read: {reason}", mend) from error
         # The decoders raise whatever their libraries do; each of them means that this page is damaged.
         except Exception as error:
@@ -145,19 +143,19 @@ class TiffStore(Store):
                 f"page {page} of {path!r} cannot be decoded: {reason}", "copy or export it again"
             ) from error
 
-    def _read_part(self, number: int, index: int, ys: slice, xs: slice, target: NDArray) -> None:
-        path, raw = self.paths[number], self.planes.raw
-        file = open_file(path)
+    def _fill(self, path: str, plane: int, ys: slice, xs: slice, target: NDArray) -> None:
+        index, raw = int(self.planes.page[plane]), self.planes.raw
+        file = tiff_handle(path)
         if raw is not None:
             dtype = self.dtype.newbyteorder(raw.byteorder)  # type: ignore[arg-type]  # "<" or ">"
-            offset = int(raw.starts[number]) + index * raw.stride
+            offset = int(raw.starts[self.planes.file[plane]]) + index * raw.stride
             read_rows(file, offset, self.shape[-1], dtype, ys, xs, target)
             return
         page = file.page(index, self.planes.subifd)
-        found, expected = page_kind(page), (self.shape[-2:], self.dtype, 1)
-        if found != expected:
+        kind, expected = page_kind(page), (self.shape[-2:], self.dtype, 1)
+        if kind != expected:
             raise DataError(
-                f"page {index} of {path!r} is {kind_text(found)}, and the others are {kind_text(expected)}",
+                f"page {index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}",
                 "leave it out, or convert it",
             )
         with quiet_log():
@@ -184,12 +182,9 @@ class TiffStore(Store):
         # Neighbouring planes lie next to each other: their differences, and names that only
         # differ in a number, shrink to some bytes a thousand.
         steps = [np.diff(values, prepend=np.int32(0)) for values in (planes.file, planes.page)]
-        rest = ("\0".join(self.paths), steps, planes.subifd, planes.raw)
-        return lzma.compress(pickle.dumps((rest, *self._rest)), preset=1)
-
-    @property
-    def _rest(self) -> tuple[Any, ...]:
-        return self.shape, self.dtype, self.chunks, self.note, self.segment
+        places = ("\0".join(self.paths), steps, planes.subifd, planes.raw)
+        rest = self.shape, self.dtype, self.chunks, self.note, self.segment
+        return lzma.compress(pickle.dumps((places, *rest)), preset=1)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack, (self._packed,)
@@ -198,6 +193,6 @@ class TiffStore(Store):
 @lru_cache(maxsize=16)
 def _unpack(packed: bytes) -> TiffStore:
     """Return a store from its pickle; a process that gets many copies keeps one."""
-    (names, steps, subifd, raw), *others = pickle.loads(lzma.decompress(packed))
+    (names, steps, subifd, raw), *rest = pickle.loads(lzma.decompress(packed))
     file, page = (np.cumsum(values, dtype=np.int32) for values in steps)
-    return TiffStore(tuple(names.split("\0")), Planes(file, page, subifd, raw), *others)
+    return TiffStore(tuple(names.split("\0")), Planes(file, page, subifd, raw), *rest)

@@ -17,7 +17,7 @@ from pipeline.model.image import Region
 from pipeline.model.machine import share_heap
 from pipeline.planning.warmup import WarmUp
 from pipeline.read import Source
-from pipeline.read.from_dask import LazySource
+from pipeline.read.lazy import LazySource
 from pipeline.storage import durable
 from pipeline.write import Layout
 from pipeline.write.work import read_checked, write_checked
