@@ -186,14 +186,14 @@ def suggest_for(source: Source, features: Features | None = None) -> list[Sugges
     return [_channel(source, channel, features) for channel in range(source.spec.sizes.get("c", 1))]
 
 
-def _channel(source: Source, channel: int, wanted: Features | None) -> Suggestion:
+def _channel(source: Source, channel: int, features: Features | None) -> Suggestion:
     spec = source.spec
     count = spec.sizes.get("t", 1)
     frames = sorted({int((index + 0.5) / FRAMES * count) for index in range(FRAMES)})
     views = [_view(spec, channel, frame) for frame in frames]
     planes = [plane(source.read(view.region)) for view in views]
     middle = len(planes) // 2
-    chosen = polarity(planes[middle], wanted)
+    chosen = polarity(planes[middle], features)
     spectra = []
     for image in planes:
         own = polarity(image, chosen.features)

@@ -187,14 +187,14 @@ class Polarity:
         return self.other >= _BOTH
 
 
-def polarity(plane: NDArray, wanted: Features | None = None) -> Polarity:
+def polarity(plane: NDArray, features: Features | None = None) -> Polarity:
     """Return whether what stands out of a plane is bright or dark: what is rare is a feature.
 
     Parameters
     ----------
     plane : numpy.ndarray
         Rows and columns, at least 8 of each.
-    wanted : {"bright", "dark"}, optional
+    features : {"bright", "dark"}, optional
         What is looked for, whichever stands out more.
     """
     image = finite_floats(plane)
@@ -217,7 +217,7 @@ def polarity(plane: NDArray, wanted: Features | None = None) -> Polarity:
     noise = _MORE_THAN_NOISE * spread**2
     skew = above - below if most > noise else float(np.mean((inner - np.mean(inner)) ** 3))
     stronger: Features = "bright" if skew >= 0 else "dark"
-    features = wanted or stronger
+    features = features or stronger
     other = 0.0 if least <= noise else least / most if features == stronger else most / least
     limit = background + np.float32(middle)
     flat = np.maximum(image, limit) if features == "bright" else np.minimum(image, limit)

@@ -98,12 +98,12 @@ def _rows_of(plan: Plan, view: View, images: list[NDArray]) -> list[Row]:
             "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
         )  # fmt: skip
     steps = [(index, step) for index, step in enumerate(plan.steps)]
-    meant = [(index, step) for index, step in steps if step.channels is None or view.channel in step.channels]
+    own = [(index, step) for index, step in steps if step.channels is None or view.channel in step.channels]
     rows = []
-    for index, step in meant or steps[-1:]:
+    for index, step in own or steps[-1:]:
         before, after = images[index : index + 2]
         taken = difference(step.background, before, after)
-        rows.append(Row(view, index, step, before, taken, after, untouched=not meant))
+        rows.append(Row(view, index, step, before, taken, after, untouched=not own))
     return [*rows[:-1], replace(rows[-1], after=final, clipped=clipped, last=True)]
 
 
@@ -158,9 +158,8 @@ def preview_figure(job: Job, rows: list[Row]) -> Figure:
             several = f"{row.number + 1}. " if len(job.plan.steps) > 1 else ""
             words = wrapped(parameters(row.step, spec), inner, 9, 1)
             heading(axes[f"step {index}"], f"{several}{row.step.name}", words, row.view.where())
-            _draw_row(
-                job, row, [axes[name] for name in panels], [axes[f"{name} histogram"] for name in panels]
-            )
+            histograms = [axes[f"{name} histogram"] for name in panels]
+            _draw_row(job, row, [axes[name] for name in panels], histograms)
     return figure
 
 
@@ -170,17 +169,16 @@ def _draw_row(job: Job, row: Row, panels: list[Axes], histograms: list[Axes]) ->
     # One contrast and one span for both, so that what was taken is seen to be gone.
     shared = limits(both)
     span = histogram_span(both, shared)
-    own = limits(row.after)
+    alone = limits(row.after)
     columns = (
         ("before", row.before, shared, span, SOFT),
         (taken_name(row.step), row.taken, shared, span, SOFT),
-        ("after", row.after, own, histogram_span(row.after, own), BLUE),
+        ("after", row.after, alone, histogram_span(row.after, alone), BLUE),
     )
     for ax, below, (name, pixels, bounds, span, color) in zip(panels, histograms, columns, strict=True):
         ax.set_title(name)
-        ax.set_title(
-            f"{value_text(bounds[0])} … {value_text(bounds[1])}", loc="right", color=SOFT, fontsize=8
-        )
+        black, white = (value_text(bound) for bound in bounds)
+        ax.set_title(f"{black} … {white}", loc="right", color=SOFT, fontsize=8)
         show(ax, pixels, bounds, spec)
         scale_bar(ax, pixels.shape, spec)
         draw_histogram(below, pixels, bounds, span, color)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -62,7 +63,7 @@ def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
         raise RequestError(f"{len(swept)} fields are swept", "sweep one or two of them", "--set")
     if len(swept) == 2 and swept[0].path == swept[1].path:
         raise RequestError(f"{swept[0].path} is given twice", "give all its values in one", "--set")
-    count = len(list(itertools.product(*(field.values for field in swept))))
+    count = math.prod(len(field.values) for field in swept)
     if count > MOST_PANELS:
         raise RequestError(f"makes {count} panels, of at most {MOST_PANELS}", "give fewer values", "--set")
     return tuple(swept), fixed
