@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.explore.scales import aspect_of, bar_length, count_bins, finite
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
+from pipeline.model.text import axes_text
 from pipeline.model.units import short_unit
 from pipeline.steps.step import Step
 from pipeline.storage.durable import whole_file
@@ -179,19 +180,13 @@ def parameters(step: Step, spec: ImageSpec) -> str:
             for axis, value in px.items()
             if axis in spec.scale and axis in spec.units
         }
-        text = f"{name} {_by_axis({axis: f'{value:g}' for axis, value in px.items()})} px"
-        words.append(f"{text} = {_by_axis(real)}" if len(real) == len(px) else text)
+        text = f"{name} {axes_text({axis: f'{value:g}' for axis, value in px.items()})} px"
+        words.append(f"{text} = {axes_text(real)}" if len(real) == len(px) else text)
     for name, field in type(step).model_fields.items():
         value = getattr(step, name)
         if name not in ("channels", *step.lengths) and value != field.default and value is not None:
             words.append(f"{name} {value}")
     return ", ".join(words)
-
-
-def _by_axis(values: Mapping[str, str]) -> str:
-    if len(set(values.values())) == 1:
-        return next(iter(values.values()))
-    return " ".join(f"{axis} {value}" for axis, value in values.items())
 
 
 def wrapped(text: str, width: float, size: float, lines: int = 2, bold: bool = False) -> str:

@@ -32,6 +32,17 @@ def shape_text(block: Mapping[str, int]) -> str:
     return " × ".join(f"{axis} {px}" for axis, px in block.items())
 
 
+def axes_text(values: Mapping[str, str]) -> str:
+    """Return what holds for each axis for a reader, once where it is the same for all.
+
+    >>> axes_text({"y": "25", "x": "25"}), axes_text({"y": "25", "x": "12.5"})
+    ('25', 'y 25 x 12.5')
+    """
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return " ".join(f"{axis} {value}" for axis, value in values.items())
+
+
 def number_of(count: int, noun: str) -> str:
     """Return a number of things in words.
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from pipeline.model.image import ImageSpec
-from pipeline.model.text import number_of, shape_text, size_text
+from pipeline.model.text import axes_text, number_of, shape_text, size_text
 from pipeline.model.units import short_unit
 from pipeline.planning.memory import memory_of_blocks
 from pipeline.planning.plan import Plan
@@ -130,13 +130,7 @@ def lengths_text(step: Step) -> str:
     parts = []
     for name in step.lengths:
         px = dict(zip(step.along, step.pixels(name, step.along), strict=True))
-        same = len(set(px.values())) == 1
-        text = (
-            f"{next(iter(px.values())):g}"
-            if same
-            else " ".join(f"{axis} {value:g}" for axis, value in px.items())
-        )
-        parts.append(f"{name} {text} px")
+        parts.append(f"{name} {axes_text({axis: f'{value:g}' for axis, value in px.items()})} px")
     on = "" if step.channels is None else f", channels {', '.join(map(str, step.channels))}"
     return f"{', '.join(parts)} along {step.along}{on}"
 
