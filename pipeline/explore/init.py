@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -152,7 +153,7 @@ def _opens_the_same(source: Source, options: Mapping[str, object]) -> bool:
     return (
         again.with_(scale={}, chunks=()) == spec.with_(scale={}, chunks=())
         and set(again.scale) == set(spec.scale)
-        and all(round(value / spec.scale[axis], 6) == 1 for axis, value in again.scale.items())
+        and all(math.isclose(value, spec.scale[axis], rel_tol=5e-7) for axis, value in again.scale.items())
     )
 
 
