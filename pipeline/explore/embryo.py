@@ -49,23 +49,7 @@ _EDGE = 0.7  # px, softness of a nucleus' rim
 
 @dataclass(frozen=True)
 class Sample:
-    """The truth about a synthetic time-lapse.
-
-    Parameters
-    ----------
-    frames : int
-        Time points.
-    size : tuple of int
-        Rows and columns.
-    channels, z : int
-        Channels and planes; 1 of them is no axis.
-    seed : int
-        The same seed gives the same pixels.
-    dtype : str
-        Any dtype that bgone computes in but int8.
-    object_radius : float
-        Radius of a nucleus in px along y and x (along z the same length in µm).
-    """
+    """The truth about a synthetic time-lapse; its fields are those of `sample_truth`."""
 
     frames: int = 12
     size: tuple[int, int] = (512, 512)
@@ -73,7 +57,7 @@ class Sample:
     z: int = 1
     seed: int = 0
     dtype: str = "uint16"
-    object_radius: float = 8.0
+    object_radius: float = 8.0  # px along y and x; along z the same length in µm
 
     def __post_init__(self) -> None:
         for name in ("frames", "channels", "z"):

@@ -54,13 +54,13 @@ def sample_truth(
     Parameters
     ----------
     frames, channels, z : int
-        Time points, channels and planes.
+        Time points, channels and planes; 1 channel or plane is no axis.
     size : int or tuple of int
         Rows and columns in px.
     seed : int
         The same seed gives the same pixels.
     dtype : str
-        uint8, uint16, float32 and so on.
+        uint8, uint16, float32 and so on: any that bgone computes in but int8, int64 and uint64.
     object_radius : float
         Radius of a nucleus in px.
 
