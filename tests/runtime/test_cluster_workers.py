@@ -194,6 +194,8 @@ def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
 class FakeClient:
     """A client that computes nothing."""
 
+    status = "running"
+
     def __init__(self, *threads):
         self.threads = threads
 

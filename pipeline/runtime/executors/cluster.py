@@ -240,9 +240,11 @@ class Cluster(Executor):
 
     def close(self) -> None:
         """Stop what is under way, and leave the cluster as it was."""
-        self._client.cancel([sent.future for sent in self._sent.values() if sent.future], force=True)
+        futures = [sent.future for sent in self._sent.values() if sent.future is not None]
         self._sent.clear()
-        self._workers.dismiss()
+        if self._client.status == "running":  # else distributed raises, over what has ended the run
+            self._client.cancel(futures, force=True)
+            self._workers.dismiss()
 
 
 @contextmanager

@@ -223,7 +223,7 @@ class Workers:
 
     def dismiss(self) -> None:
         """Take the check off a cluster that others may use too."""
-        if self._plugin and self._client.status == "running":
+        if self._plugin:
             with contextlib.suppress(OSError, TimeoutError, ValueError):
                 unregister = self._client.scheduler.unregister_worker_plugin
                 self._client.sync(unregister, name=self._plugin, callback_timeout=DISMISS_SECONDS)
