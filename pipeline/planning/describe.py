@@ -193,8 +193,8 @@ def values_text(plan: Plan) -> str:
     offset = f", {plan.offset:g} added first" if plan.offset else ""
     cast = (
         "as the chain gives them"
-        if plan.workload.chain_dtype == plan.output.dtype
-        else f"{plan.workload.chain_dtype} cast to {plan.output.dtype}"
+        if plan.workload.chain.dtype == plan.output.dtype
+        else f"{plan.workload.chain.dtype} cast to {plan.output.dtype}"
     )
     out = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
     return f"{cast}{offset}; {out.get(plan.overflow, 'a value out of range stops the run')}"

@@ -186,7 +186,7 @@ def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype
 
 def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
     """Return what writing takes of which `kept` pixels of a block are kept, what the chain gave included."""
-    layout, second, result = workload.layout, workload.layout.background, workload.chain_dtype
+    layout, second, result = workload.layout, workload.layout.background, workload.chain.dtype
     dtype = layout.spec.dtype
     alike = result == dtype and not workload.offset
     cast = 0 if alike and kept == pixels else kept * dtype.itemsize

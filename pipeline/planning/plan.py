@@ -18,7 +18,7 @@ from pipeline.planning.memory import Memory, memory_of
 from pipeline.planning.warmup import WarmUp
 from pipeline.planning.workload import Resources, Workload
 from pipeline.steps.background import background_dtype, backgrounds
-from pipeline.steps.chain import chain_dtype, chain_range, resolve_steps
+from pipeline.steps.chain import Chain, bind_chain
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
@@ -132,12 +132,12 @@ def make_plan(
     RequestError
         Something cannot work: a length on this image, a dtype, a block, the memory.
     """
-    steps, compute = resolve_steps(config.steps, image), config.compute
-    dtype, overflow = output_dtype(config.output, image, steps)
+    chain, compute = bind_chain(config.steps, image), config.compute
+    dtype, overflow = output_dtype(config.output, chain)
     layout = plan_layout(config, image.with_(dtype=dtype))
     if config.output.background is not None:
-        layout = with_background(layout, config.output.background, background_dtype(steps, image))
-    workload = Workload(steps, image, layout, config.output.offset, reading)
+        layout = with_background(layout, config.output.background, background_dtype(chain.steps, image))
+    workload = Workload(chain, layout, config.output.offset, reading)
     workers = compute.workers or cores
     cluster = choose_cluster(compute.cluster, image.nbytes, workers)
     # Of a cluster's workers nothing is known before it is reached. Then blocks are fitted to them.
@@ -172,7 +172,7 @@ def choose_tiling(
     return force(workload, forced_block, forced_window, chosen), resources
 
 
-def output_dtype(output: OutputConfig, image: ImageSpec, steps: tuple[Step, ...]) -> tuple[np.dtype, str]:
+def output_dtype(output: OutputConfig, chain: Chain) -> tuple[np.dtype, str]:
     """Return the dtype of the output, and what happens to a value that it cannot hold.
 
     Raises
@@ -181,14 +181,13 @@ def output_dtype(output: OutputConfig, image: ImageSpec, steps: tuple[Step, ...]
         It cannot hold all that the chain can give and the config does not say what then, or
         it is not a dtype of images.
     """
-    result = chain_dtype(steps, image.dtype)
-    names = {None: result, "input": image.dtype}
+    names = {None: chain.dtype, "input": chain.image.dtype}
     dtype = names[output.dtype] if output.dtype in names else np.dtype(output.dtype)
     # A float64 cannot tell the ends of 64 bits apart.
     offset = int(output.offset) if float(output.offset).is_integer() else output.offset
-    low, high = (bound + offset for bound in chain_range(steps, image.dtype))
+    low, high = (bound + offset for bound in chain.value_range)
     least, most = dtype_range(dtype)
-    same_floats = dtype.kind == "f" and result.kind == "f" and dtype.itemsize >= result.itemsize
+    same_floats = dtype.kind == chain.dtype.kind == "f" and dtype.itemsize >= chain.dtype.itemsize
     if same_floats or (least <= low and high <= most):
         return dtype, "fits"
     if output.overflow is None:

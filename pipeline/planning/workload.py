@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from pipeline.model.image import ImageSpec
-from pipeline.steps.chain import chain_dtype, chain_halo
+from pipeline.steps.chain import Chain
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
 
@@ -48,10 +46,8 @@ class Workload:
 
     Parameters
     ----------
-    steps : tuple of Step
-        The chain, resolved.
-    image : ImageSpec
-        What comes in.
+    chain : Chain
+        The steps, bound to the image.
     layout : Layout
         The output on disk; one task writes whole files of it.
     offset : float
@@ -61,26 +57,30 @@ class Workload:
         chunk, as stored and decoded.
     """
 
-    steps: tuple[Step, ...]
-    image: ImageSpec
+    chain: Chain
     layout: Layout
     offset: float = 0.0
     reading: Callable[[tuple[int, ...]], int] | None = None
 
-    @cached_property
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The chain's steps, resolved."""
+        return self.chain.steps
+
+    @property
+    def image(self) -> ImageSpec:
+        """What comes in."""
+        return self.chain.image
+
+    @property
     def halo(self) -> Mapping[str, int]:
         """The chain's halo, axis → px."""
-        return chain_halo(self.steps, self.image.axes)
+        return self.chain.halo
 
     @cached_property
     def file_sizes(self) -> Mapping[str, int]:
         """One file of the output, axis → px: the least that a task may write."""
         return self.layout.file_sizes
-
-    @property
-    def chain_dtype(self) -> np.dtype:
-        """The dtype that the chain gives, before the cast to the output's."""
-        return chain_dtype(self.steps, self.image.dtype)
 
     @property
     def mixed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,44 @@ def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
         least, most = step.value_range(low, high)
         low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
     return low, high
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps bound to an image, and what follows from both; made by `bind_chain`.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        In their order, resolved.
+    image : ImageSpec
+        What comes in.
+    dtype : numpy.dtype
+        Of what the last step gives.
+    halo : mapping of str to int
+        Axis → px: the halos of all steps summed.
+    value_range : tuple of float
+        The least and the greatest value that the last step can give.
+    """
+
+    steps: tuple[Step, ...]
+    image: ImageSpec
+    dtype: np.dtype
+    halo: Mapping[str, int]
+    value_range: tuple[float, float]
+
+
+def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> Chain:
+    """Return a chain bound to an image.
+
+    Raises
+    ------
+    RequestError
+        All mistakes of all steps at once.
+    """
+    bound = resolve_steps(steps, image)
+    dtype, halo = chain_dtype(bound, image.dtype), chain_halo(bound, image.axes)
+    return Chain(bound, image, dtype, halo, chain_range(bound, image.dtype))
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:

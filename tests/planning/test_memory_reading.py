@@ -167,7 +167,7 @@ def test_no_plan_predicts_less_than_its_pixels_take(tmp_path_factory, drawn):
     pixels = math.prod(stop - start for start, stop in read)
     # Whatever is cut, a chunk is decoded whole beside what is wanted of it, unless that is all of it.
     whole = math.prod(chunks) * item if math.prod(chunks) > math.prod(found.tiling.block.values()) else 0
-    given_item = found.workload.chain_dtype.itemsize
+    given_item = found.workload.chain.dtype.itemsize
     least = max(pixels * item + whole, pixels * (item + given_item))
     assert found.memory.predicted <= found.resources.memory
     assert found.memory.predicted >= DRIVER + KERNELS + found.memory.tasks * least

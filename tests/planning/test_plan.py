@@ -275,7 +275,7 @@ def test_the_plan_says_why_blocks_are_so_and_how_often_chunks_are_read(image, mo
         assert word in text
 
 
-@pytest.mark.parametrize("mebibytes", range(340, 1300, 60))
+@pytest.mark.parametrize("mebibytes", range(360, 1300, 60))
 def test_less_memory_makes_smaller_blocks_rather_than_a_refusal(mebibytes):
     assert plan(LARGE, memory=mebibytes * 2**20).memory.predicted <= mebibytes * 2**20
 
