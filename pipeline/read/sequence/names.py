@@ -32,7 +32,7 @@ AXIS_WORDS = {
     "z": {"z", "zs", "zslice", "zplane", "zstack", "slice", "plane", "depth"},
     "c": {"c", "ch", "chan", "channel", "w", "wv", "wavelength"},
 }
-PLACE_WORDS = {"pos", "position", "xy", "site", "field", "fov", "well", "tile"}
+PLACE_WORDS = {"position", "pos", "xy", "site", "field", "fov", "well", "tile"}
 """Words of places, which are no axis: stage positions, sites, fields, wells."""
 
 # Where a whole scheme is known, its letters mean what they mean there: Opera and Harmony count row, column,
@@ -45,8 +45,7 @@ _SCHEMES = {
 _T = ("T", "t")
 _BETWEEN = (*_T, "-", "_", ":", ".", " ")
 _PLACE_LETTER = re.compile(
-    r"(?:^|[^A-Za-z])(?:position|pos|site|field|fov|well|tile|xy)[-_ ]?([A-Za-z])(?![A-Za-z0-9])",
-    re.IGNORECASE,
+    rf"(?:^|[^A-Za-z])(?:{'|'.join(PLACE_WORDS)})[-_ ]?([A-Za-z])(?![A-Za-z0-9])", re.IGNORECASE
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -42,9 +42,7 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     if image.samples > 1:
         what = f"{path!r} is a colour picture with {image.samples} samples a pixel"
         raise input_error(what, "split its colours into channels")
-    pages_of = Claims(path, image, Members(described, all_images))
-    pages_of.check_others(index, all_images)
-    places = pages_of.places()
+    places = _claim_pages(path, index, all_images, Members(described, all_images))
     located, keyframe = _locate(image, places, level)
     fields = ome_fields(image)
     if level:
@@ -95,81 +93,75 @@ class _PageRange:
         return slice(self.ifd, self.ifd + self.count)
 
 
-class Claims:
-    """Which pages an image of an OME-XML says are its planes.
+def _ranges_of(image: OmeImage, members: Members, pages: Mapping[str, int]) -> list[_PageRange]:
+    """Return where an image's planes are said to be, as far as they are in files of known length."""
+    ranges = []
+    for block in image.blocks:
+        start, file = image.start(block), ""
+        # Another image's file may lie outside the folder.
+        with suppress(RequestError):
+            file = members.path(block)
+        if start is None or file not in pages:
+            continue
+        count = pages[file] - block.ifd if block.count is None else block.count
+        ranges.append(_PageRange(start, file, block.ifd, max(0, min(count, image.planes - start))))
+    return list(dict.fromkeys(ranges))
 
-    Parameters
-    ----------
-    path : str
-        What was opened.
-    image : OmeImage
-        The image.
-    members : Members
-        The files there are.
+
+def _places(
+    path: str, image: OmeImage, ranges: Sequence[_PageRange], pages: Mapping[str, int]
+) -> list[PagePlace]:
+    """Return file and page of each plane of an image.
+
+    Raises
+    ------
+    RequestError
+        A plane is on no page, or on two.
     """
+    count, says = image.planes, f"its OME-XML says {image.planes} planes"
+    claimed, total = sum(claim.count for claim in ranges), sum(pages.values())
+    if claimed < count:
+        raise damaged(path, f"{says}, and where {claimed} of them are")
+    # A plane more than there are pages needs a block of its own, which names a page again.
+    if count > total + len(ranges):
+        raise damaged(path, f"{says}, and its files hold {total} pages")
+    files = list(pages)
+    file, page = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+    for claim in ranges:
+        planes = claim.planes
+        number, ifds = files.index(claim.file), np.arange(claim.ifd, claim.pages.stop, dtype=np.int32)
+        if not ((file[planes] < 0) | ((file[planes] == number) & (page[planes] == ifds))).all():
+            raise damaged(path, "its OME-XML says of a plane that it is on two different pages")
+        file[planes], page[planes] = number, ifds
+    known = int((file >= 0).sum())
+    if known < count:
+        raise damaged(path, f"{says}, and where {known} of them are")
+    return [(files[number], ifd) for number, ifd in zip(file.tolist(), page.tolist(), strict=True)]
 
-    def __init__(self, path: str, image: OmeImage, members: Members) -> None:
-        self._path, self._image, self._members = path, image, members
-        self._pages = {file: _page_count(file) for file in members.find(image)}
-        self._ranges = self._ranges_of(image)
-        for pages in self._ranges:
-            stop, count = pages.pages.stop, self._pages[pages.file]
-            if stop > count:
-                raise damaged(pages.file, f"its OME-XML says {stop} pages, and it has {count}")
 
-    def places(self) -> list[PagePlace]:
-        """Return file and page of each plane.
+def _claim_pages(path: str, index: int, all_images: Sequence[OmeImage], members: Members) -> list[PagePlace]:
+    """Return file and page of each plane of one of the images.
 
-        Raises
-        ------
-        RequestError
-            A plane is on no page, or on two.
-        """
-        count, says = self._image.planes, f"its OME-XML says {self._image.planes} planes"
-        claimed, pages = sum(pages.count for pages in self._ranges), sum(self._pages.values())
-        if claimed < count:
-            raise damaged(self._path, f"{says}, and where {claimed} of them are")
-        # A plane more than there are pages needs a block of its own, which names a page again.
-        if count > pages + len(self._ranges):
-            raise damaged(self._path, f"{says}, and its files hold {pages} pages")
-        files = list(self._pages)
-        file, page = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-        for claim in self._ranges:
-            planes = claim.planes
-            number, ifds = files.index(claim.file), np.arange(claim.ifd, claim.pages.stop, dtype=np.int32)
-            if not ((file[planes] < 0) | ((file[planes] == number) & (page[planes] == ifds))).all():
-                raise damaged(self._path, "its OME-XML says of a plane that it is on two different pages")
-            file[planes], page[planes] = number, ifds
-        known = int((file >= 0).sum())
-        if known < count:
-            raise damaged(self._path, f"{says}, and where {known} of them are")
-        return [(files[number], ifd) for number, ifd in zip(file.tolist(), page.tolist(), strict=True)]
-
-    def check_others(self, index: int, all_images: Sequence[OmeImage]) -> None:
-        """Refuse an image whose pages are said to be another image's too: which they are cannot be told."""
-        mine = {file: np.zeros(count, bool) for file, count in self._pages.items()}
-        for pages in self._ranges:
-            mine[pages.file][pages.pages] = True
-        for other, image in enumerate(all_images):
-            if other != index and any(
-                mine[pages.file][pages.pages].any() for pages in self._ranges_of(image)
-            ):
-                names = f"{index} ({self._image.name or 'unnamed'}) and {other} ({image.name or 'unnamed'})"
-                raise damaged(self._path, f"its OME-XML gives the same pages to two images, {names}")
-
-    def _ranges_of(self, image: OmeImage) -> list[_PageRange]:
-        """Return where an image's planes are said to be, as far as they are in the files looked at."""
-        ranges = []
-        for block in image.blocks:
-            start, file = image.start(block), ""
-            # Another image's file may lie outside the folder.
-            with suppress(RequestError):
-                file = self._members.path(block)
-            if start is None or file not in self._pages:
-                continue
-            count = self._pages[file] - block.ifd if block.count is None else block.count
-            ranges.append(_PageRange(start, file, block.ifd, max(0, min(count, image.planes - start))))
-        return list(dict.fromkeys(ranges))
+    Raises
+    ------
+    RequestError
+        A page is not there, or is said to be another image's too: which it is cannot be told.
+    """
+    image = all_images[index]
+    pages = {file: _page_count(file) for file in members.find(image)}
+    ranges = _ranges_of(image, members, pages)
+    mine = {file: np.zeros(count, bool) for file, count in pages.items()}
+    for claim in ranges:
+        stop, count = claim.pages.stop, pages[claim.file]
+        if stop > count:
+            raise damaged(claim.file, f"its OME-XML says {stop} pages, and it has {count}")
+        mine[claim.file][claim.pages] = True
+    for number, other in enumerate(all_images):
+        claims = () if number == index else _ranges_of(other, members, pages)
+        if any(mine[claim.file][claim.pages].any() for claim in claims):
+            names = f"{index} ({image.name or 'unnamed'}) and {number} ({other.name or 'unnamed'})"
+            raise damaged(path, f"its OME-XML gives the same pages to two images, {names}")
+    return _places(path, image, ranges, pages)
 
 
 def _page_count(path: str) -> int:

@@ -35,8 +35,8 @@ class Located:
         Its file, absolute.
     index, subifd : int
         Which page, and which sub-page of it, or -1.
-    start, end : int
-        Where its pixels begin and end in the file.
+    start : int
+        Where its pixels begin in the file.
     raw : bool
         Whether they lie there in one piece, as they are.
     holes : bool
@@ -47,7 +47,6 @@ class Located:
     index: int
     subifd: int
     start: int
-    end: int
     raw: bool = False
     holes: bool = False
 
@@ -74,7 +73,7 @@ def locate(page: AnyPage, size: int, path: str) -> Located:
     if end > size:
         raise damaged(path, f"its page {index} reaches to byte {end} of {size}")
     holes = not page.is_final and (0 in offsets or 0 in counts)
-    return Located(path, index, below[0] if below else -1, offsets[0], end, raw, holes)
+    return Located(path, index, below[0] if below else -1, offsets[0], raw, holes)
 
 
 # What decides how a page's pixels are stored.
