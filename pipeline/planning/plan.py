@@ -18,7 +18,7 @@ from pipeline.planning.memory import Memory, memory_of
 from pipeline.planning.warmup import WarmUp
 from pipeline.planning.workload import Resources, Workload
 from pipeline.steps.background import background_dtype, backgrounds
-from pipeline.steps.chain import Chain, bind_chain
+from pipeline.steps.chain import BoundChain, bind_chain
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
@@ -172,7 +172,7 @@ def choose_tiling(
     return force(workload, forced_block, forced_window, chosen), resources
 
 
-def output_dtype(output: OutputConfig, chain: Chain) -> tuple[np.dtype, str]:
+def output_dtype(output: OutputConfig, chain: BoundChain) -> tuple[np.dtype, str]:
     """Return the dtype of the output, and what happens to a value that it cannot hold.
 
     Raises

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.model.image import ImageSpec
-from pipeline.steps.chain import Chain
+from pipeline.steps.chain import BoundChain
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
 
@@ -46,7 +46,7 @@ class Workload:
 
     Parameters
     ----------
-    chain : Chain
+    chain : BoundChain
         The steps, bound to the image.
     layout : Layout
         The output on disk; one task writes whole files of it.
@@ -57,7 +57,7 @@ class Workload:
         chunk, as stored and decoded.
     """
 
-    chain: Chain
+    chain: BoundChain
     layout: Layout
     offset: float = 0.0
     reading: Callable[[tuple[int, ...]], int] | None = None

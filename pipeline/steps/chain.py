@@ -70,7 +70,7 @@ def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Chain:
+class BoundChain:
     """Steps bound to an image, and what follows from both; made by `bind_chain`.
 
     Parameters
@@ -94,7 +94,7 @@ class Chain:
     value_range: tuple[float, float]
 
 
-def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> Chain:
+def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> BoundChain:
     """Return a chain bound to an image.
 
     Raises
@@ -104,7 +104,7 @@ def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> Chain:
     """
     bound = resolve_steps(steps, image)
     dtype, halo = chain_dtype(bound, image.dtype), chain_halo(bound, image.axes)
-    return Chain(bound, image, dtype, halo, chain_range(bound, image.dtype))
+    return BoundChain(bound, image, dtype, halo, chain_range(bound, image.dtype))
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
