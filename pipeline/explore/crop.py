@@ -182,33 +182,17 @@ def step_by_step(
     tiling: Tiling | None = None,
     refuse_nan: bool = True,
 ) -> list[NDArray]:
-    """Return a region of the image, and what each step makes of it.
+    """Return a region of the image, and what each of some resolved steps makes of it.
 
-    Parameters
-    ----------
-    source : Source
-        The input.
-    steps : tuple of Step
-        Resolved.
-    region : tuple of slice
-        What is looked at. It is read with the halo of the chain.
-    tiling : Tiling, optional
-        How the run cuts the image. Linear filters round differently in blocks of another shape,
-        in the last bit; where the blocks that meet the region are small enough, they are computed
-        as the run computes them, so that the pixels are its own to the bit. Morphology needs no
-        such thing.
-    refuse_nan : bool
-        Whether a NaN or an infinity is an error, as in the run.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        Of the region's shape: the input, and one for each step.
+    The region is read with the halo of the chain. Linear filters round differently in blocks of
+    another shape, in the last bit: where the blocks of the run's `tiling` that meet the region are
+    small enough, they are computed as the run computes them, so that the pixels are its own to the
+    bit. Morphology needs no such thing.
 
     Raises
     ------
     DataError
-        There is a NaN or an infinity.
+        There is a NaN or an infinity, and `refuse_nan` says so.
     """
     spec, halo = source.spec, chain_halo(steps, source.spec.axes)
     blocks: list[tuple[Cut, ...]] = [

@@ -57,15 +57,9 @@ def style() -> AbstractContextManager[None]:
 def new_figure(
     rows: Sequence[tuple[Sequence[str], float]], widths: Sequence[float]
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure and its axes by name.
+    """Return a figure and its axes by name: rows of names, with their heights in inches, in columns.
 
-    Parameters
-    ----------
-    rows : sequence of (sequence of str, float)
-        Names of axes, one for each column, and their height in inches; "." is left empty, as room for
-        the texts of the axes above and below.
-    widths : sequence of float
-        Of the columns, in inches.
+    A "." is left empty, as room for the texts of the axes above and below.
     """
     from matplotlib.figure import Figure
 
@@ -117,6 +111,12 @@ def heading(ax: Axes, title: str, words: str = "", place: str = "", size: float 
     ax.annotate(
         words, (0, 1), (0, -1.75 * size), textcoords="offset points", fontsize=9, va="top", color=SOFT
     )
+
+
+def title(ax: Axes, path: str, words: str, width: float) -> None:
+    """Write the heading of a picture so many inches wide: the name of its input, and words."""
+    name = path.rstrip("/").rpartition("/")[2] or path
+    heading(ax, wrapped(name, width, 13, 1, bold=True), words, size=13)
 
 
 def show(ax: Axes, pixels: NDArray, bounds: tuple[float, float], spec: ImageSpec) -> None:

@@ -110,14 +110,9 @@ def _level(radius: float) -> int:
 
 
 def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
-    """Return how much features of each radius, up to a sixth of the shorter side, a plane is made of.
+    """Return how much features of each radius make up of a plane of at least 8 × 8 px.
 
-    Parameters
-    ----------
-    plane : numpy.ndarray
-        Rows and columns, at least 8 of each.
-    features : {"bright", "dark"}
-        What is looked for.
+    The radii go up to a sixth of the shorter side.
     """
     image = finite_floats(plane)
     radii = choose_radii(min(plane.shape))
@@ -190,12 +185,7 @@ class Polarity:
 def polarity(plane: NDArray, features: Features | None = None) -> Polarity:
     """Return whether what stands out of a plane is bright or dark: what is rare is a feature.
 
-    Parameters
-    ----------
-    plane : numpy.ndarray
-        Rows and columns, at least 8 of each.
-    features : {"bright", "dark"}, optional
-        What is looked for, whichever stands out more.
+    `features` says what is looked for, whichever stands out more.
     """
     image = finite_floats(plane)
     smooth, wide = gaussian(image, (1.0, 1.0)), max(2.0, min(plane.shape) / 20)

@@ -32,17 +32,8 @@ class Regions:
 
 
 def find_regions(image: NDArray, dark: bool = False) -> Regions:
-    """Return where features and background of a plane are.
+    """Return where features, darker than the background or not, are in a plane before any step.
 
-    Parameters
-    ----------
-    image : numpy.ndarray
-        Rows and columns, before any step.
-    dark : bool
-        Whether the features are darker than the background.
-
-    Notes
-    -----
     The plane smoothed by 1 px minus the plane smoothed by 1/20 of its shorter side shows what
     stands out. Three robust standard deviations of it are a feature, five a bright one, of which
     the 2 % brightest of all pixels at most are taken.

@@ -23,6 +23,7 @@ from pipeline.explore.figure import (
     scale_bar,
     show,
     style,
+    title,
     wrapped,
 )
 from pipeline.explore.scales import histogram_span, limits
@@ -64,19 +65,9 @@ class Row:
 
 
 def preview_rows(job: Job, views: tuple[View, ...]) -> list[Row]:
-    """Return the pixels of a preview: those that the run would write, to the bit.
+    """Return the pixels of a preview: those that the run would write, to the bit; refuse what it refuses.
 
-    Parameters
-    ----------
-    job : Job
-        The run made ready.
-    views : tuple of View
-        What is looked at. It is read with its halo, and nothing else.
-
-    Raises
-    ------
-    DataError
-        The run would refuse these pixels.
+    The views are read with their halo, and nothing else.
     """
     assert isinstance(job.source, Source)
     rows = []
@@ -150,10 +141,9 @@ def preview_figure(job: Job, rows: list[Row]) -> Figure:
     inner = 3 * width
     with style():
         figure, axes = new_figure(layout, [width] * 3)
-        name = job.source.path.rstrip("/").rpartition("/")[2] or job.source.path
         shown = f"shown: {rows[0].view.extent() or 'whole planes'}"
         words = wrapped(f"{image_text(spec)}. {shown}", inner, 9)
-        heading(axes["title"], wrapped(name, inner, 13, 1, bold=True), words, size=13)
+        title(axes["title"], job.source.path, words, inner)
         for index, (row, panels) in enumerate(zip(rows, names, strict=True)):
             several = f"{row.number + 1}. " if len(job.plan.steps) > 1 else ""
             words = wrapped(parameters(row.step, spec), inner, 9, 1)

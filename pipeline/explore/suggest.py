@@ -15,13 +15,13 @@ from pipeline.explore.figure import (
     ORANGE,
     SOFT,
     check_picture,
-    heading,
     new_figure,
     panel_height,
     save_figure,
     scale_bar,
     show,
     style,
+    title,
     wrapped,
 )
 from pipeline.explore.granulometry import SOURCE, Features
@@ -135,11 +135,9 @@ def suggestion_figure(source: Source, suggestions: list[Suggestion]) -> Figure:
     for each in suggestions:
         panels = [f"image {each.name}", f"plot {each.name}"]
         layout += [([".", "."], 0.65), (panels, height), ([".", "."], 0.4)]
-    name = source.path.rstrip("/").rpartition("/")[2]
     with style():
         figure, axes = new_figure(layout, [_IMAGE, _PLOT])
-        title = wrapped(name, _IMAGE + _PLOT, 13, 1, bold=True)
-        heading(axes["title"], title, f"by the {SOURCE}", size=13)
+        title(axes["title"], source.path, f"by the {SOURCE}", _IMAGE + _PLOT)
         for each in suggestions:
             ax = axes[f"image {each.name}"]
             ax.set_title(each.view.where() or "the plane", color=ORANGE, fontweight="bold")

@@ -16,7 +16,6 @@ from pipeline.explore.crop import View
 from pipeline.explore.figure import (
     FAINT,
     ORANGE,
-    heading,
     new_figure,
     note,
     panel_height,
@@ -24,6 +23,7 @@ from pipeline.explore.figure import (
     scale_bar,
     show,
     style,
+    title,
     wrapped,
 )
 from pipeline.explore.measure import PlaneMeasures
@@ -194,7 +194,6 @@ def sweep_figure(sheet: Sheet) -> Figure:
 
 
 def _draw_heading(ax: Axes, sheet: Sheet, bounds: tuple[float, float], inner: float) -> None:
-    name = sheet.source.path.rstrip("/").rpartition("/")[2]
     shown = f"shown: {sheet.view.extent() or 'the whole plane'}"
     black, white = (value_text(bound) for bound in bounds)
     lines = [
@@ -203,7 +202,7 @@ def _draw_heading(ax: Axes, sheet: Sheet, bounds: tuple[float, float], inner: fl
         f"all panels: black {black}, white {white}",
         *(wrapped(f"{word}: {meaning}", inner, 9, 1) for word, meaning in LEGEND),
     ]
-    heading(ax, wrapped(name, inner, 13, 1, bold=True), "\n".join(lines), size=13)
+    title(ax, sheet.source.path, "\n".join(lines), inner)
 
 
 def _chain(sheet: Sheet) -> str:
