@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.config import types
 from pipeline.config.chain import example
 from pipeline.config.cluster import ClusterName
-from pipeline.model.errors import Problem
+from pipeline.model.errors import Problem, RequestError
 from pipeline.model.messages import validate
 from pipeline.model.paths import is_url
 from pipeline.model.text import nearest, readable, shown, spacing_hint
@@ -112,7 +112,7 @@ class OutputConfig(Section):
         Of the pixels, as 0.1% or 0.001: where more are clipped, the output does not appear.
     """
 
-    path: types.OutputPath = Field(examples=["../results/movie.ome.zarr"])
+    path: types.FilePath = Field(examples=["../results/movie.ome.zarr"])
     dtype: types.Dtype | None = Field(None, examples=["uint16"])
     overflow: Literal["clip", "error"] | None = Field(None, examples=["clip"])
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0
@@ -123,7 +123,7 @@ class OutputConfig(Section):
     pyramid: bool = True
     version: types.FormatVersion = "0.5"
     axes: types.StoredAxes | None = Field(None, examples=["tczyx"])
-    background: types.OutputPath | None = Field(None, examples=["../results/background.ome.zarr"])
+    background: types.FilePath | None = Field(None, examples=["../results/background.ome.zarr"])
     work: types.FolderPath | None = Field(None, examples=["/scratch"])
     max_clipped: types.Share | None = Field(None, examples=["0.1%"])
 
@@ -187,10 +187,10 @@ def parse_sections(
         else:
             sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
             problems += mistakes
-    return sections, [*problems, *_same_paths(sections)]
+    return sections, [*problems, *_path_problems(sections)]
 
 
-def _same_paths(sections: Mapping[str, Any]) -> list[Problem]:
+def _path_problems(sections: Mapping[str, Any]) -> list[Problem]:
     input, output = sections.get("input"), sections.get("output")
     paths = {
         "input.path": input and input.path,
@@ -198,12 +198,18 @@ def _same_paths(sections: Mapping[str, Any]) -> list[Problem]:
         "output.background": output and output.background,
     }
     names: dict[str, str] = {}
-    problems = []
+    problems: list[Problem] = []
     for name, path in paths.items():
-        if path:
-            first = names.setdefault(path.rstrip("/") if is_url(path) else os.path.realpath(path), name)
+        if not path:
+            continue
+        first = names.setdefault(path.rstrip("/") if is_url(path) else os.path.realpath(path), name)
+        try:
             if first != name:
-                problems.append(Problem(f"is the same as {first}", "write somewhere else", name))
+                raise RequestError(f"is the same as {first}", "write somewhere else")
+            if name != "input.path":
+                types.check_output_path(path)
+        except RequestError as error:
+            problems += error.under(name).problems
     return problems
 
 

@@ -127,8 +127,14 @@ def absolute(path: str, info: ValidationInfo) -> str:
     return path if info.context is None else resolve_path(path, info.context(info.field_name))
 
 
-@collected
-def _new_zarr(path: str) -> str:
+def check_output_path(path: str) -> None:
+    """Refuse what no output can be called.
+
+    Raises
+    ------
+    RequestError
+        It is a URL, or ends as the files of another format do.
+    """
     if is_url(path):
         raise RequestError(f"{path} is a URL, and outputs are written to folders", "name a folder")
     if better := zarr_name(path):
@@ -136,7 +142,6 @@ def _new_zarr(path: str) -> str:
         ending = name.rpartition(".")[2]
         what = f"{name} is the name of a {ending} file, and an output is always an OME-Zarr"
         raise RequestError(what, f"call it {better}")
-    return path
 
 
 @collected
@@ -147,7 +152,6 @@ def _folder(path: str) -> str:
 
 
 FilePath = Annotated[str, BeforeValidator(_path)]
-OutputPath = Annotated[FilePath, AfterValidator(_new_zarr)]
 FolderPath = Annotated[FilePath, AfterValidator(_folder)]
 
 # -- numbers with a unit of their own ------------------------------------------------------

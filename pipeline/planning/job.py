@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config.load import RunConfig, load_config
 from pipeline.config.sections import ComputeConfig, InputConfig, OutputConfig
+from pipeline.config.types import check_output_path
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import Image
 from pipeline.model.machine import cores, default_budget, tree_memory
@@ -104,6 +105,10 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
             "a lazy image has no input to take its result from", "leave it out, or use a config",
             "output.background",
         )  # fmt: skip
+    try:
+        check_output_path(section.path)
+    except RequestError as error:
+        raise error.under("output.path") from None
     refuse_overlaps(section, source)
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
     return Job(config, source, plan_here(config, source))

@@ -10,6 +10,7 @@ from config_texts import FULL, SHORT, the_problem, write
 from ruamel.yaml import YAML
 
 from pipeline.config.load import load_config
+from pipeline.config.sections import InputConfig, OutputConfig
 from pipeline.model.errors import RequestError
 from pipeline.model.units import Quantity
 from pipeline.steps.registry import REGISTRY
@@ -280,6 +281,13 @@ def test_every_step_survives_yaml(write, name, parameters):
     assert load_config(write(config.to_yaml())) == config
     # Another reader of YAML finds the same numbers.
     assert YAML(typ="safe", pure=True).load(config.to_yaml())["steps"] == config.resolved()["steps"]
+
+
+def test_sections_made_in_python_leave_their_paths_as_they_are():
+    assert InputConfig(path="../a.tif").path == "../a.tif"
+    assert OutputConfig(path="b.zarr", work="w").work == "w"
+    with pytest.raises(ValueError, match="is a URL, and an unfinished run lives in a folder"):
+        OutputConfig(path="b.zarr", work="s3://bucket/w")
 
 
 def test_a_config_cannot_be_changed(write):

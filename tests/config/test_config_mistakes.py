@@ -33,6 +33,10 @@ MISTAKES = {
     "select dash": ("input: {path: a.tif, select: {t: 0-9}}", "input.select.t", "is no slice", "0:100"),
     "select nothing": ("input: {path: a.tif, select: {t: '9:3'}}", "input.select.t", "nothing", "above"),
     "select backwards": ("input: {path: a.tif, select: {t: '9:3:-1'}}", "input.select.t", "-1", "1 or more"),
+    "select digits": (
+        "input: {path: a.tif, select: {t: '0:" + "9" * 5000 + "'}}", "input.select.t", "no slice", "0:100"
+    ),
+    "scale beyond": ("input: {path: a.tif, scale: {y: 1e300 um}}", "input.scale.y", "is no size", "0.325 um"),
     "select empty": ("input: {path: a.tif, select: {t: []}}", "input.select.t", "empty", "[0, 2]"),
     "select twice": ("input: {path: a.tif, select: {t: [1, 1]}}", "input.select.t", "selected twice", "once"),
     "select name": ("input: {path: a.tif, select: {t: [a]}}", "input.select.t", "not an index", "channels"),
@@ -77,6 +81,7 @@ MISTAKES = {
     "cluster key": ("compute: {cluster: {slrum: {}}}", "compute.cluster", "slrum", "slurm"),
     "slurm keywords": ("compute: {cluster: {slurm: [a]}}", "compute.cluster.slurm", "not a mapping", "queue"),
     "tag": ("output: {path: !!str b}", "output.path", "!!str is a tag", "plain"),
+    "bare tag": ("output: {path: ! b}", "output.path", "! is a tag", "plain"),
     "python tag": ("output: {path: !!python/name:os.system x}", "output.path", "tag", "plain"),
     "anchor": ("output: {path: &here b}", "output.path", "&here is an anchor", "leave it out"),
     "alias": ("output: {path: *.zarr}", "output.path", "*.zarr is an alias", "quote"),
@@ -86,7 +91,16 @@ MISTAKES = {
     "merge": ("compute: {<<: {workers: 3}}", "compute.<<", "no such key", "workers"),
 }  # fmt: skip
 
-IN_YAML = ("tag", "python tag", "anchor", "alias", "number as key", "list as key", "too many digits")
+IN_YAML = (
+    "tag",
+    "bare tag",
+    "python tag",
+    "anchor",
+    "alias",
+    "number as key",
+    "list as key",
+    "too many digits",
+)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
