@@ -40,18 +40,10 @@ class _Axis:
 
 
 def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
-    """Return a curve; where there are many points, with the extremes of each stretch behind it.
+    """Return a curve over frames; where there are many, with the extremes of each stretch behind it.
 
-    Parameters
-    ----------
-    y : numpy.ndarray
-        One for each frame; where it is NaN, the curve has a gap.
-    x_label : str
-        Below the axis.
-    title : str
-        For a reader who does not see it.
-    kind : str
-        A class of the page's style: "background", "signal" or "clipped".
+    Where `y` is NaN, the curve has a gap. `kind` is a class of the page's style: "background", "signal"
+    or "clipped"; `title` is for a reader who does not see the curve.
     """
     known = y[np.isfinite(y)]
     if known.size == 0 or y.size < 2:
@@ -128,16 +120,9 @@ def minus(text: str) -> str:
 
 
 def histogram_chart(series: Sequence[tuple[str, NDArray]], span: tuple[float, float], title: str) -> Markup:
-    """Return how often values occur, on a logarithmic scale, of one or two sets of pixels.
+    """Return how often values occur within a span, on a logarithmic scale, of one or two sets of pixels.
 
-    Parameters
-    ----------
-    series : sequence of (str, numpy.ndarray)
-        A class of the page's style, and finite values; drawn one over the other.
-    span : (float, float)
-        What is shown of the values.
-    title : str
-        For a reader who does not see it.
+    `series` has for each a class of the page's style, and finite values; they are drawn one over the other.
     """
     edges, counts = count_bins([values for _, values in series], span, _BINS)
     top = max(2, *(int(count.max()) for count in counts))

@@ -27,18 +27,7 @@ class _Block(NamedTuple):
 
 
 def cutting(plan: Mapping[str, Any]) -> tuple[Markup, list[str]] | None:
-    """Draw how a plan cuts a plane, and say it in words.
-
-    Parameters
-    ----------
-    plan : mapping
-        Of `plan_dict`.
-
-    Returns
-    -------
-    (Markup, list of str) or None
-        None where the plan does not say enough.
-    """
+    """Draw how a plan (of `plan_dict`) cuts a plane, and say it in words; None if it does not say enough."""
     try:
         sizes = dict(zip(plan["axes"], plan["input_shape"], strict=True))
         halo = {axis: int(plan["halo"].get(axis, 0)) for axis in sizes}

@@ -58,15 +58,7 @@ class Frames:
         return next((axis for axis in "tz" if sizes.get(axis, 1) > 1), "")
 
     def curve(self, name: str, channel: int) -> NDArray:
-        """Return a mean of one channel along `along`, over what other planes there are.
-
-        Parameters
-        ----------
-        name : str
-            One of the fields that are means.
-        channel : int
-            Its index; 0 where there is no axis c.
-        """
+        """Return one of the means of a channel (0 where there is none) along `along`, over other planes."""
         values, weights = self._along_first(name, channel), self._along_first("pixels", channel)
         known = np.isfinite(values) & (weights > 0)
         total = np.where(known, weights, 0).sum(axis=1)

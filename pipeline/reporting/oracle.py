@@ -18,22 +18,9 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Compared:
-    """One block: how far what is stored lies from what was computed again.
+    """One block: the largest difference of what is stored from what was computed again, and at which pixel.
 
-    Parameters
-    ----------
-    region : tuple of slice
-        Of the image.
-    difference : float
-        The largest one.
-    allowed : float
-        What is promised.
-    pixel : tuple of int
-        Where the largest difference is.
-    stored, expected : float
-        Its values.
-    skipped : bool
-        Whether it was not compared, since a linear filter met a NaN or an infinity.
+    `skipped` is one that was not compared, since a linear filter met a NaN or an infinity.
     """
 
     region: Region
@@ -90,16 +77,8 @@ def cast_reference(
 ) -> tuple[NDArray[np.float64], float]:
     """Return what the output ought to hold, as float64, and what rounding may add to the difference.
 
-    Parameters
-    ----------
-    result : numpy.ndarray
-        Of the chain, or a background; whole numbers may be Python's.
-    dtype : numpy.dtype
-        The output's.
-    offset : float
-        Added first.
-    exact : bool
-        Whether the result is known to the bit, so that it can be rounded as the run rounds.
+    A result that is `exact`, known to the bit, is rounded as the run rounds; its whole numbers may be
+    Python's.
     """
     if exact and result.dtype.kind in "iuO" and dtype.kind in "iu" and float(offset).is_integer():
         # Python's whole numbers, since float64 does not hold all of 64 bits.

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from pipeline.explore.crop import View
 from pipeline.explore.scales import finite, histogram_span, limits
 from pipeline.model.image import ImageSpec
-from pipeline.model.text import MB, duration, shape_text, size_text, value_text
+from pipeline.model.text import duration, shape_text, size_text, value_text
 from pipeline.planning.describe import channels_text, image_text
 from pipeline.reporting.charts import change_text, curve, histogram_chart, minus
 from pipeline.reporting.cutting import cutting
@@ -41,12 +41,15 @@ def render(data: ReportData) -> bytes:
         _template()
         .render(
             title=path.rstrip("/").rpartition("/")[2] or BGONE,
-            facts=_facts(data),
-            version=data.section("versions").get("bgone", ""),
+            data=data,
+            plan=plan,
+            summary=data.section("summary"),
+            image=image_text(data.image),
             finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
             channels=[_channel(data, planes) for planes in shown],
             note=note,
             curves=_over_time(data),
+            clipped=_share(data.section("summary")),
             clipping=_clipping(data),
             steps=[_step(step, data.image) for step in data.steps],
             cut=cutting(plan),
@@ -67,35 +70,15 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters |= {"shape": shape_text, "seconds": seconds_text}
     return environment.from_string(source)
 
 
-def _facts(data: ReportData) -> list[tuple[str, str]]:
-    summary, plan = data.section("summary"), data.section("plan")
+def _share(summary: Mapping[str, Any]) -> str:
+    """Return how many pixels were clipped; empty for none."""
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
-    count = len(plan.get("levels", ()))
-    levels = f"{count} levels" if count != 1 else "one level"
-    facts = [
-        ("input", str(data.section("input").get("path", ""))),
-        ("", image_text(data.image)),
-        ("output", str(plan.get("output", ""))),
-        ("", f"{data.dtype.name}, chunks {shape_text(plan.get('output_chunks', {}))}, {levels}"),
-        ("background", str(data.section("config").get("output", {}).get("background") or "")),
-        ("missing", str(summary.get("missing") or "")),
-        ("steps", " → ".join(step.name for step in data.steps) or "computed in Python"),
-        ("clipped", _share(clipped, pixels) if clipped else "no pixel"),
-    ]
-    if summary.get("seconds"):
-        speed = f"{summary.get('bytes_in', 0) / MB / summary['seconds']:.0f} MB/s"
-        facts.append(("took", f"{seconds_text(summary['seconds'])}, {speed} on {summary.get('where', '')}"))
-    if resumed := summary.get("windows_resumed"):
-        facts.append(("resumed", f"{resumed} of {summary['windows']} windows were done by an earlier start"))
-    return facts
-
-
-def _share(count: int, of: int) -> str:
-    words = f"{count:,} pixels".replace(",", "\u202f")
-    return f"{words}, {100 * count / of:.2g} % of all" if of else words
+    words = f"{clipped:,} pixels".replace(",", "\u202f") if clipped else ""
+    return f"{words}, {100 * clipped / pixels:.2g} % of all" if clipped and pixels else words
 
 
 def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
@@ -218,13 +201,12 @@ def _interval(seconds: float) -> str:
 
 
 def _clipping(data: ReportData) -> list[str]:
-    summary, frames, dtype = data.section("summary"), data.frames, data.dtype.name
+    frames, dtype, share = data.frames, data.dtype.name, _share(data.section("summary"))
     if data.section("plan").get("overflow") == "fits":
         return [f"Nothing can overflow: {dtype} holds every value that these steps can give."]
-    clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
-    if not clipped:
+    if not share:
         return [f"No pixel was clipped: all values are within {dtype}."]
-    words = [f"{_share(clipped, pixels)}, were outside {dtype} and clipped to its ends."]
+    words = [f"{share}, were outside {dtype} and clipped to its ends."]
     if frames is not None and frames.axes and np.isfinite(frames.clipped).any():
         most = np.unravel_index(int(np.nanargmax(frames.clipped)), frames.shape)
         where = ", ".join(f"{axis} {index}" for axis, index in zip(frames.axes, most, strict=True))

@@ -28,27 +28,13 @@ _COLORS = 8
 def performance_section(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page says of a run's speed and memory: `bar`, its `parts`, and `rows` of text.
 
-    Parameters
-    ----------
-    summary : mapping
-        Of `Summary.as_dict`. Its `performance`, where there is one, has `seconds` and `shares`,
-        each by kind of work, and whatever else there is to say.
+    The `performance` of a summary, where there is one, has `seconds` and `shares`, each by kind of work,
+    and whatever else there is to say.
     """
-    details = summary.get("performance")
-    details = dict(details) if isinstance(details, Mapping) else {}
-    parts = _parts(_numbers(details.pop("seconds", {})), _numbers(details.pop("shares", {})))
+    details = dict(summary.get("performance") or {})
+    parts = _parts(details.pop("seconds", {}), details.pop("shares", {}))
     others = [(str(key).replace("_", " "), _plain(value)) for key, value in details.items()]
     return {"bar": _bar(parts), "parts": parts, "rows": [*_rows(summary), *others]}
-
-
-def _numbers(values: Any) -> dict[str, float]:
-    if not isinstance(values, Mapping):
-        return {}
-    return {
-        str(key): float(value)
-        for key, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.explore.crop import CROP, View, find_views, plane
 from pipeline.explore.scales import aspect_of, bar_length, limits
-from pipeline.model.image import ImageSpec, region_shape
+from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.reporting import svg
 from pipeline.reporting.report_data import ReportData, StoredPixels
 from pipeline.steps.background import difference
@@ -35,20 +35,11 @@ _SAMPLES = 2**14
 
 @dataclass(frozen=True)
 class Shown:
-    """One plane, or the middle of it, made small.
+    """One plane, or the middle of it, made small: rows and columns of float32.
 
-    Parameters
-    ----------
-    view : View
-        Which.
-    before, taken : numpy.ndarray or None
-        Float, rows and columns; None where the input cannot be shown.
-    after : numpy.ndarray
-        As written, the offset included.
-    samples : mapping of str to numpy.ndarray
-        Pixels of each at full resolution, some of them.
-    overview : numpy.ndarray, optional
-        The whole plane after, at the coarsest level, where `view` is only its middle.
+    `before` and `taken` are None where the input cannot be shown; `after` has the offset in it.
+    `samples` are some pixels of each at full resolution, `overview` is the whole plane after at the
+    coarsest level, where `view` is only its middle.
     """
 
     view: View
@@ -159,26 +150,22 @@ def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
 
 
 def picture(
-    pixels: NDArray,
-    bounds: tuple[float, float],
-    view: View,
-    title: str,
-    frame: tuple[slice, ...] | None = None,
+    pixels: NDArray, bounds: tuple[float, float], view: View, title: str, frame: Region | None = None
 ) -> Markup:
     """Return an image with its scale bar as SVG.
 
     Parameters
     ----------
     pixels : numpy.ndarray
-        Rows and columns.
+        Rows and columns, drawn over the extent of `view`.
     bounds : (float, float)
         What is black and what is white.
     view : View
-        What is seen: its extent in px of the image, and its scale.
+        What is seen, in px of the image.
     title : str
-        What it is, for a reader who does not see it.
+        For a reader who does not see it.
     frame : tuple of slice, optional
-        A part of the view, in px of the image, that is framed.
+        A part of the view that is framed, in px of the image.
     """
     low, high = bounds
     levels = np.nan_to_num((pixels - low) / (high - low) * 255, nan=0.0, posinf=255.0, neginf=0.0)

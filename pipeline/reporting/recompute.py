@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.load import load_config
 from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
 from pipeline.model.image import ImageSpec, Region, origin_of
 from pipeline.model.machine import cores
@@ -28,7 +27,7 @@ from pipeline.reporting.oracle import (
     reference_background,
     reference_chain,
 )
-from pipeline.reporting.report_data import StoredPixels, section_of
+from pipeline.reporting.report_data import StoredPixels, kept_config, section_of
 from pipeline.steps.chain import chain_halo, resolve_steps
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
@@ -47,22 +46,9 @@ _NAMES = ("path", "folder", "name", "mtime_ns", "times")
 
 @dataclass(frozen=True)
 class Original:
-    """A finished output, and what it was made of.
+    """A finished output, and the input and resolved steps that it was made of.
 
-    Parameters
-    ----------
-    output : str
-        Its folder.
-    source : Source
-        The input.
-    stored : StoredPixels
-        The output's, along the axes of the input.
-    steps : tuple of Step
-        Resolved.
-    offset : float
-        Added before the cast.
-    meant : tuple of str
-        Where the output is a background: what of input and result it is, for each channel.
+    Where the output is a background, `meant` says of each channel what of input and result that is.
     """
 
     output: str
@@ -156,12 +142,12 @@ def open_original(output: str, input: str | None = None) -> Original:
     kept = provenance_of(output)
     if kept is None:
         raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
-    known, settings = section_of(kept, "input"), section_of(kept, "config")
-    if not settings or not known.keys() >= {"path", "format"}:
+    known = section_of(kept, "input")
+    if "config" not in kept or not {"path", "format"} <= known.keys():
         what = "was made from pixels in memory, not from files, so there is nothing to compute again"
         raise RequestError([Problem(what, "leave --recompute out", file=output)])
     try:
-        config = load_config(settings, input=input)
+        config = kept_config(kept, input)
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
@@ -206,7 +192,7 @@ def reference_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict
     operations = sum(_operations(step) for step in steps)
     choices = [(side, margin) for margin in (twice, wider) for side in SIDES]
     for side, margin in choices:
-        read = (min(size, _kept(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items())
+        read = [min(size, _kept(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items()]
         if math.prod(read) * operations <= OPERATIONS:
             return side, margin
     return choices[-1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.load import load_config
+from pipeline.config.load import RunConfig, load_config
 from pipeline.model.errors import PipelineError, Problem, RequestError
 from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.planning.job import Job
@@ -33,14 +33,9 @@ _NO_INPUT = "The input was an array in memory, which cannot be shown again."
 
 @dataclass(frozen=True)
 class StoredPixels:
-    """Pixels on disk, along the axes of the image that was filtered.
+    """Pixels of the input or the output, along the axes of the image that was filtered.
 
-    Parameters
-    ----------
-    source : Source
-        The input, or a level of the output.
-    axes : str
-        Of the image that was filtered; an output may have more, of length 1.
+    An output may be stored with more axes than `axes`, of length 1.
     """
 
     source: Source
@@ -73,31 +68,29 @@ class ReportData:
         As the output keeps it.
     image : ImageSpec
         What was filtered.
-    dtype : numpy.dtype
-        Of the output.
     steps : tuple of Step
         Resolved.
     frames : Frames or None
         Figures of each plane, where there are any.
-    after : StoredPixels
-        The output.
-    coarsest : StoredPixels or None
-        Its coarsest level, where it has several.
+    after, coarsest : StoredPixels
+        The output, and its coarsest level where it has several.
     before : StoredPixels or None
-        The input, where it can be shown.
-    why_no_input : str
-        Why it cannot.
+        The input, or in `why_no_input` why it cannot be shown.
     """
 
     provenance: Mapping[str, Any]
     image: ImageSpec
-    dtype: np.dtype
     steps: tuple[Step, ...]
     frames: Frames | None
     after: StoredPixels
     coarsest: StoredPixels | None
     before: StoredPixels | None
     why_no_input: str = ""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the output."""
+        return self.after.source.spec.dtype
 
     @property
     def offset(self) -> float:
@@ -132,6 +125,13 @@ def section_of(provenance: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(kept) if isinstance(kept, Mapping) else {}
 
 
+def kept_config(provenance: Mapping[str, Any], input: str | None = None) -> RunConfig:
+    """Return the config of a run, without how it was computed: another machine might refuse that."""
+    settings = section_of(provenance, "config")
+    settings.pop("compute", None)
+    return load_config(settings, input=input)
+
+
 def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[str, Any]) -> ReportData:
     """Return what is known of a run that is about to be sealed, all its pixels written."""
     image = job.plan.image
@@ -139,17 +139,16 @@ def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[
         StoredPixels(open_source(layout.array_path(level), axes=layout.spec.axes), image.axes)
         for level in sorted({0, len(layout.levels) - 1})
     ]
-    from_files = isinstance(job.source, Source)
+    before = StoredPixels(job.source, image.axes) if isinstance(job.source, Source) else None
     return ReportData(
         provenance={**provenance, "fingerprint": layout.fingerprint},
         image=image,
-        dtype=job.plan.output.dtype,
         steps=tuple(job.plan.steps),
         frames=frames,
         after=stored[0],
         coarsest=stored[1] if len(stored) > 1 else None,
-        before=StoredPixels(job.source, image.axes) if isinstance(job.source, Source) else None,
-        why_no_input="" if from_files else _NO_INPUT,
+        before=before,
+        why_no_input=_NO_INPUT if before is None else "",
     )
 
 
@@ -169,13 +168,13 @@ def of_output(path: str) -> ReportData:
         raise RequestError([Problem(what, "make the report of that", file=path)])
     output = open_source(path)
     try:
-        plan, config = kept["plan"], section_of(kept, "config")
+        plan = kept["plan"]
         image = ImageSpec(
             plan["axes"], tuple(plan["input_shape"]), np.dtype(plan["input_dtype"]),
             scale=output.spec.scale, units=output.spec.units, translation=output.spec.translation,
             channels=output.spec.channels, name=output.spec.name,
         )  # fmt: skip
-        steps, before, why_no_input = _steps_and_input(config, kept, image)
+        steps, before, why_no_input = _steps_and_input(kept, image)
         last = len(plan["levels"]) - 1
         coarsest = StoredPixels(open_source(path, level=last), image.axes) if last else None
     except (KeyError, TypeError, ValueError, PipelineError) as error:
@@ -189,7 +188,6 @@ def of_output(path: str) -> ReportData:
     return ReportData(
         provenance=kept,
         image=image,
-        dtype=output.spec.dtype,
         steps=steps,
         frames=_table(path),
         after=StoredPixels(output, image.axes),
@@ -205,15 +203,15 @@ def _no_output(path: str) -> RequestError:
 
 
 def _steps_and_input(
-    config: Mapping[str, Any], kept: Mapping[str, Any], image: ImageSpec
+    kept: Mapping[str, Any], image: ImageSpec
 ) -> tuple[tuple[Step, ...], StoredPixels | None, str]:
     """Return the resolved steps, and the input if it is what it was, or else why it is not shown."""
-    if not config["steps"]:
+    if not section_of(kept, "config")["steps"]:
         return (), None, _NO_INPUT
-    resolved = load_config(config)
-    steps = tuple(step.resolve(image) for step in resolved.steps)
+    config = kept_config(kept)
+    steps = tuple(step.resolve(image) for step in config.steps)
     try:
-        source = resolved.input.open()
+        source = config.input.open()
         now = {"input": json.loads(json.dumps(source.identity(), default=str))}
     except (PipelineError, OSError):
         return steps, None, "The input is no longer where it was, so only the result is shown."

@@ -122,7 +122,6 @@ class _Readers(HTTPServer):
     """Holds no more connections than may be open at a time."""
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Answer a connection, if there is room for it."""
         application: Any = self.request_callback
         readers = application.settings["readers"]
         for closed in [reader for reader in readers if reader.closed()]:
@@ -170,11 +169,9 @@ class _Files(StaticFileHandler):
         readers[self._stream] = False
 
     def options(self, path: str) -> None:
-        """Tell a browser that any page may read."""
         self.set_status(204)
 
     def parse_url_path(self, url_path: str) -> str:
-        """Return the file inside the folder that is asked for."""
         path = _AUTHORITY.sub("", self.request.path, count=1)
         name, *parts = [unquote(part) for part in path.split("/") if part] or [""]
         outside = any(part in (".", "..") or set(part) & {"/", "\\", "\0"} for part in parts)
@@ -183,7 +180,6 @@ class _Files(StaticFileHandler):
         return "/".join(parts)
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """Return where a file is, or refuse what is none or lies outside."""
         path = os.path.realpath(absolute_path)
         if not path.startswith(root + os.sep) or not os.path.isfile(path):
             raise HTTPError(404)
@@ -223,7 +219,6 @@ class _Files(StaticFileHandler):
     def get_content(
         cls, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """Read a file, piece by piece."""
         try:
             yield from super().get_content(abspath, start, end)
         except OSError as error:
@@ -239,7 +234,6 @@ class _Files(StaticFileHandler):
         return sent
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Answer with the status alone."""
         self.finish()
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
