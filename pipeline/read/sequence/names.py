@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -14,8 +16,7 @@ from pipeline.read.formats import TIFF_SUFFIXES
 
 NumberKind = Literal["count", "duration", "moment"]
 
-# Milliseconds of each unit, the longest first.
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+_MILLISECONDS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _SHORT = r"(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)"
 # A single m or s behind a number may be anything; an h, or a unit written out, is a time.
 _ALONE = r"(?:days?|hours?|hrs?|h|minutes?|mins?|seconds?|secs?|ms)"
@@ -114,29 +115,21 @@ def parse_name(name: str) -> Name:
 
 
 def _pieces(match: re.Match[str]) -> list[tuple[int, int, int, NumberKind]]:
-    if match.lastgroup is None:
-        return [(match.start(), match.end(), int(match[0]), "count")]
-    duration = _duration(match[0])
+    """Return start, end, value and kind of the numbers of a match."""
+    duration = _duration(match[0]) if match.lastgroup else None
     if duration is not None:
-        return [(match.start(), match.end(), duration, "duration")]
-    base = match.start()
-    return [
-        (base + part.start(), base + part.end(), int(part[0]), "count")
-        for part in re.finditer("[0-9]+", match[0])
-    ]
+        return [(*match.span(), duration, "duration")]
+    begin, numbers = match.start(), re.finditer("[0-9]+", match[0])
+    return [(begin + digits.start(), begin + digits.end(), int(digits[0]), "count") for digits in numbers]
 
 
 def _duration(text: str) -> int | None:
     """Return milliseconds, or None where the units do not go from the longer to the shorter."""
-    total, last = 0, -1
-    for digits, unit in _PIECE.findall(text):
-        lower = unit.lower()
-        short = "ms" if lower == "ms" else lower[0]
-        rank = [name for name, _ in _UNITS].index(short)
-        if rank <= last:
-            return None
-        total, last = total + int(digits) * _UNITS[rank][1], rank
-    return total
+    pieces = [(int(digits), unit.lower()) for digits, unit in _PIECE.findall(text)]
+    sizes = [_MILLISECONDS[unit if unit == "ms" else unit[0]] for _, unit in pieces]
+    if sizes != sorted(set(sizes), reverse=True):
+        return None
+    return sum(count * size for (count, _), size in zip(pieces, sizes, strict=True))
 
 
 @lru_cache(maxsize=256)
@@ -223,3 +216,28 @@ def _merged(name: Name, begin: int, length: int, value: int) -> Name:
         name.texts[: begin + 1] + name.texts[begin + length :],
         (*name.numbers[:begin], number, *name.numbers[begin + length :]),
     )
+
+
+def glob_patterns(name: Name, free: set[int]) -> Iterator[str]:
+    """Yield globs for names like one, of which some numbers are free, from the plain to the exact."""
+    texts = [glob.escape(text) for text in name.texts]
+    stem, dot, suffix = texts[-1].rpartition(".")
+    any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in suffix)
+    for last in (texts[-1], stem + dot + any_case):
+        for wild in ("*", ""):
+            numbers = [
+                (wild or "[0-9]" * len(number.text)) if column in free else number.text
+                for column, number in enumerate(name.numbers)
+            ]
+            yield put_together([*texts[:-1], last], numbers)
+
+
+def put_together(texts: Sequence[str], numbers: Sequence[str]) -> str:
+    """Return a name of its texts and numbers."""
+    return "".join(text + number for text, number in zip(texts, [*numbers, ""], strict=True))
+
+
+def globs(pattern: str, name: str) -> bool:
+    """Return whether a glob gives a name, in which * stays within a folder."""
+    names, patterns = name.split(os.sep), pattern.split(os.sep)
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +16,17 @@ import numpy as np
 
 from pipeline.model.errors import RequestError
 from pipeline.read.files import input_error, listed
-from pipeline.read.sequence.names import Name, Number, meaning, parse_name, place_letters, with_moments
+from pipeline.read.sequence.names import (
+    Name,
+    Number,
+    glob_patterns,
+    globs,
+    meaning,
+    parse_name,
+    place_letters,
+    put_together,
+    with_moments,
+)
 
 # Numbers further apart than this, on average, are times of day or the like: they count nothing.
 _SPARSE = 3
@@ -56,20 +65,10 @@ class Numbering:
 
 @dataclass(frozen=True)
 class _Counted:
-    """What a name counts: columns of numbers that change together.
+    """What a name counts: columns of numbers that change together, to `count` values.
 
-    Parameters
-    ----------
-    columns : tuple of int
-        Which numbers of the name.
-    count : int
-        How many values there are.
-    meanings : frozenset of str
-        What the words before them say: t, z, c, place; times of day and numbers far apart left out.
-    word : str
-        The first of those words, or the word before the first number.
-    timed : bool
-        Whether it is a duration.
+    `meanings` are what the words before them say (t, z, c, place; times of day and numbers far apart left
+    out), `word` is the first of those words, or else the word before the first number.
     """
 
     columns: tuple[int, ...]
@@ -192,34 +191,11 @@ def _glob_hint(table: _Table, members: Sequence[int], free: Iterable[int]) -> st
     """Say which glob gives some of the files: tried out here, so that it does."""
     relative = [table.relative(index) for index in range(len(table))]
     series = {relative[index] for index in members}
-    for pattern in _patterns(table.names[members[0]], set(free)):
-        if {name for name in relative if _matches(name, pattern)} == series:
+    for pattern in glob_patterns(table.names[members[0]], set(free)):
+        if {name for name in relative if globs(pattern, name)} == series:
             path = os.path.join(glob.escape(table.folder), pattern)
             return f"give a glob of one series, such as {path!r}"
     return "move the files of one series into a folder of their own, and give that"
-
-
-def _patterns(name: Name, free: set[int]) -> Iterator[str]:
-    """Yield globs for names like one, from the plain to the exact."""
-    texts = [glob.escape(text) for text in name.texts]
-    stem, dot, suffix = texts[-1].rpartition(".")
-    any_case = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in suffix)
-    for last in (texts[-1], stem + dot + any_case):
-        for wild in ("*", ""):
-            numbers = [
-                (wild or "[0-9]" * len(number.text)) if column in free else number.text
-                for column, number in enumerate(name.numbers)
-            ]
-            yield _put_together([*texts[:-1], last], numbers)
-
-
-def _put_together(texts: Sequence[str], numbers: Sequence[str]) -> str:
-    return "".join(text + number for text, number in zip(texts, [*numbers, ""], strict=True))
-
-
-def _matches(name: str, pattern: str) -> bool:
-    names, patterns = name.split(os.sep), pattern.split(os.sep)
-    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 def _check_doubled(table: _Table) -> None:
@@ -335,7 +311,7 @@ def _missing(table: _Table, column: int, step: int) -> RequestError:
     if len(table.things) == 1 and len(table.things[0].columns) == 1:
         parts = [number.text for number in first.numbers]
         before, after = parts[:column], parts[column + 1 :]
-        names = [_put_together(first.texts, [*before, f"{value:0{width}d}", *after]) for value in lost]
+        names = [put_together(first.texts, [*before, f"{value:0{width}d}", *after]) for value in lost]
     else:
         # Other numbers that change along make the names of the missing ones anybody's guess.
         names = [f"number {value}" for value in lost]

@@ -7,6 +7,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.model.errors import RequestError
+from pipeline.model.text import first_line
 from pipeline.read.files import damaged, input_error
 from pipeline.read.tiff.codestreams import stream_shape
 
@@ -71,8 +72,7 @@ def check_decodable(page: tifffile.TiffPage, path: str) -> None:
         page.decode(None, 0)
     # tifffile raises ValueError, NotImplementedError, ZeroDivisionError and more for what it cannot decode.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _undecodable(f"page {index} of {path!r} cannot be decoded: {reason}") from error
+        raise _undecodable(f"page {index} of {path!r} cannot be decoded: {first_line(error)}") from error
 
 
 def _undecodable(what: str) -> RequestError:

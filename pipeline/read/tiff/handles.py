@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.errors import PipelineError
 from pipeline.model.machine import open_files_limit, too_many_open
+from pipeline.model.text import first_line
 from pipeline.read.files import check_tiff, damaged, stamp, unreadable
 
 MOST_OPEN = 64
@@ -76,7 +77,7 @@ def open_tiff(path: str) -> Iterator[tifffile.TiffFile]:
             raise unreadable(path, error) from error
         # tifffile raises many kinds (struct.error, IndexError, KeyError, …) for one and the same thing.
         except Exception as error:
-            raise damaged(path, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
+            raise damaged(path, first_line(error)) from error
 
 
 def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:

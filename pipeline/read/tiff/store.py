@@ -8,7 +8,6 @@ import os
 import pickle
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.model.errors import DataError, StoppedError
 from pipeline.model.image import Region, region_shape
 from pipeline.model.machine import more_files, too_many_open
+from pipeline.model.text import first_line
 from pipeline.model.timing import spending
 from pipeline.read.content import content_of
 from pipeline.read.files import stamp
@@ -112,18 +112,17 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        for position in product(*(range(cut.stop - cut.start) for cut in lead)):
-            index = 0
-            for size, cut, offset in zip(self.shape, lead, position, strict=False):
-                index = index * size + cut.start + offset
+        planes = self.planes
+        files, pages = (array.reshape(self.shape[:-2])[(*lead, ...)] for array in (planes.file, planes.page))
+        for position in np.ndindex(pages.shape):
             with spending("read"):
-                self._read_plane(index, ys, xs, result[position])
+                self._read_plane(int(files[position]), int(pages[position]), ys, xs, result[position])
         return result
 
-    def _read_plane(self, index: int, ys: slice, xs: slice, target: NDArray) -> None:
-        path, page = self.paths[self.planes.file[index]], int(self.planes.page[index])
+    def _read_plane(self, file: int, page: int, ys: slice, xs: slice, target: NDArray) -> None:
+        path = self.paths[file]
         try:
-            self._fill(path, index, ys, xs, target)
+            self._fill(file, page, ys, xs, target)
         except DataError:
             raise
         except EOFError as error:
@@ -138,20 +137,18 @@ class TiffStore(Store):
             raise StoppedError(f"{path!r} cannot be read: {reason}", mend) from error
         # The decoders raise whatever their libraries do; each of them means that this page is damaged.
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(
-                f"page {page} of {path!r} cannot be decoded: {reason}", "copy or export it again"
-            ) from error
+            what = f"page {page} of {path!r} cannot be decoded: {first_line(error)}"
+            raise DataError(what, "copy or export it again") from error
 
-    def _fill(self, path: str, plane: int, ys: slice, xs: slice, target: NDArray) -> None:
-        index, raw = int(self.planes.page[plane]), self.planes.raw
-        file = tiff_handle(path)
+    def _fill(self, file: int, index: int, ys: slice, xs: slice, target: NDArray) -> None:
+        path, raw = self.paths[file], self.planes.raw
+        handle = tiff_handle(path)
         if raw is not None:
             dtype = self.dtype.newbyteorder(raw.byteorder)  # type: ignore[arg-type]  # "<" or ">"
-            offset = int(raw.starts[self.planes.file[plane]]) + index * raw.stride
-            read_rows(file, offset, self.shape[-1], dtype, ys, xs, target)
+            offset = int(raw.starts[file]) + index * raw.stride
+            read_rows(handle, offset, self.shape[-1], dtype, ys, xs, target)
             return
-        page = file.page(index, self.planes.subifd)
+        page = handle.page(index, self.planes.subifd)
         kind, expected = page_kind(page), (self.shape[-2:], self.dtype, 1)
         if kind != expected:
             raise DataError(
@@ -159,7 +156,7 @@ class TiffStore(Store):
                 "leave it out, or convert it",
             )
         with quiet_log():
-            read_page(file, page, ys, xs, target)
+            read_page(handle, page, ys, xs, target)
 
     def files(self) -> tuple[str, ...]:
         """Return the files."""
