@@ -18,7 +18,7 @@ from pipeline.model.image import Image, ImageSpec
 from pipeline.model.tiling import Cut
 from pipeline.model.units import Quantity
 from pipeline.read.open import open_source
-from pipeline.read.select import Wanted
+from pipeline.read.select import Selector
 from pipeline.read.source import Source
 from pipeline.read.spans import Pick
 
@@ -50,7 +50,7 @@ def open_image(
     *,
     axes: str | None = None,
     scale: Mapping[str, Quantity] | None = None,
-    select: Mapping[str, Wanted] | None = None,
+    select: Mapping[str, Selector] | None = None,
     series: int | None = None,
     level: int = 0,
 ) -> Image:

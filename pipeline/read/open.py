@@ -25,7 +25,7 @@ from pipeline.read.files import (
 from pipeline.read.formats import format_of
 from pipeline.read.opened import Opened
 from pipeline.read.overrides import make_source
-from pipeline.read.select import Wanted
+from pipeline.read.select import Selector
 from pipeline.read.sequence.folder import open_folder
 from pipeline.read.source import Source
 from pipeline.read.zarr.groups import open_zarr
@@ -40,7 +40,7 @@ def open_source(
     *,
     axes: str | None = None,
     scale: Mapping[str, Quantity] | None = None,
-    select: Mapping[str, Wanted] | None = None,
+    select: Mapping[str, Selector] | None = None,
     series: int | None = None,
     level: int = 0,
 ) -> Source:

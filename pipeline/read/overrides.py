@@ -12,7 +12,7 @@ from pipeline.model.image import ImageSpec
 from pipeline.model.units import Quantity, check_pixel_size, is_size, size_example
 from pipeline.read.files import input_error
 from pipeline.read.opened import UNKNOWN, Opened, layout_text, read_dtype
-from pipeline.read.select import Wanted, select
+from pipeline.read.select import Selector, select
 from pipeline.read.source import Source
 
 Kept = tuple[tuple[str, int], ...]
@@ -22,7 +22,7 @@ _AXES = "input.axes"
 
 
 def make_source(
-    opened: Opened, axes: str | None, scale: Mapping[str, Quantity], selection: Mapping[str, Wanted]
+    opened: Opened, axes: str | None, scale: Mapping[str, Quantity], selection: Mapping[str, Selector]
 ) -> Source:
     """Apply the user's axes, scale and selection.
 
@@ -116,7 +116,7 @@ def _spec(opened: Opened, kept: Kept) -> ImageSpec:
     )
 
 
-def _with_sizes(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Opened:
+def _with_sizes(opened: Opened, kept: Kept, own_sizes: Mapping[str, Quantity]) -> Opened:
     """Return an image without the sizes and offsets that say nothing, noted where nobody said better ones.
 
     Raises
@@ -133,9 +133,9 @@ def _with_sizes(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Op
                 by_axis.pop(axis, None)
             words = opened.said_by.get(axis, f"a scale of {size:g} along {axis}")
             example = f"input.scale: {{{axis}: {size_example(axis)}}}"
-            if size == 0 and axis not in given:
+            if size == 0 and axis not in own_sizes:
                 notes.append(f"{words} is taken as unknown ({example} would say it)")
-            elif axis not in given:
+            elif axis not in own_sizes:
                 what = f"{opened.path!r} says {words}, which is no size"
                 problems.append(Problem(what, f"say the right one, such as {example}", "input.scale"))
         elif not math.isfinite(offset):
@@ -146,10 +146,10 @@ def _with_sizes(opened: Opened, kept: Kept, given: Mapping[str, Quantity]) -> Op
     return replace(opened, scale=scale, units=units, translation=translation, notes=(*opened.notes, *notes))
 
 
-def _scaled(spec: ImageSpec, given: Mapping[str, Quantity]) -> ImageSpec:
+def _scaled(spec: ImageSpec, sizes: Mapping[str, Quantity]) -> ImageSpec:
     scale, units, translation = dict(spec.scale), dict(spec.units), dict(spec.translation)
     problems: list[Problem] = []
-    for axis, raw in given.items():
+    for axis, raw in sizes.items():
         try:
             if axis not in spec.axes:
                 raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")

@@ -12,7 +12,7 @@ from pipeline.model.image import ImageSpec
 from pipeline.model.text import shown
 from pipeline.read.spans import Pick
 
-Wanted = str | int | Sequence[int | str]
+Selector = str | int | Sequence[int | str]
 _INDEX = r"\s*(-?[0-9]{1,18})?\s*"
 SLICE = f"^{_INDEX}:{_INDEX}(?::{_INDEX})?$"
 """A slice as text: START:STOP or START:STOP:STEP, each of which may be left out."""
@@ -46,7 +46,7 @@ def check_slice(text: str) -> tuple[int | None, int | None, int]:
     return start, stop, step or 1
 
 
-def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tuple[Pick, ...]]:
+def select(spec: ImageSpec, selection: Mapping[str, Selector]) -> tuple[ImageSpec, tuple[Pick, ...]]:
     """Apply a selection: return the spec of what is kept, and the indices kept of each axis.
 
     Axes of length 1 stay; the translation moves to the first pixel kept, and a step
@@ -56,7 +56,7 @@ def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tu
     ----------
     spec : ImageSpec
         The whole image.
-    wanted : mapping
+    selection : mapping
         By axis: a slice as text ("0:100", half-open, 0-based), an index, or a list of indices
         or channel names. Negative indices count from the end.
 
@@ -68,7 +68,7 @@ def select(spec: ImageSpec, wanted: Mapping[str, Wanted]) -> tuple[ImageSpec, tu
     """
     picks: dict[str, Pick] = {axis: range(size) for axis, size in spec.sizes.items()}
     problems: list[Problem] = []
-    for axis, value in wanted.items():
+    for axis, value in selection.items():
         try:
             if axis not in picks:
                 raise RequestError(f"the data has no axis {axis!r}", f"its axes are {spec.axes}")

@@ -117,17 +117,17 @@ class _Table:
         return [self._thing(pattern, columns, kind) for pattern, columns in groups.items()]
 
     def _thing(self, pattern: tuple[int, ...], columns: list[int], kind: str) -> _Counted:
-        said: dict[str, str] = {}
+        words: dict[str, str] = {}
         for column in columns:
             number = self.names[0].numbers[column]
             means = meaning(number.word, kind)
             counts = number.kind == "count" and self.span(column)[1] <= _SPARSE * len(set(pattern))
             # Wavelengths are far apart, and places are places.
             if means and (counts or means in ("place", "c")):
-                said.setdefault(means, number.word)
-        word = next(iter(said.values()), "") or self.names[0].numbers[columns[0]].word
+                words.setdefault(means, number.word)
+        word = next(iter(words.values()), "") or self.names[0].numbers[columns[0]].word
         timed = any(self.names[0].numbers[column].kind == "duration" for column in columns)
-        return _Counted(tuple(columns), len(set(pattern)), frozenset(said), word, timed)
+        return _Counted(tuple(columns), len(set(pattern)), frozenset(words), word, timed)
 
 
 def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:

@@ -206,13 +206,13 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
     notes = []
     for axis, name in _SIZES.items():
         raw = image.element.get(name, "").strip()
-        said = image.element.get(f"{name}Unit", "s" if axis == "t" else "µm").strip()
-        unit = _unit(axis, said)
+        word = image.element.get(f"{name}Unit", "s" if axis == "t" else "µm").strip()
+        unit = _unit(axis, word)
         if raw and unit:
             scale[axis], units[axis], said_by[axis] = _number(raw), unit, f'{name}="{raw[:20]}"'
-        elif raw and said not in _NO_UNITS:
+        elif raw and word not in _NO_UNITS:
             measure = "time" if axis == "t" else "length"
-            notes.append(f"{name} is in {said[:20]!r}, no {measure}, and is taken as unknown")
+            notes.append(f"{name} is in {word[:20]!r}, no {measure}, and is taken as unknown")
     if not scale.get("t"):
         try:
             interval = _interval(image)
@@ -237,10 +237,10 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
 
 def type_note(image: OmeImage, dtype: np.dtype) -> tuple[str, ...]:
     """Return what is to be said where the OME-XML and the pages disagree about what a pixel is."""
-    said = image.element.get("Type", "").strip()
-    if not said or _TYPES.get(said, said) == dtype.name:
+    kind = image.element.get("Type", "").strip()
+    if not kind or _TYPES.get(kind, kind) == dtype.name:
         return ()
-    return (f'the OME-XML says Type="{said[:20]}", and the pages hold {dtype.name}, which is taken',)
+    return (f'the OME-XML says Type="{kind[:20]}", and the pages hold {dtype.name}, which is taken',)
 
 
 def _number(text: str) -> float:
@@ -248,10 +248,10 @@ def _number(text: str) -> float:
     return float(text) if _NUMBER.fullmatch(text) else float("nan")
 
 
-def _unit(axis: str, said: str) -> str:
+def _unit(axis: str, word: str) -> str:
     """Return a unit by its NGFF name, or an empty text where it measures something else."""
     try:
-        unit = unit_name(said)
+        unit = unit_name(word)
     except RequestError:
         return ""
     return unit if convertible(unit, "second" if axis == "t" else "meter") else ""
@@ -279,14 +279,14 @@ def _interval(image: OmeImage) -> float | None:
         raw = plane.get("DeltaT", "").strip()
         if not raw or not plane.get("TheC") == plane.get("TheZ") == "0":
             continue
-        said = plane.get("DeltaTUnit", "s").strip()
-        unit, time = _unit("t", said), _number(raw)
+        word = plane.get("DeltaTUnit", "s").strip()
+        unit, time = _unit("t", word), _number(raw)
         try:
             frame = _whole_number(plane, "TheT", 0, 0)
         except ValueError:
             frame = image.sizes["T"]
         if not unit or not np.isfinite(time) or frame >= image.sizes["T"]:
-            wrong = f'DeltaT="{raw[:20]}" {said[:20]} at TheT="{plane.get("TheT", "")[:20]}"'
+            wrong = f'DeltaT="{raw[:20]}" {word[:20]} at TheT="{plane.get("TheT", "")[:20]}"'
             raise ValueError(f"{wrong} is no time of a frame, so the interval is unknown")
         times[frame] = time * ratio(unit, "second")
     if len(times) < max(2, image.sizes["T"]):
