@@ -75,23 +75,20 @@ def _cluster(raw: object, info: ValidationInfo) -> object:
 def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
     if list(raw) != ["slurm"]:
         names = ", ".join(map(str, raw)) or "nothing"
-        raise RequestError(
-            f"{{{names}}} names no cluster", "write {slurm: {…}} with dask-jobqueue's keywords"
-        )
+        hint = "write {slurm: {…}} with dask-jobqueue's keywords"
+        raise RequestError(f"{{{names}}} names no cluster", hint)
     keywords = {} if raw["slurm"] is None else raw["slurm"]
     if not isinstance(keywords, Mapping):
         hint = "give dask-jobqueue's keywords, as in {queue: gpu}"
         raise RequestError(f"{shown(keywords)} is not a mapping", hint, "slurm")
     plain = {str(name).replace("-", "_"): value for name, value in keywords.items()}
-    _check_names(plain)
+    _check_keywords(plain)
     _check_jobs(plain)
-    _check_values(plain)
     try:
         json.dumps(keywords, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"cannot be written down: {error}", "give texts, numbers and lists", "slurm"
-        ) from None
+        what = f"cannot be written down: {error}"
+        raise RequestError(what, "give texts, numbers and lists", "slurm") from None
     return {"slurm": dict(keywords)}
 
 
@@ -102,9 +99,8 @@ def _check_jobs(keywords: Mapping[str, Any]) -> None:
             raise RequestError(f"{shown(number)} is no number of jobs", "give 1 or more", f"slurm.{name}")
     least, most = keywords.get("minimum_jobs") or 1, keywords.get("maximum_jobs")
     if most is not None and most < least:
-        raise RequestError(
-            f"at most {most} jobs is fewer than at least {least}", "raise it", "slurm.maximum_jobs"
-        )
+        what = f"at most {most} jobs is fewer than at least {least}"
+        raise RequestError(what, "raise it", "slurm.maximum_jobs")
 
 
 def _is_text(value: object) -> bool:
@@ -151,15 +147,12 @@ _KEYWORDS = (
 """What dask-jobqueue knows, for those who mistype it; any other is handed on to it."""
 
 
-def _check_names(keywords: Mapping[str, Any]) -> None:
-    """Refuse what is nearly a keyword."""
+def _check_keywords(keywords: Mapping[str, Any]) -> None:
+    """Refuse what is nearly a keyword, and values of another kind than their keyword's."""
     for name in keywords:
         hint = nearest(name, _KEYWORDS, "-")
         if name not in _KEYWORDS and hint != "-":
             raise RequestError(f"dask-jobqueue has no keyword {name}", hint, "slurm")
-
-
-def _check_values(keywords: Mapping[str, Any]) -> None:
     for is_one, kind, names in _KINDS:
         for name in names.split():
             value = keywords.get(name)
@@ -167,21 +160,10 @@ def _check_values(keywords: Mapping[str, Any]) -> None:
                 raise RequestError(f"{shown(value)} is no {name}", f"give {kind}", f"slurm.{name}")
 
 
+_SLURM = {"type": "object", "additionalProperties": False, "required": ["slurm"],
+          "properties": {"slurm": {"type": ["object", "null"]}}}  # fmt: skip
 ClusterName = Annotated[
     Any,
     BeforeValidator(_cluster),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": list(CLUSTERS)},
-                {"type": "string", "pattern": "[/.]"},
-                {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["slurm"],
-                    "properties": {"slurm": {"type": ["object", "null"]}},
-                },
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"enum": list(CLUSTERS)}, {"type": "string", "pattern": "[/.]"}, _SLURM]}),
 ]

@@ -13,27 +13,19 @@ from pipeline.model.text import flow
 
 @dataclass(frozen=True)
 class Advice:
-    """What to take for a word that is no step.
+    """What to take for a word that is no step: a step with parameters to begin with, or a note alone.
 
-    Parameters
-    ----------
-    step : str
-        The step, or nothing where no step does it.
-    parameters : mapping
-        To begin with.
-    note : str
-        How it differs from what was asked for, or what to do instead.
-    later : bool
-        Whether a later version brings the step that was asked for.
+    The note says how the step differs from what was asked for, or what to do instead.
     """
 
     step: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     later: bool = False
+    """Whether a later version brings the step that was asked for."""
 
     def in_yaml(self) -> str:
-        """Return it as the mend of a config.
+        """Return it as the hint for a config.
 
         >>> Advice("white_tophat", {"radius": 25}, "which keeps bright objects").in_yaml()
         'take white_tophat: {radius: 25}, which keeps bright objects'
@@ -41,13 +33,13 @@ class Advice:
         return self._text(f"{self.step}: {flow(self.parameters)}")
 
     def in_python(self) -> str:
-        """Return it as the mend of a call.
+        """Return it as the hint for a call.
 
         >>> Advice("white_tophat", {"radius": 25}, later=True).in_python()
         'until a later version brings it, take pipeline.WhiteTophat(radius=25)'
         """
-        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
-        return self._text(f"pipeline.{self.step.title().replace('_', '')}({given})")
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return self._text(f"pipeline.{self.step.title().replace('_', '')}({arguments})")
 
     def _text(self, call: str) -> str:
         if not self.step:

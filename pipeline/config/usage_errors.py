@@ -1,4 +1,4 @@
-"""A command line that is wrong, in words: what click found, as every other message of bgone says it."""
+"""Mistakes on the command line: what click found, as every other message of bgone says it."""
 
 from __future__ import annotations
 
@@ -42,39 +42,46 @@ def in_words(error: click.ClickException, group: click.Group, arguments: list[st
         What was typed.
     """
     # Not every error of click's says in which command it was.
-    name = next((each for each in arguments if each in group.commands), "")
-    parameters = group.commands[name].params if name else group.params
-    see = f"see {' '.join(('bgone', name, '--help')) if name else 'bgone --help'}"
+    command = next((argument for argument in arguments if argument in group.commands), "")
+    parameters = group.commands[command].params if command else group.params
+    see = f"see bgone {command} --help" if command else "see bgone --help"
+    text = error.format_message().rstrip(".")
+    parameter = getattr(error, "param", None)
     if isinstance(error, click.NoSuchOption):
-        return _no_option(error.option_name, parameters, name, see)
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        return _missing(error.param, name)
-    if isinstance(error, click.BadParameter) and error.param is not None:
-        what, mend = _bad_value(error.param, error.format_message())
-        return Problem(what, mend or see, _shown(error.param))
+        return _no_option(error.option_name, parameters, command, see)
+    if isinstance(error, click.MissingParameter) and parameter is not None:
+        if isinstance(parameter, click.Option):
+            return Problem("is missing", f"add {_typed(parameter)} {_metavar(parameter)}", _typed(parameter))
+        name = _metavar(parameter)
+        return Problem(f"{name} is missing", f"write bgone {command} {name}; see bgone {command} --help")
+    if isinstance(error, click.BadParameter) and parameter is not None:
+        what, hint = _bad_value(parameter, text.partition(": ")[2] or text)
+        return Problem(what, hint or see, _typed(parameter))
+    if isinstance(error, click.BadOptionUsage) and "requires" not in text:
+        return Problem("takes no value", "leave it out", error.option_name)
     if isinstance(error, click.BadOptionUsage):
-        takes = next((each for each in parameters if error.option_name in each.opts), None)
-        value = f"give one: {error.option_name} {_metavar(takes)}" if takes is not None else see
-        told = "has no value" if "requires" in error.format_message() else "takes no value"
-        return Problem(told, value if told == "has no value" else "leave it out", error.option_name)
-    extra = re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", error.format_message().rstrip("."))
+        option = next((option for option in parameters if error.option_name in option.opts), None)
+        hint = see if option is None else f"give one: {error.option_name} {_metavar(option)}"
+        return Problem("has no value", hint, error.option_name)
+    extra = re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", text)
     if extra is not None:
         return Problem(f"{readable(extra[1])} is too much", "leave it out, or quote a name with spaces")
-    return Problem(readable(error.format_message().rstrip(".")), see)
+    return Problem(readable(text), see)
 
 
 def _no_option(option: str, parameters: list[click.Parameter], command: str, see: str) -> Problem:
-    known = {name.lstrip("-"): name for each in parameters for name in each.opts if name.startswith("-")}
+    names = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
+    known = {name.lstrip("-"): name for name in names}
     what = f"there is no option {readable(option)}"
     word = option.lstrip("-")
     if word in known:
         return Problem(what, f"write it behind the command: bgone {command} … {known[word]}")
     close = difflib.get_close_matches(word.lower()[:60], known, n=1, cutoff=0.6)
-    close = close or [each for each in known if word and each.startswith(word)][:1]
+    close = close or [name for name in known if word and name.startswith(word)]
     return Problem(what, f"did you mean {known[close[0]]}?" if close else see)
 
 
-def _shown(parameter: click.Parameter) -> str:
+def _typed(parameter: click.Parameter) -> str:
     """Return a parameter as it is typed: --level, or INPUT."""
     return parameter.opts[0] if isinstance(parameter, click.Option) else _metavar(parameter)
 
@@ -83,31 +90,21 @@ def _metavar(parameter: click.Parameter) -> str:
     return parameter.metavar or (parameter.name or "").upper()
 
 
-def _missing(parameter: click.Parameter, command: str) -> Problem:
-    name = _metavar(parameter)
-    if not isinstance(parameter, click.Option):
-        return Problem(f"{name} is missing", f"write bgone {command} {name}; see bgone {command} --help")
-    return Problem("is missing", f"add {parameter.opts[0]} {name}", parameter.opts[0])
-
-
-def _bad_value(parameter: click.Parameter, said: str) -> tuple[str, str]:
+def _bad_value(parameter: click.Parameter, text: str) -> tuple[str, str]:
     """Return what is wrong with a value, and what may stand there."""
-    told = said.partition(": ")[2].rstrip(".") or said
-    given = re.match(r"('[^']*'|\S+) is not", told)
-    value = readable(given[1].strip("'")) if given else "this"
+    match = re.match(r"('[^']*'|\S+) is not", text)
+    value = readable(match[1].strip("'")) if match else "this"
     kind = parameter.type
     if isinstance(kind, click.Choice):
         choices = tuple(map(str, kind.choices))
         return f"{value} is not a choice", nearest(value, choices, f"use one of {', '.join(choices)}")
     if not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
-        return readable(told), ""
+        return readable(text), ""
     least, most = getattr(kind, "min", None), getattr(kind, "max", None)
     bounds = "" if least is None else f" of {least} or more" if most is None else f" from {least} to {most}"
     number = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
-    below = "in the range" in told and f"is {'above' if _above(value, most) else 'below'}"
-    wrong = f"{below} {most if _above(value, most) else least}" if below else f"is not {number}"
+    wrong = f"is not {number}"
+    if "in the range" in text:
+        above = most is not None and float(value) > most
+        wrong = f"is above {most}" if above else f"is below {least}"
     return f"{value} {wrong}", comma_mend(value) or f"give {number}{bounds}"
-
-
-def _above(value: str, most: float | None) -> bool:
-    return most is not None and float(value) > most
