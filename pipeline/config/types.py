@@ -16,7 +16,7 @@ from pipeline.model.errors import RequestError, check_each
 from pipeline.model.messages import collected
 from pipeline.model.paths import is_url, resolve_path
 from pipeline.model.text import nearest, shown
-from pipeline.model.units import AMOUNT, Quantity, check_pixel_size, comma_mend
+from pipeline.model.units import AMOUNT, Quantity, check_pixel_size, comma_hint
 from pipeline.read.formats import zarr_name
 from pipeline.read.select import SLICE, check_slice
 
@@ -57,7 +57,7 @@ def _by_axis(check: Callable[[str, Any], Any], axes: str, schema: dict[str, Any]
 def _number_of_pixels(_: str, raw: object) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int):
         text = raw.strip() if isinstance(raw, str) else ""
-        unquoted = f"write it without quotes: {text}" if re.fullmatch(r"[0-9]+", text) else comma_mend(text)
+        unquoted = f"write it without quotes: {text}" if re.fullmatch(r"[0-9]+", text) else comma_hint(text)
         raise RequestError(
             f"{shown(raw)} is not a number of px", unquoted or "give a whole number, such as 512"
         )
@@ -165,7 +165,7 @@ def _share(raw: object) -> float:
     elif isinstance(raw, int | float) and not isinstance(raw, bool):
         share = raw
     if not 0 <= share <= 1:
-        comma = comma_mend(raw) if isinstance(raw, str) else ""
+        comma = comma_hint(raw) if isinstance(raw, str) else ""
         raise RequestError(
             f"{shown(raw)} is not a share of the pixels", comma or "give one such as 0.1% or 0.001"
         )
@@ -192,7 +192,7 @@ def parse_bytes(raw: object) -> int:
         return int(raw)
     match = _BYTES.fullmatch(raw) if isinstance(raw, str) else None
     if match is None:
-        comma = comma_mend(raw) if isinstance(raw, str) else ""
+        comma = comma_hint(raw) if isinstance(raw, str) else ""
         raise RequestError(f"{shown(raw)} is not a size", comma or hint)
     factors = {unit.lower(): factor for unit, factor in _MEMORY_UNITS.items()}
     if match[2].lower() not in factors:

@@ -11,7 +11,7 @@ import click
 from pipeline.config.files import path_kind
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.text import nearest, readable
-from pipeline.model.units import comma_mend
+from pipeline.model.units import comma_hint
 
 
 def no_command(name: str, known: tuple[str, ...]) -> RequestError:
@@ -107,4 +107,4 @@ def _bad_value(parameter: click.Parameter, text: str) -> tuple[str, str]:
     if "in the range" in text:
         above = most is not None and float(value) > most
         wrong = f"is above {most}" if above else f"is below {least}"
-    return f"{value} {wrong}", comma_mend(value) or f"give {number}{bounds}"
+    return f"{value} {wrong}", comma_hint(value) or f"give {number}{bounds}"

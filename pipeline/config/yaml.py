@@ -19,7 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from pipeline.config.document import Document, Location
 from pipeline.model.errors import Problem
 from pipeline.model.text import readable
-from pipeline.model.units import comma_mend
+from pipeline.model.units import comma_hint
 
 Keys = tuple[str | int, ...]
 """The keys and indices on the way to a value; an empty one for a key that is refused."""
@@ -161,7 +161,7 @@ def _is_behind_comma(key: Node, before: Node) -> bool:
         and isinstance(before, ScalarNode)
         and key.style is None is before.style
         and key.start_mark.index == before.end_mark.index + 1
-        and bool(comma_mend(f"{before.value},{key.value}"))
+        and bool(comma_hint(f"{before.value},{key.value}"))
     )
 
 
@@ -169,7 +169,7 @@ def _refuse_comma(key: Node, number: Node, keys: Keys, document: Document) -> No
     """Refuse what {radius: 12,5} makes: 12, and a key 5 without a value."""
     document.unknown.add(field_name(keys))
     text = f"{number.value},{key.value}"
-    _refuse(f"{text} has a comma in its number", comma_mend(text), number, keys, document)
+    _refuse(f"{text} has a comma in its number", comma_hint(text), number, keys, document)
 
 
 def _key(node: Node, keys: Keys, document: Document) -> str:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError, PydanticUndefined
 
 from pipeline.model.errors import PipelineError, Problem
 from pipeline.model.text import flow, nearest, readable, shown, spacing_hint
-from pipeline.model.units import comma_mend
+from pipeline.model.units import comma_hint
 
 _M = TypeVar("_M", bound=BaseModel)
 _T = TypeVar("_T")
@@ -155,8 +155,8 @@ def _plainer(value: object, kinds: str) -> str:
         number = re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) and "number" in kinds
         if number or (text in ("true", "false") and "true" in kinds):
             return f"write it without quotes: {text}"
-        if "number" in kinds and comma_mend(text):
-            return comma_mend(text)
+        if "number" in kinds and comma_hint(text):
+            return comma_hint(text)
         return f"write it as [{readable(text)}]" if kinds == "a list" else ""
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
     return f"write it as {int(value)}" if whole and "whole" in kinds else ""  # type: ignore[call-overload]

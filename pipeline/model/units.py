@@ -41,10 +41,10 @@ _COMMA = re.compile(r"\s*([-+]?\d*),(\d+)\s*(%?|[^\W\d]*)\s*")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 
 
-def comma_mend(text: str) -> str:
+def comma_hint(text: str) -> str:
     """Return how to write a number that has a comma in it; nothing where it has none.
 
-    >>> comma_mend("12,5 um"), comma_mend("1,000"), comma_mend("GFP")
+    >>> comma_hint("12,5 um"), comma_hint("1,000"), comma_hint("GFP")
     ('write it with a point: 12.5 um', 'write it without the comma: 1000, or with a point: 1.000', '')
     """
     match = _COMMA.fullmatch(text)
@@ -148,7 +148,7 @@ class Quantity:
             return cls(raw)
         match = _QUANTITY.fullmatch(raw)
         if match is None:
-            comma = comma_mend(raw)
+            comma = comma_hint(raw)
             if comma:
                 raise RequestError(f"{shown(raw)} has a comma in its number", comma)
             raise RequestError(
@@ -202,7 +202,7 @@ class Quantity:
 
 
 def _axis_by_axis(raw: object) -> str:
-    """Return the mend for what is no length: of a list of numbers, the same by axis."""
+    """Return the hint for what is no length: of a list of numbers, the same by axis."""
     plain = isinstance(raw, list | tuple) and all(type(item) in (int, float) for item in raw)
     if isinstance(raw, list | tuple) and plain and len(raw) in (2, 3):
         given = ", ".join(f"{axis}: {item}" for axis, item in zip("zyx"[-len(raw) :], raw, strict=True))
