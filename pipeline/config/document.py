@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Document:
 
     def change(self, name: str, option: str) -> None:
         """Note that the field `name` was given by an option of the command line."""
-        self.locations = {key: at for key, at in self.locations.items() if not within(key, name)}
-        self.unknown = {key for key in self.unknown if not within(key, name)}
+        self.locations = {key: at for key, at in self.locations.items() if name not in enclosing(key)}
+        self.unknown = {key for key in self.unknown if name not in enclosing(key)}
         self.locations[name] = Location(option)
 
     def folder_of(self, section: str, key: str) -> Path:
@@ -68,7 +68,7 @@ class Document:
         new = [
             located(problem, self.file, self.locations)
             for problem in problems
-            if not any(within(problem.field, name) for name in self.unknown)
+            if self.unknown.isdisjoint(enclosing(problem.field))
         ]
         if new or self.problems:
             raise RequestError(sorted([*self.problems, *new], key=_order))
@@ -78,18 +78,20 @@ def _order(problem: Problem) -> tuple[bool, int, int]:
     return problem.line is None, problem.line or 0, problem.column or 0
 
 
-def within(name: str, outer: str) -> bool:
-    """Return whether a field is another one, or inside it."""
-    return name == outer or name.startswith(f"{outer}.")
+def enclosing(name: str) -> Iterator[str]:
+    """Yield a field and the parts of the config around it, from the inside out.
+
+    >>> list(enclosing("input.scale.y"))
+    ['input.scale.y', 'input.scale', 'input']
+    """
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def location_of(name: str, locations: Mapping[str, Location]) -> Location | None:
     """Return the location of a field, or of the nearest part of the config around it."""
-    while name:
-        if name in locations:
-            return locations[name]
-        name = name.rpartition(".")[0]
-    return None
+    return next((locations[outer] for outer in enclosing(name) if outer in locations), None)
 
 
 def located(problem: Problem, file: str, locations: Mapping[str, Location]) -> Problem:
