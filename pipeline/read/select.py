@@ -80,7 +80,7 @@ def select(spec: ImageSpec, selection: Mapping[str, Selector]) -> tuple[ImageSpe
     return _selected(spec, picks), tuple(picks.values())
 
 
-def _pick(value: Wanted, axis: str, spec: ImageSpec) -> Pick:
+def _pick(value: Selector, axis: str, spec: ImageSpec) -> Pick:
     if isinstance(value, str) and (axis != "c" or re.match(SLICE, value)):
         return _slice(value, spec.sizes[axis])
     items = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value

@@ -112,8 +112,8 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        planes = self.planes
-        files, pages = (array.reshape(self.shape[:-2])[(*lead, ...)] for array in (planes.file, planes.page))
+        planes, index = self.planes, (*lead, ...)
+        files, pages = (array.reshape(self.shape[:-2])[index] for array in (planes.file, planes.page))
         for position in np.ndindex(pages.shape):
             with spending("read"):
                 self._read_plane(int(files[position]), int(pages[position]), ys, xs, result[position])
