@@ -29,7 +29,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 _AUTHORITY = re.compile(r"^[a-z][a-z0-9+.-]*://([^/?#]*)", re.IGNORECASE)
 _OWN_NAME = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE | re.ASCII)
 
-WAIT_SECONDS = 30
+REQUEST_SECONDS = 30
 """How long a reader may take to ask for something, whole, before its connection is closed."""
 
 SEND_SECONDS = 60
@@ -111,7 +111,7 @@ class Server:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         # A body is refused: nothing can be written here.
-        http = _Readers(self._application, idle_connection_timeout=WAIT_SECONDS, max_body_size=0)
+        http = _Readers(self._application, idle_connection_timeout=REQUEST_SECONDS, max_body_size=0)
         http.add_sockets(self._sockets)
         await self._ending.wait()
         http.stop()

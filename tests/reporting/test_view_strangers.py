@@ -60,7 +60,7 @@ def served(output):
 @pytest.fixture
 def impatient(output, monkeypatch):
     """A server of it that waits for nobody."""
-    monkeypatch.setattr(view, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(view, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(view, "SEND_SECONDS", 0.2)
     with serving(output) as server:
         yield server
