@@ -6,7 +6,7 @@ import threading
 import warnings
 
 
-def main() -> None:
+def start() -> None:
     """Run the command line and exit."""
     _hide_warnings()
     from pipeline.cli import main as run_cli
@@ -34,4 +34,4 @@ def _hide_warnings() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start()

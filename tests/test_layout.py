@@ -159,8 +159,7 @@ def public_names(tree: ast.Module) -> set[str]:
 def test_a_public_name_is_defined_in_one_module():
     homes = defaultdict(list)
     for module, tree in MODULES.items():
-        if entry(module) != "__main__":
-            for name in public_names(tree):
-                homes[name].append(module)
+        for name in public_names(tree):
+            homes[name].append(module)
     doubles = {name: modules for name, modules in homes.items() if len(modules) > 1}
     assert not doubles

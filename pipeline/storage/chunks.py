@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pipeline.model.image import Region, region_shape
 from pipeline.model.text import first_line
 from pipeline.model.timing import spending
-from pipeline.storage.chain import Chain
+from pipeline.storage.codec_chain import CodecChain
 from pipeline.storage.files import Blob
 from pipeline.storage.shards import ShardTable, chunks_held, entry_of
 
@@ -56,7 +56,7 @@ class ChunkArray:
         Of the array.
     units : tuple of int
         Pixels of a file along each axis: of a chunk, or of a shard.
-    chain : Chain
+    chain : CodecChain
         What each chunk goes through.
     fill : Any
         What a chunk that is not there holds.
@@ -72,7 +72,7 @@ class ChunkArray:
 
     shape: tuple[int, ...]
     units: tuple[int, ...]
-    chain: Chain
+    chain: CodecChain
     fill: Any
     key: Callable[[Index], str]
     open_file: Callable[[str], Blob | None]

@@ -30,9 +30,9 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from pipeline.storage.chain import Chain
 from pipeline.storage.chunks import ChunkArray
 from pipeline.storage.codec import Decoder, checked_crc32c, decoder_of, from_blosc, from_gzip, from_zstd
+from pipeline.storage.codec_chain import CodecChain
 from pipeline.storage.files import Blob, blob_of
 from pipeline.storage.shards import ShardTable
 
@@ -42,7 +42,7 @@ _V3: dict[type, Decoder] = {
     GzipCodec: from_gzip,
     Crc32cCodec: checked_crc32c,
 }
-Step = Callable[[Any], Any]
+_Filter = Callable[[Any], Any]
 
 
 def chunk_array(array: zarr.Array, open_file: Callable[[str], Blob | None], at_once: int = 1) -> ChunkArray:
@@ -75,7 +75,7 @@ def chunk_array(array: zarr.Array, open_file: Callable[[str], Blob | None], at_o
     return ChunkArray(units=spec.shape, chain=_chain_v3(codecs, spec), fill=fill, **place)
 
 
-def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> Chain:
+def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> CodecChain:
     codecs = [*([metadata.compressor] if metadata.compressor is not None else ()),
               *reversed(metadata.filters or ())]  # fmt: skip
     dtype = metadata.dtype.to_native_dtype()
@@ -83,7 +83,7 @@ def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> Chain:
     def by_columns(data: bytes) -> NDArray:
         return np.frombuffer(data, dtype).reshape(shape, order="F")
 
-    return Chain(
+    return CodecChain(
         shape,
         dtype,
         tuple(decoder_of(codec) or _by_numcodecs(codec) for codec in codecs),
@@ -93,10 +93,10 @@ def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> Chain:
     )
 
 
-def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> Chain:
+def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> CodecChain:
     """Return what chunks of a shape and dtype go through."""
     outer, rest, wide = spec, list(codecs), False
-    filters: list[Step] = []
+    filters: list[_Filter] = []
     while isinstance(rest[0], ArrayArrayCodec):
         codec = rest.pop(0)
         filters.insert(0, _filter(codec, spec))
@@ -112,7 +112,7 @@ def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> Chain:
     serial, packed = _serial(serializer, spec)
     if packed is not None and not filters:
         dtype = spec.dtype.to_native_dtype().newbyteorder(_byte_order(serializer))
-        return Chain(spec.shape, dtype, tuple(decode), wide=wide)
+        return CodecChain(spec.shape, dtype, tuple(decode), wide=wide)
 
     def unpack(data: bytes) -> NDArray:
         pixels = serial(data)
@@ -120,7 +120,7 @@ def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> Chain:
             pixels = step(pixels)
         return pixels
 
-    return Chain(
+    return CodecChain(
         outer.shape, outer.dtype.to_native_dtype(), tuple(decode),
         unpack=unpack, packed=packed, wide=wide or packed is None,
     )  # fmt: skip
@@ -171,7 +171,7 @@ def _by_numcodecs(codec: Any) -> Decoder:
     return lambda data, most: ensure_bytes(codec.decode(data))
 
 
-def _filter(codec: Any, spec: ArraySpec) -> Step:
+def _filter(codec: Any, spec: ArraySpec) -> _Filter:
     """Return what undoes a filter, which was given pixels of a shape and dtype."""
     if isinstance(codec, TransposeCodec):
         order = [int(axis) for axis in np.argsort(codec.order)]

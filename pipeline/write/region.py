@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pipeline.model.image import Region
 from pipeline.model.timing import spending
 from pipeline.storage import durable
-from pipeline.storage.chain import Chain
 from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.storage.codec import (
     Encoder,
@@ -22,6 +21,7 @@ from pipeline.storage.codec import (
     decoder_of,
     with_crc32c,
 )
+from pipeline.storage.codec_chain import CodecChain
 from pipeline.storage.files import blob_of, open_blob
 from pipeline.storage.shards import ShardTable
 from pipeline.write.layout import Layout, check_block
@@ -58,7 +58,7 @@ def stored_array(layout: Layout, level: int) -> ChunkArray:
     return ChunkArray(
         array.shape,
         array.file_shape,
-        Chain(array.chunks, layout.spec.dtype.newbyteorder("<"), tuple(decode), tuple(encode)),
+        CodecChain(array.chunks, layout.spec.dtype.newbyteorder("<"), tuple(decode), tuple(encode)),
         fill=0,
         key=partial(layout.chunk_key, level),
         open_file=lambda key: open_blob(f"{layout.image}/{key}"),

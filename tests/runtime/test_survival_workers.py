@@ -227,7 +227,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_driver_alone(zygote, folder, expected,
     environ = os.environ | environ_of(notes, {"point": "before write", "then": "hold"}, spawned=True)
     patched = "; ".join(f"{name} = {value}" for name, value in TWO_WINDOWS.items())
     command = (
-        f"import pipeline.__main__, pipeline.runtime.executors.cluster; {patched}; pipeline.__main__.main()"
+        f"import pipeline.__main__, pipeline.runtime.executors.cluster; {patched}; pipeline.__main__.start()"
     )
     pid, terminal = pty.fork()
     if pid == 0:

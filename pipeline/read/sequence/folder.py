@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.model.errors import RequestError
 from pipeline.read.files import input_error
 from pipeline.read.opened import UNKNOWN, Opened
-from pipeline.read.sequence.chain import at_once, joined_raw, open_chain, store_of_part
 from pipeline.read.sequence.numbering import Numbering, duration_text, read_numbering
+from pipeline.read.sequence.stacks import at_once, joined_raw, open_chain, store_of_part
 from pipeline.read.tiff.file import open_tiff_file
 from pipeline.read.tiff.handles import open_tiff
 from pipeline.read.tiff.page import PageKind, kind_text, page_kind

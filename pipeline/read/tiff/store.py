@@ -112,7 +112,8 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        planes, index = self.planes, (*lead, ...)
+        planes = self.planes
+        index: tuple[Any, ...] = (*lead, ...)
         files, pages = (array.reshape(self.shape[:-2])[index] for array in (planes.file, planes.page))
         for position in np.ndindex(pages.shape):
             with spending("read"):

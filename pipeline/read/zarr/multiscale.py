@@ -16,7 +16,7 @@ from pipeline.read.zarr.ngff import (
     channels_of,
     dataset_paths,
     letter_of,
-    shown,
+    quoted,
     too_new,
     transforms_of,
 )
@@ -127,7 +127,7 @@ def _entry(
         raise RequestError(f"{where!r} has no series {index}", f"it has {names}", "input.series")
     entry = found[index]
     if not isinstance(entry, Mapping):
-        raise _invalid(where, f"multiscales.{index}: {shown(entry)} in the place of an image", instead)
+        raise _invalid(where, f"multiscales.{index}: {quoted(entry)} in the place of an image", instead)
     version = next((each for each in (entry.get("version"), attributes.get("version")) if each), None)
     if too_new(version):
         raise RequestError(f"{where!r} is OME-Zarr {version}, and bgone reads 0.1 to 0.5", instead, FIELD)

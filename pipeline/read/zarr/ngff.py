@@ -87,7 +87,7 @@ def letter_of(name: object) -> str:
     return text if text in tuple(ORDER) else UNKNOWN
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """Return a value in few letters, whatever it is."""
     text = repr(value) if not isinstance(value, list | Mapping) else f"a {kind_of(value)} of {len(value)}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -113,7 +113,7 @@ def dataset_paths(multiscale: Mapping[str, object], place: str) -> list[str | No
     """
     datasets = multiscale.get("datasets")
     if not isinstance(datasets, list) or not datasets:
-        found = "missing" if datasets is None else f"{shown(datasets)} and no list of levels"
+        found = "missing" if datasets is None else f"{quoted(datasets)} and no list of levels"
         raise MetadataError(f"{place}.datasets", found)
     return [_path(dataset) for dataset in datasets]
 
@@ -145,7 +145,7 @@ def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
     if entries is None:
         return _without_axes(multiscale, ndim)
     if not isinstance(entries, list):
-        raise MetadataError(f"{place}.axes", f"{shown(entries)} and no list of axes")
+        raise MetadataError(f"{place}.axes", f"{quoted(entries)} and no list of axes")
     if len(entries) != ndim:
         raise MetadataError(
             f"{place}.axes", f"has {len(entries)} axes in its metadata and {ndim} in its array"
@@ -203,10 +203,10 @@ def _unit(letter: str, said: object) -> tuple[str, str]:
     try:
         unit = unit_name(text)
     except RequestError:
-        return "", f"the unit of {letter}, {shown(said)}, is not known and left out"
+        return "", f"the unit of {letter}, {quoted(said)}, is not known and left out"
     if not convertible(unit, "second" if letter == "t" else "meter"):
         measure = "time" if letter == "t" else "length"
-        return "", f"the unit of {letter}, {shown(said)}, is none of {measure} and left out"
+        return "", f"the unit of {letter}, {quoted(said)}, is none of {measure} and left out"
     return unit, ""
 
 
@@ -257,14 +257,14 @@ def _transform_list(entries: object, place: str) -> list[object]:
     if isinstance(entries, Mapping):
         return [entries]
     if not isinstance(entries, list):
-        raise MetadataError(place, f"{shown(entries)} and no list of transformations")
+        raise MetadataError(place, f"{quoted(entries)} and no list of transformations")
     return entries
 
 
 def _transform(transform: object, place: str, letters: str, stored: Stored) -> tuple[str, list[float]]:
     name = _word(transform.get("type")) if isinstance(transform, Mapping) else ""
     if not isinstance(transform, Mapping) or name not in ("identity", "scale", "translation"):
-        what = shown(transform.get("type") if isinstance(transform, Mapping) else transform)
+        what = quoted(transform.get("type") if isinstance(transform, Mapping) else transform)
         raise MetadataError(place, f"{what} is no transformation that bgone knows (scale, translation)")
     if name == "identity":
         return name, []
@@ -273,7 +273,7 @@ def _transform(transform: object, place: str, letters: str, stored: Stored) -> t
     if numbers is None and isinstance(path, str):
         numbers = stored(path)
     if not isinstance(numbers, list):
-        found = "missing" if numbers is None else f"{shown(numbers)} and no list of numbers"
+        found = "missing" if numbers is None else f"{quoted(numbers)} and no list of numbers"
         raise MetadataError(f"{place}.{name}", found)
     if len(numbers) != len(letters):
         count = f"{len(numbers)} {'number' if len(numbers) == 1 else 'numbers'} for {len(letters)} axes"
@@ -288,7 +288,7 @@ def _transform(transform: object, place: str, letters: str, stored: Stored) -> t
 
 def _number(value: object, place: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise MetadataError(place, f"{shown(value)} is no number")
+        raise MetadataError(place, f"{quoted(value)} is no number")
     try:
         return float(value)
     except OverflowError:  # whole numbers have no end in JSON

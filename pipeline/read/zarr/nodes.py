@@ -162,10 +162,10 @@ def _check(node: Node) -> None:
     if not _flat_enough(attributes):
         raise NoFileError(f"its attributes lie more than {_MOST_DEEP} levels within each other")
     if isinstance(node, zarr.Array):
-        check_lengths(node)
+        check_shape(node)
 
 
-def check_lengths(array: zarr.Array) -> None:
+def check_shape(array: zarr.Array) -> None:
     """Refuse an array whose shape or chunks are none.
 
     Raises

@@ -23,7 +23,7 @@ from pipeline.read.files import stamp, unreadable
 from pipeline.read.missing import Missing, missing_chunks
 from pipeline.read.remote import object_in_parts, objects_of, url_storage, whole_object
 from pipeline.read.source import Pick, Store
-from pipeline.read.zarr.nodes import check_lengths, files_below, joined_path, open_node, quietly, storage
+from pipeline.read.zarr.nodes import check_shape, files_below, joined_path, open_node, quietly, storage
 from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.storage.files import METADATA_FILES, open_blob
 from pipeline.storage.from_zarr import chunk_array
@@ -155,7 +155,7 @@ def _array(root: str, path: str, changed: tuple[int, int]) -> ChunkArray:
     """Return what reads an array; one written anew is opened anew, by `changed`."""
     with quietly():
         array = zarr.open_array(store=storage(root), path=path, mode="r")
-        check_lengths(array)
+        check_shape(array)
         where = joined_path(root, path)
         if "://" not in root:
             return chunk_array(array, lambda key: open_blob(f"{where}/{key}"))

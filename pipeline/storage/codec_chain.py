@@ -22,7 +22,7 @@ _WIDER = 8
 
 
 @dataclass(frozen=True)
-class Chain:
+class CodecChain:
     """How the pixels of a chunk become bytes, and bytes its pixels.
 
     Parameters
