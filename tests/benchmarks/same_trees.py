@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 
@@ -157,6 +158,7 @@ def compare_files(
         image = str(Path(name).parent.parent)
         other = {str(Path(path).relative_to(image)) for path in chunks if Path(path).is_relative_to(image)}
         yield from compare_json(name, manifest(old, other), manifest(new, other))
+        yield from check_manifest(name, new, other)
     elif old.suffix == ".html":
         before, after = (VARYING_LINES.sub("", path.read_text()).splitlines() for path in (old, new))
         if before != after:
@@ -178,3 +180,12 @@ def manifest(path: Path, other: set[str]) -> dict[str, str]:
             rest = str(rest == "EMPTY")
         lines[key] = rest
     return lines
+
+
+def check_manifest(name: str, path: Path, other: set[str]) -> Iterator[Difference]:
+    """Yield which of `other` files a manifest does not describe: bytes, and crc32c of them."""
+    lines = manifest(path, set())
+    for key in sorted(other):
+        data = (path.parent.parent / key).read_bytes()
+        if lines.get(key) != f"{len(data)} {google_crc32c.value(data):08x}":
+            yield Difference(f"{name}: {key} is not what it says")
