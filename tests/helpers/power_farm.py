@@ -94,7 +94,7 @@ def farm(folder, keywords, old, survives, points):
             return [f"the run failed by itself: {said}"], point
         before = come_back(roots, AFTER)
         with open(log) as file:
-            journalled = json.load(file)
+            journalled = [tuple(key) for key in json.load(file)]
         ended = os.path.exists(f"{log}.ended")
         # Told to overwrite a complete output, this would write it again.
         given["overwrite"] = given.get("overwrite", False) and not ended
