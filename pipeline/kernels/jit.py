@@ -105,7 +105,7 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Call the function compiled for these arguments."""
-        code = self._ready.get(_layout(args))
+        code = self._ready.get(_kinds(args))
         return (self._prepare(args) if code is None else code)(*args)
 
     def _prepare(self, args: tuple) -> Any:
@@ -113,7 +113,7 @@ class Kernel:
         with _compiling:
             if signature not in self.signatures:
                 self.signatures[signature] = self._load_or_compile(signature)
-        self._ready[_layout(args)] = self.signatures[signature]
+        self._ready[_kinds(args)] = self.signatures[signature]
         return self.signatures[signature]
 
     def _load_or_compile(self, signature: tuple) -> Any:
@@ -141,16 +141,18 @@ def _type_of_kernel(kernel: Kernel, _: Any) -> numba.types.Dispatcher:
     return numba.types.Dispatcher(kernel.inner)
 
 
-def _layout(args: tuple) -> tuple:
-    """Return what of the arguments decides on their signature, much faster than numba says it."""
+def _kinds(args: tuple) -> tuple:
+    """Return what decides on the signature of a call, much faster than numba says it.
+
+    What is in tuples is not looked at: it must follow from the arrays beside them. Where it does not, numba
+    compiles for it nevertheless, but in a list that two signatures share.
+    """
     return tuple(
         [
-            (arg.dtype, arg.ndim, arg.flags.num & ~OWNS_DATA) if isinstance(arg, np.ndarray)
-            else _layout(arg) if isinstance(arg, tuple)
-            else type(arg)
+            (arg.dtype, arg.ndim, arg.flags.num & ~OWNS_DATA) if isinstance(arg, np.ndarray) else type(arg)
             for arg in args
         ]
-    )  # fmt: skip
+    )
 
 
 def _kernel(function: Callable, fastmath: set[str] | bool) -> Any:

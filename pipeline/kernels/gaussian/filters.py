@@ -97,7 +97,7 @@ def difference_of_gaussians(
     if not (any(low[:-2]) or any(high[:-2])):
         for plane, out in _planes(source, target):
             terms = [_term(plane, low, 1, settings), _term(plane, high, -1, settings)]
-            filter_plane(out, terms, settings.zero, True, settings)
+            filter_plane(plane, out, terms, settings.zero, True, settings)
         return target
     _smooth(source, high, -1, settings.zero, target, settings)
     _add(source, low, target, settings)
@@ -120,8 +120,8 @@ def _smooth(
         if term.direct and any(sigmas[:-2]):  # it would read what it has written
             copy = np.empty_like(out) if copy is None else copy
             copy[...] = out
-            term = _term(StridedImage.of(copy, settings.zero), sigmas, sign, settings)
-        filter_plane(out, [term], start, True, settings)
+            plane = StridedImage.of(copy, settings.zero)
+        filter_plane(plane, out, [term], start, True, settings)
 
 
 def _filter_stacks(
@@ -146,7 +146,7 @@ def _add(source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSe
     axis = next((i for i, sigma in enumerate(sigmas[:-2]) if sigma > 0), None)
     if axis is None:
         for plane, out in _planes(source, target):
-            filter_plane(out, [_term(plane, sigmas, 1, settings)], settings.zero, False, settings)
+            filter_plane(plane, out, [_term(plane, sigmas, 1, settings)], settings.zero, False, settings)
         return
     n = source.shape[axis]
     size, rim = _slab(n, sigmas[axis], settings.truncate)
@@ -163,7 +163,7 @@ def _add(source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSe
         inner = slab.cut(axis, begin - first, end - first)
         outs = target[(slice(None),) * axis + (slice(begin, end),)]
         for plane, out in _planes(inner, outs):
-            filter_plane(out, [_term(plane, sigmas, 1, there)], settings.zero, False, there)
+            filter_plane(plane, out, [_term(plane, sigmas, 1, there)], settings.zero, False, there)
 
 
 def _prepare(
@@ -195,7 +195,7 @@ def _planes(source: StridedImage, target: NDArray) -> Iterator[tuple[StridedImag
 def _term(plane: StridedImage, sigmas: Sigmas, sign: int, settings: CallSettings) -> Term:
     sigma_y, sigma_x = (0.0, *sigmas)[-2:]
     y = settings.axis(plane.shape[0], -2, sigma_y)
-    return Term(plane, sign, y, settings.axis(plane.shape[1], -1, sigma_x))
+    return Term(sign, y, settings.axis(plane.shape[1], -1, sigma_x))
 
 
 def gaussian_bytes(

@@ -33,12 +33,11 @@ TRANSPOSED = 192
 
 
 class PixelRows(NamedTuple):
-    """A plane of an image: row i, column x is flat[starts[i] + columns[x]] − offset.
+    """Where a plane of an image is in memory: row i, column x is flat[starts[i] + columns[x]] − offset.
 
     It is `outside` where either is negative. Columns `first` … `last` − 1 lie side by side.
     """
 
-    flat: NDArray
     starts: Indices
     columns: Indices
     first: int
@@ -59,7 +58,9 @@ class Onto(NamedTuple):
 
 
 @fast_jit
-def read_floats(pixels: PixelRows, starts: Indices, left: int, right: int, target: NDArray, at: int) -> None:
+def read_floats(
+    flat: NDArray, pixels: PixelRows, starts: Indices, left: int, right: int, target: NDArray, at: int
+) -> None:
     """Write columns `left` … `right` − 1 of the rows that begin at `starts` as floats into target[:, at:]."""
     kind = target.dtype.type
     columns, offset, outside = pixels.columns, pixels.offset, pixels.outside
@@ -72,15 +73,15 @@ def read_floats(pixels: PixelRows, starts: Indices, left: int, right: int, targe
             out[:] = outside
             continue
         for x in range(left, begin):
-            out[x - left] = kind(pixels.flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
+            out[x - left] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
         if begin < end:
             first = start + columns[begin]
-            row = pixels.flat[first : first + end - begin]
+            row = flat[first : first + end - begin]
             inner = out[begin - left : end - left]
             for x in range(row.size):
                 inner[x] = kind(row[x]) - offset
         for x in range(end, right):
-            out[x - left] = kind(pixels.flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
+            out[x - left] = kind(flat[start + columns[x]]) - offset if columns[x] >= 0 else outside
 
 
 @fast_jit

@@ -57,15 +57,14 @@ class CallSettings:
         last = first + plane.shape[-1]
         side_by_side = (first, last) if plane.adjacent else (0, 0)
         return PixelRows(
-            plane.flat, plane.starts(rows), plane.columns(columns), *side_by_side, plane.offset, self.outside
+            plane.starts(rows), plane.columns(columns), *side_by_side, plane.offset, self.outside
         )
 
 
 @dataclass(frozen=True)
 class Term:
-    """One Gaussian of the sum: its source, its sign, and its axes."""
+    """One Gaussian of the sum: its sign, and its axes."""
 
-    source: StridedImage
     sign: int
     y: AxisPlan
     x: AxisPlan
@@ -82,16 +81,20 @@ def is_direct(y: AxisPlan, x: AxisPlan) -> bool:
 
 
 def filter_plane(
-    target: NDArray, terms: Sequence[Term], start: np.floating, fresh: bool, settings: CallSettings
+    source: StridedImage,
+    target: NDArray,
+    terms: Sequence[Term],
+    start: np.floating,
+    fresh: bool,
+    settings: CallSettings,
 ) -> None:
-    """Write `start`, or what stands in the target unless `fresh`, plus the sum of one or two terms.
+    """Write `start`, or what stands in the target unless `fresh`, plus one or two Gaussians of the source.
 
     The target, C-contiguous, may be the source of terms that are not direct.
     """
-    arrays = [_arrays(term, settings) for term in terms]
-    # Of one or two terms the same code: a tuple of another length would be compiled again.
-    two = (arrays[0], arrays[1] if len(arrays) > 1 else arrays[0]._replace(kind=NOTHING))
-    add_terms(target, two, STRIP, start, fresh)
+    arrays = [_arrays(source, term, settings) for term in terms]
+    other = arrays[1] if len(arrays) > 1 else TermArrays(NOTHING, *arrays[0][1:])
+    add_terms(target, source.flat, arrays[0], other, STRIP, start, fresh)
 
 
 def padded_width(columns: int) -> int:
@@ -145,7 +148,7 @@ def plane_bytes(y: AxisPlan, x: AxisPlan) -> int:
     )
 
 
-def _arrays(term: Term, settings: CallSettings) -> TermArrays:
+def _arrays(source: StridedImage, term: Term, settings: CallSettings) -> TermArrays:
     """Return a term as the loops take it; that of a grid, or one that looks very far, with its nodes."""
     y, x = term.y, term.x
     nodes = window = summed = wide = np.empty((1, 1), settings.dtype)
@@ -154,17 +157,17 @@ def _arrays(term: Term, settings: CallSettings) -> TermArrays:
         window = aligned((rows + 2 * y.rim, pitch), settings.dtype)
         summed = aligned((rows, pitch), settings.dtype)
     else:
-        nodes = _smooth(term, _gather(term, settings), settings)
+        nodes = _smooth(term, _gather(source, term, settings), settings)
         wide = aligned((_spread_height(y), padded_width(x.n)), settings.dtype)
     return TermArrays(
         DIRECT if term.direct else WIDE,
-        settings.pixels(term.source, y.sources, x.sources, x.rim),
+        settings.pixels(source, y.sources, x.sources, x.rim),
         y.half, x.half * settings.dtype.type(term.sign), window, summed, size,
         nodes, x.smooth is not None, x.spread, x.phase, *y.spread_rows, y.spread, wide,
     )  # fmt: skip
 
 
-def _gather(term: Term, settings: CallSettings) -> NDArray:
+def _gather(source: StridedImage, term: Term, settings: CallSettings) -> NDArray:
     """Return the nodes of the plane before they are smoothed."""
     y, x, dtype = term.y, term.x, settings.dtype
     nodes = aligned((y.nodes + DOWN_ROWS, padded_width(x.nodes)), dtype)
@@ -178,7 +181,8 @@ def _gather(term: Term, settings: CallSettings) -> NDArray:
         aligned((seen, padded_width(tile)), dtype), tile, aligned((size, padded_width(x.n)), dtype),
         np.empty((x.step, x.nodes + 3), dtype),
     )  # fmt: skip
-    gather(settings.pixels(term.source, np.arange(y.n + 1), np.arange(x.n), 0), plan, nodes)
+    pixels = settings.pixels(source, np.arange(y.n + 1), np.arange(x.n), 0)
+    gather(source.flat, pixels, plan, nodes)
     nodes[:low] = nodes[low]
     nodes[high : y.nodes] = nodes[high - 1]
     return nodes

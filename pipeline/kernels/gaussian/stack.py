@@ -18,7 +18,14 @@ PANEL = 131_072
 
 @fast_jit
 def _read_panel(
-    pixels: PixelRows, steps: Indices, top: int, bottom: int, left: int, right: int, panel: NDArray
+    flat: NDArray,
+    pixels: PixelRows,
+    steps: Indices,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    panel: NDArray,
 ) -> None:
     """Write a rectangle of each plane as a row of the panel; the last row stands for all that is outside."""
     starts = np.empty(steps.size + 1, np.int64)
@@ -26,7 +33,7 @@ def _read_panel(
         for i in range(steps.size):
             starts[i] = pixels.starts[row] + steps[i]
         starts[steps.size] = -1
-        read_floats(pixels, starts, left, right, panel, (row - top) * (right - left))
+        read_floats(flat, pixels, starts, left, right, panel, (row - top) * (right - left))
 
 
 def filter_stack(
@@ -50,7 +57,7 @@ def filter_stack(
             pixels = settings.pixels(plane, np.arange(height), np.arange(width), 0)
             for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
                 bottom, right = min(top + rows, height), min(left + columns, width)
-                _read_panel(pixels, steps, top, bottom, left, right, buffers[0])
+                _read_panel(plane.flat, pixels, steps, top, bottom, left, right, buffers[0])
                 # Either whole rows, which follow each other in the target, or a part of one.
                 at = (number * height + top) * width + left
                 size = (bottom - top) * (right - left)

@@ -5,7 +5,7 @@ threads would wait for each other, since each begins and ends with the interpret
 threads were no faster than one.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,7 @@ class TermArrays(NamedTuple):
 
 
 @fast_jit
-def gather_down(pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> None:
+def gather_down(flat: NDArray, pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> None:
     """Write rows `begin` … `end` − 1 of nodes, of all columns, into `plan.rows`."""
     height, width = pixels.starts.size - 1, pixels.columns.size
     zero = plan.rows.dtype.type(0)
@@ -98,7 +98,7 @@ def gather_down(pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> No
         bases[i], places[i] = i * plan.step, 0
     for left in range(0, width, plan.tile):
         right = min(left + plan.tile, width)
-        read_floats(pixels, starts, left, right, plan.window, 0)
+        read_floats(flat, pixels, starts, left, right, plan.window, 0)
         onto = Onto(plan.rows, 0, left, right - left, zero, True)
         mix_rows(plan.window, at, bases, places, plan.down, onto)
 
@@ -140,21 +140,21 @@ def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes
 
 
 @fast_jit
-def gather_plane(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
+def gather_plane(flat: NDArray, pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
     """Write the nodes of a plane that is on a grid along x."""
     size, width = plan.rows.shape[0], pixels.columns.size
     for begin in range(plan.low, plan.high, size):
         end = min(begin + size, plan.high)
-        gather_down(pixels, plan, begin, end)
+        gather_down(flat, pixels, plan, begin, end)
         _gather_along(plan, end - begin, width, pixels.outside, nodes, begin)
 
 
-def gather_rows(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
+def gather_rows(flat: NDArray, pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
     """Write the nodes of a plane that is on a grid along y alone; rare, and not compiled as a whole."""
     size, width, zero = len(plan.rows), pixels.columns.size, nodes.dtype.type(0)
     for begin in range(plan.low, plan.high, size):
         end = min(begin + size, plan.high)
-        gather_down(pixels, plan, begin, end)
+        gather_down(flat, pixels, plan, begin, end)
         for i in range(end - begin):
             padded = np.append(plan.rows[i, :width], pixels.outside)[plan.columns][None]
             onto = Onto(nodes, begin + i, 0, width, zero, True)
@@ -162,14 +162,16 @@ def gather_rows(pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
 
 
 @fast_jit
-def _sum_tiles(term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool) -> None:
+def _sum_tiles(
+    flat: NDArray, term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool
+) -> None:
     """Add direct sums over rows `top` … `bottom` − 1 to the target, tile by tile."""
     rim_y, rim_x = term.down.size - 1, term.along.size - 1
     width = target.shape[1]
     for left in range(0, width, term.size):
         right = min(left + term.size, width)
         starts = term.pixels.starts[top : bottom + 2 * rim_y]
-        read_floats(term.pixels, starts, left, right + 2 * rim_x, term.window, 0)
+        read_floats(flat, term.pixels, starts, left, right + 2 * rim_x, term.window, 0)
         rows = term.window
         if rim_y:
             sum_down(term.window, rim_y, term.down, term.summed, bottom - top)
@@ -224,14 +226,24 @@ def _spread_strip(term: TermArrays, target: NDArray, top: int, bottom: int, star
 
 
 @fast_jit
-def add_terms(target: NDArray, terms: Any, strip: int, start: Real, fresh: bool) -> None:
-    """Write `start`, or what stands in the target unless `fresh`, plus two terms, strip by strip."""
+def _add_term(
+    target: NDArray, flat: NDArray, term: TermArrays, top: int, bottom: int, start: Real, fresh: bool
+) -> None:
+    if term.kind == DIRECT:
+        _sum_tiles(flat, term, target, top, bottom, start, fresh)
+    elif term.kind == WIDE:
+        _spread_strip(term, target, top, bottom, start, fresh)
+
+
+@fast_jit
+def add_terms(
+    target: NDArray, flat: NDArray, one: TermArrays, other: TermArrays, strip: int, start: Real, fresh: bool
+) -> None:
+    """Write `start`, or what stands in the target unless `fresh`, plus two terms, strip by strip.
+
+    `flat` holds the pixels of the terms.
+    """
     for top in range(0, target.shape[0], strip):
         bottom = min(top + strip, target.shape[0])
-        new = fresh
-        for term in terms:
-            if term.kind == DIRECT:
-                _sum_tiles(term, target, top, bottom, start, new)
-            elif term.kind == WIDE:
-                _spread_strip(term, target, top, bottom, start, new)
-            new = False
+        _add_term(target, flat, one, top, bottom, start, fresh)
+        _add_term(target, flat, other, top, bottom, start, False)
