@@ -45,6 +45,13 @@ def test_parts_of_a_movie_are_one_movie(tmp_path, kind, pattern):
     assert source.spec.scale.get("t") == (3 if kind == "ImageJ" else None)
 
 
+def test_a_chain_takes_what_its_largest_strip_takes_to_decode(tmp_path):
+    folder = write_parts(tmp_path / "in", **KINDS["packed"])
+    tifffile.imwrite(folder / "movie_00001.tif", MOVIE[:5], **PLAIN)
+    part = open_source(folder / "movie_00002.tif", axes="tyx")
+    assert open_source(folder, axes="tyx").beside((1, 6, 8)) == part.beside((1, 6, 8)) > 0
+
+
 @pytest.mark.parametrize("parts", [((0, 1), (1, 6), (6, 12)), ((0, 5), (5, 11), (11, 12)), ((0, 6), (6, 12))])
 @pytest.mark.parametrize("kind", ["plain", "OME", "ImageJ"])
 def test_a_part_may_be_a_single_frame(tmp_path, parts, kind):

@@ -120,13 +120,7 @@ class TiffHandle:
             return page
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes from a position.
-
-        Raises
-        ------
-        EOFError
-            The file ends before.
-        """
+        """Return `count` bytes from a position, or raise EOFError where the file ends before."""
         data = os.pread(self._descriptor, count, offset)
         if len(data) == count:
             return data
@@ -137,13 +131,7 @@ class TiffHandle:
         return bytes(whole)
 
     def read_into(self, target: NDArray, offset: int) -> None:
-        """Fill a C-contiguous array with bytes from a position.
-
-        Raises
-        ------
-        EOFError
-            The file ends before.
-        """
+        """Fill a C-contiguous array with bytes from a position, or raise EOFError."""
         self._fill(memoryview(target).cast("B"), offset)  # type: ignore[arg-type]  # numpy's stubs lack the buffer
 
     def _fill(self, view: memoryview, offset: int, done: int = 0) -> None:

@@ -159,13 +159,7 @@ def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw |
 
 
 def raw_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path: str, size: int) -> Planes:
-    """Return planes that follow each other in one file without headers of their own.
-
-    Raises
-    ------
-    RequestError
-        The file ends before the last of them.
-    """
+    """Return planes that follow each other in one file without headers of their own, all there."""
     end = offset + count * keyframe.nbytes
     if end > size:
         raise damaged(path, f"it says {count} planes, and holds {max(0, size - offset) // keyframe.nbytes}")
