@@ -15,7 +15,7 @@ from pipeline.config.chain import parse_chain
 from pipeline.config.document import Document, Location, located
 from pipeline.config.files import read_config
 from pipeline.config.overrides import apply_overrides
-from pipeline.config.sections import SECTIONS, ComputeConfig, InputConfig, OutputConfig, parse_sections
+from pipeline.config.sections import ComputeConfig, InputConfig, OutputConfig, parse_sections
 from pipeline.config.yaml import DEEPEST
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.steps.step import Step
@@ -60,15 +60,23 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """Return it as a YAML text that loads as the same config."""
-        plain = self.resolved()
-        for name in SECTIONS:
-            plain[name] = {key: value for key, value in plain[name].items() if value is not None}
-        stream = io.StringIO()
-        yaml: Any = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = False
-        yaml.sort_base_mapping_type_on_output = False
-        yaml.dump(plain, stream)
-        return stream.getvalue()
+        return config_yaml(self.resolved())
+
+
+def config_yaml(resolved: Mapping[str, Any]) -> str:
+    """Return what `RunConfig.resolved` gives as a YAML text, without what nobody has set."""
+    plain = {
+        name: {key: value for key, value in section.items() if value is not None}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in resolved.items()
+    }
+    stream = io.StringIO()
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(plain, stream)
+    return stream.getvalue()
 
 
 def load_config(

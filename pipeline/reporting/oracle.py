@@ -66,7 +66,7 @@ def reference_chain(
 
 
 def _own_error(step: Step, image: NDArray) -> float:
-    if step.accuracy == 0:
+    if step.exact:
         return 0.0
     low, high = step.seen(float(image.min()), float(image.max()))
     return step.accuracy * (high - low) + ROUNDING * max(abs(low), abs(high))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
+from pipeline.config.load import config_yaml
 from pipeline.explore.crop import View
 from pipeline.explore.scales import finite, histogram_span, limits
 from pipeline.model.image import ImageSpec
@@ -56,7 +55,7 @@ def render(data: ReportData) -> bytes:
             performance=performance_section(data.section("summary")),
             methods=methods(data),
             references=references(data.steps),
-            config=_yaml(data.section("config")),
+            config=config_yaml(data.section("config")),
             identity=identity_rows(data.provenance, data.section("input")),
             versions=data.section("versions"),
         )
@@ -226,22 +225,6 @@ def _step(step: Step, spec: ImageSpec) -> dict[str, str]:
         "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": channels,
         "halo": shape_text(step.halo()), "background": background,
     }  # fmt: skip
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    """Return the config as it can be run again: what was not said is left out."""
-    plain = {
-        name: {key: value for key, value in section.items() if value is not None}
-        if isinstance(section, Mapping)
-        else section
-        for name, section in config.items()
-    }
-    stream = io.StringIO()
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.dump(plain, stream)
-    return stream.getvalue()
 
 
 def identity_rows(provenance: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:

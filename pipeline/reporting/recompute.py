@@ -67,7 +67,7 @@ class Original:
     @property
     def exact(self) -> bool:
         """Whether every pixel must be what it was, to the bit."""
-        return all(step.accuracy == 0 for step in self.steps)
+        return all(step.exact for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def open_original(output: str, input: str | None = None) -> Original:
     if kept is None:
         raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
     known = section_of(kept, "input")
-    if "config" not in kept or not {"path", "format"} <= known.keys():
+    if not section_of(kept, "config") or not {"path", "format"} <= known.keys():
         what = "was made from pixels in memory, not from files, so there is nothing to compute again"
         raise RequestError([Problem(what, "leave --recompute out", file=output)])
     try:
@@ -201,7 +201,7 @@ def reference_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict
 def _operations(step: Step) -> float:
     """Return about how many operations a pixel takes scikit-image or scipy."""
     reach = [px for px in step.halo().values() if px]
-    if step.accuracy:
+    if not step.exact:
         return sum(4 * px + 2 for px in reach)
     # Erosion and dilation of a footprint whose sides are half of that.
     return 2 * math.prod(px + 1 for px in reach)

@@ -212,8 +212,12 @@ def test_what_is_stored_in_pieces_too_large_is_not_read_for_pictures(movie, monk
     assert images(page_of(done.output)) == []
 
 
-def test_it_is_made_again_from_the_output(movie, capsys):
-    done = pipeline.run(config(movie))
+SHARDED = {"chunks": {"y": 20, "x": 30}, "shards": {"t": 5, "y": 80, "x": 120}}
+
+
+@pytest.mark.parametrize("output", [{}, SHARDED, {"version": "0.4"}], ids=["plain", "sharded", "0.4"])
+def test_it_is_made_again_from_the_output(movie, capsys, output):
+    done = pipeline.run(config(movie, **output))
     first = page_of(done.output)
     target = Path(movie).parent / "again.html"
     assert main(["report", done.output, "-o", str(target)]) == 0
@@ -224,6 +228,20 @@ def test_it_is_made_again_from_the_output(movie, capsys):
     assert main(["report", done.output]) == 0
     assert page_of(done.output) == target.read_text()
     assert main(["verify", done.output]) == 0
+
+
+def test_an_output_that_keeps_all_of_its_input_in_one_place_has_its_page_too(movie, capsys):
+    done = pipeline.run(config(movie))
+    first = page_of(done.output)
+    file = Path(done.output) / "bgone" / "zarr.json"
+    found = json.loads(file.read_text())
+    kept = found["attributes"]["bgone"]
+    kept["inputs"] = {name: kept.pop(name) for name in ("config", "input", "versions")}
+    file.write_text(json.dumps(found))
+    report(done.output)
+    assert text_of(page_of(done.output)) == text_of(first)
+    assert len(images(page_of(done.output))) == 9
+    assert main(["verify", done.output, "--recompute", "2"]) == 0
 
 
 @pytest.mark.parametrize("change", ["gone", "changed"])
