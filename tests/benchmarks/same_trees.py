@@ -139,7 +139,7 @@ def compare_pixels(name: str, old: Path, new: Path) -> Difference:
 
 
 def said_once(group: dict[str, Any]) -> dict[str, Any]:
-    """Return a provenance without `inputs`, where that repeats config, input and versions (bgone to 0.1.0)."""
+    """Return a provenance without `inputs`, where that repeats config, input and versions, as 0.1.0 did."""
     own = dict(group["bgone"])
     twin = own.get("inputs")
     if twin is not None:
