@@ -16,8 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
-from tornado.netutil import bind_sockets
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import Application, HTTPError, StaticFileHandler
 
 from pipeline.model.errors import RequestError
@@ -70,13 +69,14 @@ class Server:
 
     def __init__(self, folder: str, port: int = 0) -> None:
         try:
-            self._sockets = bind_sockets(port, LOOPBACK, socket.AF_INET)
+            self._socket = socket.create_server((LOOPBACK, port), backlog=128)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise RequestError(
                 f"port {port} cannot be had: {reason}", "leave it out for a free one", "--port"
             ) from error
-        self.server_port: int = self._sockets[0].getsockname()[1]
+        self._socket.setblocking(False)
+        self.server_port: int = self._socket.getsockname()[1]
         self.name = os.path.basename(os.path.abspath(folder))
         self.url = f"http://{LOOPBACK}:{self.server_port}/{quote(self.name)}"
         self.readers: dict[IOStream, bool] = {}
@@ -94,8 +94,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for bound in self._sockets:
-            bound.close()
+        self._socket.close()
 
     def serve_forever(self) -> None:
         """Answer until Ctrl-C or `shutdown`."""
@@ -105,14 +104,16 @@ class Server:
 
     def shutdown(self) -> None:
         """End `serve_forever`, from another thread."""
-        if self._loop is not None:
+        if self._loop is None:
+            self._ending.set()
+        else:
             self._loop.call_soon_threadsafe(self._ending.set)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         # A body is refused: nothing can be written here.
         http = _Readers(self._application, idle_connection_timeout=REQUEST_SECONDS, max_body_size=0)
-        http.add_sockets(self._sockets)
+        http.add_socket(self._socket)
         await self._ending.wait()
         http.stop()
         await http.close_all_connections()
@@ -221,6 +222,8 @@ class _Files(StaticFileHandler):
     ) -> Generator[bytes, None, None]:
         try:
             yield from super().get_content(abspath, start, end)
+        except (FileNotFoundError, PermissionError):
+            raise HTTPError(404) from None
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise HTTPError(503) from error
@@ -238,7 +241,7 @@ class _Files(StaticFileHandler):
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Say in a line what went wrong, but for what the reader did."""
-        if not isinstance(value, HTTPError | ConnectionError):
+        if not isinstance(value, HTTPError | StreamClosedError):
             print(f"error: a reader was not answered ({type(value).__name__}: {value})", file=sys.stderr)
 
 

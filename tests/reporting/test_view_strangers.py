@@ -212,6 +212,23 @@ def test_a_reader_that_takes_nothing_is_given_up(impatient, opened, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_file_that_may_not_be_read_is_not_there(served, opened, output, monkeypatch, capfd):
+    fail_to_open(output, monkeypatch, errno.EACCES)
+    assert status(opened(served), request(served, "Host: localhost")) == 404
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(served, opened, output, capfd):
+    path = output / "cut"
+    with open(path, "wb") as file:
+        file.truncate(1 << 26)
+    connection = opened(served, request(served, "Host: localhost", "Range: bytes=1-", name="cut"))
+    assert connection.recv(1)
+    os.truncate(path, 10)
+    assert len(read_all(connection)) < 1 << 26
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_where_no_file_can_be_opened_that_is_an_answer(served, opened, output, monkeypatch, capfd):
     fail_to_open(output, monkeypatch, errno.EMFILE)
     assert status(opened(served), request(served, "Host: localhost")) == 503
