@@ -185,6 +185,7 @@ def test_a_client_that_drips_is_hung_up_on_too(impatient, opened):
 
 def test_many_that_stall_keep_nobody_else_from_reading(output, opened, monkeypatch):
     monkeypatch.setattr(view, "MOST_READERS", 8)
+    monkeypatch.setattr(view, "REQUEST_SECONDS", 600)
     with serving(output) as server:
         stalled = [opened(server, b"GET /half") for _ in range(50)]
         assert status(opened(server), request(server, "Host: localhost")) == 200
