@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import sys
+import types
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
 from processes import wait_until
 
 from pipeline.model.errors import RequestError
+from pipeline.steps import REGISTRY
 
 
 @pytest.fixture
@@ -79,6 +81,15 @@ def test_each_line_of_scikit_image_gives_what_our_step_and_its_config_give(reade
 
     try_page("docs/scikit-image.md", reader, compare)
     assert pairs == 11
+
+
+def test_the_page_on_own_steps_works(reader, monkeypatch):
+    monkeypatch.setattr(REGISTRY, "_steps", {name: REGISTRY[name] for name in REGISTRY})
+    lines = types.ModuleType("lines")  # what the page's file is, so that its class can be pickled
+    monkeypatch.setitem(sys.modules, "lines", lines)
+    reader.names = vars(lines)
+    try_page("docs/own-steps.md", reader)
+    assert REGISTRY["subtract_line_opening"].__name__ == "SubtractLineOpening"
 
 
 # Clusters: processes of their own, and a stand-in for SLURM.
@@ -149,7 +160,7 @@ def test_links_lead_somewhere():
 
 
 def test_each_page_is_tried():
-    tried = {"README.md", "docs/tutorial.md", "docs/scikit-image.md", "docs/clusters.md"}
+    tried = {"README.md", "docs/tutorial.md", "docs/scikit-image.md", "docs/clusters.md", "docs/own-steps.md"}
     assert {page.relative_to(ROOT).as_posix() for page in PAGES} == tried
 
 
