@@ -1,4 +1,4 @@
-"""What `bgone steps` and `bgone schema` print: the operators, and the schema of a config."""
+"""The texts of `bgone steps` and `bgone schema`: the operators, and the JSON schema of a config."""
 
 from __future__ import annotations
 

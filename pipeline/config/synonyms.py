@@ -1,4 +1,4 @@
-"""What others call a step: Fiji's and ImageJ's menus, scikit-image, scipy and OpenCV → the step to take."""
+"""Other programs' words for a step (Fiji, ImageJ, scikit-image, scipy, OpenCV) → the step to take."""
 
 from __future__ import annotations
 

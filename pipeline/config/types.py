@@ -1,4 +1,4 @@
-"""What may stand in a field of a config: the types of `sections`, with their refusals."""
+"""The types of the fields of a config, with their refusals."""
 
 from __future__ import annotations
 

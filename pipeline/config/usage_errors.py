@@ -1,4 +1,4 @@
-"""Mistakes on the command line: what click found, as every other message of bgone says it."""
+"""Mistakes on the command line, found by click, in the words of bgone's other messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of an image people look at, and its pixels step by step, as the run gives them."""
+"""Views of an image: which planes and crops are shown, and their pixels after each step, as a run gives them."""
 
 from __future__ import annotations
 

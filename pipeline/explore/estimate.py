@@ -1,4 +1,4 @@
-"""What suits an image, channel by channel: the size of its features, and parameters that follow from it."""
+"""Estimates for each channel of an image: the size of its features, and the parameters that follow."""
 
 from __future__ import annotations
 

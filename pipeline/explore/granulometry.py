@@ -1,4 +1,4 @@
-"""How large the features of a plane are: what openings of growing radius take away.
+"""Granulometry: the size of the features of a plane, from openings of growing radius.
 
 An opening with a disk removes the bright features into which the disk does not fit. What one
 radius more removes is therefore what features of that radius are made of: the pattern spectrum.

@@ -1,4 +1,4 @@
-"""Figures that tell how well a background was taken off a plane, with no truth but the plane itself."""
+"""Measures of how well a background was subtracted, from the plane alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bgone suggest`: what radius and sigmas suit an image, in words, as a config and as a plot."""
+"""`bgone suggest`: radius and sigmas that suit an image, in words, as a config and as a plot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep found: a panel for each setting, drawn as a contact sheet and written as a table."""
+"""The result of a sweep: a panel for each setting, drawn as a contact sheet and written as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a chain gives to the output's dtype: offset, rounding, and a count of what was clipped."""
+"""The cast to the output's dtype: offset, rounding, clipping, and a count of what was clipped."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Which dtype holds the exact result of a filter."""
+"""The dtypes that hold the exact results of filters."""
 
 import numpy as np
 

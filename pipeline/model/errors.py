@@ -1,4 +1,4 @@
-"""What can go wrong, said to the person who asked."""
+"""Errors for the person who asked: what is wrong, where, and how to mend it; each with its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether pixels are numbers: what `nan: refuse` refuses."""
+"""The check for NaN and infinite pixels, which `nan: refuse` asks for."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What an image is: its axes, shape, dtype and physical scale, and its lazy pixels."""
+"""Images: axes, shape, dtype, physical scale and channels, with lazy pixels or without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine gives a run: cores and memory, and what the run's processes use of it."""
+"""Cores and memory of this machine that a run may use, and what its processes use of them."""
 
 from __future__ import annotations
 

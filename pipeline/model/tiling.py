@@ -1,4 +1,4 @@
-"""How an axis is cut: windows into blocks, blocks with their halo.
+"""Geometry of a run: an axis cut into windows, windows into blocks, blocks with their halo.
 
 One axis of a window of three blocks; `=` is kept, `-` is read beside it as halo:
 

@@ -1,4 +1,4 @@
-"""What a task spends its time on: seconds by kind of work, noted in the thread that does it.
+"""The time of a task by kind of work, noted in the thread that does it.
 
 A task is read, filtered and written in one thread, and others run beside it in threads of their
 own, so each thread keeps its own account until the end of a task takes it.

@@ -1,4 +1,4 @@
-"""Which blocks and windows a run works in: whole planes where they fit, else the largest tile that does."""
+"""The choice of blocks and windows: whole planes where they fit the memory, else the largest tile that does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a run takes, worked out before it starts.
+"""The memory that a run takes, predicted before it starts.
 
 predicted = processes before their first pixel
           + tasks at a time × (what one holds at its fullest + what the heap keeps of it)

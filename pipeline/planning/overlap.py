@@ -1,4 +1,4 @@
-"""Which paths of a run may not be one, or lie inside one another: input, output, background, work folder."""
+"""Refusal of paths that are one or lie inside one another: input, output, background, work folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would do, worked out before any pixel is read. Pure: no I/O, no Dask."""
+"""The plan of a run, worked out before any pixel is read. Pure: no I/O, no Dask."""
 
 from __future__ import annotations
 

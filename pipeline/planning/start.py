@@ -1,4 +1,4 @@
-"""What a run refuses before it starts: `plan` asks the same, and neither leaves anything behind."""
+"""The checks before a run starts. `plan` makes the same ones, and neither leaves anything behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling, or loading, the kernels that a run needs before its first block."""
+"""Compiling or loading the kernels that a run needs, before its first block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan is made for: the chain with its image and its output, and what the run may use."""
+"""The input of a plan: a chain bound to its image, the output on disk, and what the run may use."""
 
 from __future__ import annotations
 

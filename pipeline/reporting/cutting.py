@@ -1,4 +1,4 @@
-"""How a plane is cut, to scale: its blocks, and one of them with the halo that is read around it."""
+"""A drawing to scale of how a plane is cut: its blocks, and one of them with its halo."""
 
 from __future__ import annotations
 

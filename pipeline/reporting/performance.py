@@ -1,4 +1,4 @@
-"""What a run spent its time and memory on, for the report."""
+"""A run's time and memory, drawn for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is made of: a run that is about to be sealed, or a finished output."""
+"""The data of a report: of a run that is about to be sealed, or of a finished output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run did: where it wrote, what it took, what it clipped."""
+"""The summary of a run: where it wrote, what it took, what it clipped."""
 
 from __future__ import annotations
 

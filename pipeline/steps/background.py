@@ -1,4 +1,4 @@
-"""What of an image and its result is the background: what a step says of itself, put together for a chain."""
+"""The background that a chain takes off, put together from what each step says of its own."""
 
 from __future__ import annotations
 

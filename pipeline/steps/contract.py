@@ -1,4 +1,4 @@
-"""What a step says of itself and does with a block.
+"""The contract of a step: its fields, what it says of itself, and what it does with a block.
 
 A step is a frozen model. Its fields are the YAML's, its docstring is what `bgone steps NAME` prints.
 `resolve` binds it to an image: afterwards each of its lengths is a number of pixels for each axis, and

@@ -1,4 +1,4 @@
-"""What the morphological steps share: footprints out of a radius or a size."""
+"""The base of morphological steps: footprints out of a radius or a size."""
 
 from __future__ import annotations
 

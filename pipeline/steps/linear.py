@@ -1,4 +1,4 @@
-"""What the Gaussian steps share: sigmas, border modes, halos."""
+"""The base of Gaussian steps: sigmas, border modes, halos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the chunks of an array are kept, read from its Zarr metadata: every format goes through one chain.
+"""The codec chain of an array, read from its Zarr metadata.
 
 What is common is decoded here, within the memory of a chunk. Filters and codecs of others are called one by
 one, in zarr-python's or numcodecs' own code.

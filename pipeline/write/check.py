@@ -1,4 +1,4 @@
-"""What of an output can be known to fail before anything is written: its names, and what NGFF cannot say."""
+"""Checks of an output before anything is written: its names, and what NGFF can say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chunks and shards an output has. Pure."""
+"""The choice of chunks and shards of an output. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a viewer should show black and white, from the coarsest level of an unfinished output."""
+"""Contrast limits for viewers, from the coarsest level of an unfinished output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an output looks like on disk. Pure: nothing here touches a disk."""
+"""The layout of an output: its arrays, files and folders. Pure: nothing here touches a disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an output says about itself: NGFF metadata and the provenance."""
+"""An output's metadata: NGFF and provenance."""
 
 from __future__ import annotations
 

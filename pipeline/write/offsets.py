@@ -1,4 +1,4 @@
-"""Where in the journal the line of each window begins, in eight bytes a window."""
+"""Offsets of the windows' lines in the journal, in eight bytes a window."""
 
 from __future__ import annotations
 

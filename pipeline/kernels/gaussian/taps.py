@@ -1,4 +1,4 @@
-"""What a Gaussian of a given sigma becomes along one axis: its weights, its grid, its reach.
+"""The discrete Gaussian along one axis: its weights, its coarse grid, its reach.
 
 A narrow Gaussian is applied as it is, tap by tap. A wide one is smooth, so it is computed on a grid of
 every `step`-th pixel: the pixels are gathered into the grid's nodes with a cubic B-spline, the nodes

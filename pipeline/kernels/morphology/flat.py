@@ -1,4 +1,4 @@
-"""Morphology with any footprint: which axes are rows and columns, how wide a tile is, what scratch holds."""
+"""Morphology with any footprint: choice of row and column axes, tile width and scratch."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Flat footprints: which neighbours a morphological filter looks at."""
+"""Flat footprints: the neighbours that a morphological filter looks at."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What morphology does to rows of one scratch array, in whole blocks."""
+"""Operations on rows of the scratch array of morphology, in whole vectors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How large the image in a compressed stream is, by its header: asked before it is decoded."""
+"""The size of the image in a compressed stream, from its header, asked before it is decoded."""
 
 from __future__ import annotations
 

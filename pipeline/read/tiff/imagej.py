@@ -1,4 +1,4 @@
-"""What an ImageJ TIFF says about its image."""
+"""Axes, scale and channels of an ImageJ TIFF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Zarr is: an array, an image, several images, a plate, or something else."""
+"""Groups of a Zarr told apart: an array, an image, several images, a plate, or something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OME-Zarr images: which array is the image, and what its metadata says."""
+"""OME-Zarr images: their arrays, and the metadata of the one that is read."""
 
 from __future__ import annotations
 

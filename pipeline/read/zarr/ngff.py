@@ -1,4 +1,4 @@
-"""What OME-Zarr metadata says of an image, in versions 0.1 to 0.5.
+"""OME-Zarr metadata, versions 0.1 to 0.5, as far as it bears on pixels, scale and channels.
 
 Versions are told apart by what is there, since the number is often left out or wrong. Writers differ in what
 they add, leave out and spell in their own way: what bears on neither pixels nor scale is passed over,

@@ -1,4 +1,4 @@
-"""What computes a run's windows: the contract, and the threads of this process."""
+"""Executors of the windows of a run: their contract, and the threads of this process."""
 
 from __future__ import annotations
 

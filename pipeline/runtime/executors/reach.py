@@ -1,4 +1,4 @@
-"""Whether a scheduler is where a config says: asked before a client connects, in bounded time."""
+"""A look for the scheduler that a config names, before a client connects, in bounded time."""
 
 from __future__ import annotations
 
