@@ -1,4 +1,4 @@
-"""Views of an image: which planes and crops are shown, and their pixels after each step, as a run gives them."""
+"""Views of an image: the planes and crops that are shown, and their pixels after each step of a run."""
 
 from __future__ import annotations
 

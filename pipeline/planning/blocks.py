@@ -1,4 +1,4 @@
-"""The choice of blocks and windows: whole planes where they fit the memory, else the largest tile that does."""
+"""The choice of blocks and windows: whole planes where they fit the memory, else the largest tile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bgone may remove: work folders that hold a run, and OME-Zarrs; in neither what is somebody else's."""
+"""Work folders and OME-Zarrs that bgone may remove, and what in them is somebody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From whole and written to seen under its name: metadata last, then one rename that replaces nothing."""
+"""Sealing and publishing an output: metadata last, then one rename that replaces nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks → whole files, each with a record of what was written; and back."""
+"""Regions of an output written as whole files, each with a record, and read back."""
 
 from __future__ import annotations
 
