@@ -1,6 +1,7 @@
 """Chunk files decoded directly hold what zarr-python reads, whatever the array is made of."""
 
 import os
+import warnings
 
 import numcodecs
 import numpy as np
@@ -8,7 +9,16 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.codecs import (
+    BloscCodec,
+    BytesCodec,
+    Crc32cCodec,
+    GzipCodec,
+    ShardingCodec,
+    TransposeCodec,
+    ZstdCodec,
+)
+from zarr.codecs import numcodecs as v3
 
 from pipeline.model.errors import DataError
 from pipeline.read import open_source
@@ -76,24 +86,54 @@ def test_any_region_holds_what_zarr_reads(arrays, key, data):
     assert actual.flags.writeable
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"order": "F", "zarr_format": 2},
-        {"filters": [numcodecs.Delta("<u2")], "zarr_format": 2},
-    ],
-    ids=["Fortran order", "filters"],
-)  # fmt: skip
-def test_what_is_not_plain_is_left_to_zarr(tmp_path, more):
-    array = zarr.create_array(
-        tmp_path / "a.zarr", shape=SHAPE, chunks=CHUNKS, dtype="<u2", compressors=None, **more
-    )
-    pixels = np.random.default_rng(0).integers(0, 200, SHAPE).astype("<u2")
-    array[...] = pixels
+WHOLE = {"filters": (), "compressors": ()}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that these codecs are in no specification
+    ODD = {
+        "delta, bz2": {"filters": [v3.Delta(dtype="<u2")], "compressors": [v3.BZ2(level=5)]},
+        "delta of a wider type": {"filters": [v3.Delta(dtype="<u2", astype="<u4")]},
+        "a type that is narrower": {
+            "filters": [v3.FixedScaleOffset(offset=0, scale=1, dtype="<u2", astype="<u1")]
+        },
+        "shuffle, zlib": {"compressors": [v3.Shuffle(elementsize=2), v3.Zlib(level=3)]},
+        "a checksum of another kind": {"compressors": [v3.CRC32(), v3.Blosc()]},
+        "transposed": {"filters": [TransposeCodec(order=(2, 0, 1))]},
+        "transposed, other byte order": {
+            "filters": [TransposeCodec(order=(2, 0, 1))], "serializer": BytesCodec(endian="big")
+        },
+        "transposed, then a filter": {"filters": [TransposeCodec(order=(2, 0, 1)), v3.Delta(dtype="<u2")]},
+        "transposed shards": {
+            "filters": [TransposeCodec(order=(2, 0, 1))], "compressors": (),
+            "serializer": ShardingCodec(chunk_shape=(2, 2, 2)),
+        },
+        "shards in shards": {
+            **WHOLE, "serializer": ShardingCodec(chunk_shape=(1, 8, 10),
+                                                 codecs=[ShardingCodec(chunk_shape=(1, 4, 5))]),
+        },
+        "a table in the other byte order": {
+            **WHOLE, "serializer": ShardingCodec(chunk_shape=(1, 4, 5), index_codecs=[BytesCodec(endian="big")]),
+        },
+        "Fortran's order": {"order": "F", "zarr_format": 2},
+        "Fortran's order, a filter": {"order": "F", "filters": [numcodecs.Delta("<u2")], "zarr_format": 2},
+        "a compressor as a filter": {
+            "filters": [numcodecs.Delta("<u2"), numcodecs.Zlib()], "compressors": None, "zarr_format": 2
+        },
+        "a compressor that is a checksum": {"compressors": numcodecs.CRC32(), "zarr_format": 2},
+        "no fill value": {"fill_value": None, "zarr_format": 2},
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", ODD.values(), ids=ODD)
+def test_what_few_write_holds_what_zarr_reads(tmp_path, options):
+    options = {"fill_value": 7, "dtype": "<u2"} | options
+    array = zarr.create_array(tmp_path / "a.zarr", shape=SHAPE, chunks=CHUNKS, **options)
+    array[...] = np.random.default_rng(0).integers(0, 200, SHAPE)
+    array[:2, :8, 10:20] = options["fill_value"] or 0
+    expected = zarr.open_array(tmp_path / "a.zarr", mode="r")[...]
     source = open_source(str(tmp_path / "a.zarr"), axes="tyx")
-    np.testing.assert_array_equal(
-        source.read((slice(1, 4), slice(3, 17), slice(0, 21))), pixels[1:4, 3:17, :21]
-    )
+    for region in ((slice(0, 5), slice(0, 17), slice(0, 23)), (slice(1, 4), slice(3, 17), slice(7, 22))):
+        np.testing.assert_array_equal(source.read(region), expected[region])
 
 
 def test_a_file_that_the_system_hands_out_piece_by_piece_is_read_whole(tmp_path, monkeypatch):
