@@ -111,7 +111,8 @@ with warnings.catch_warnings():
                                                  codecs=[ShardingCodec(chunk_shape=(1, 4, 5))]),
         },
         "a table in the other byte order": {
-            **WHOLE, "serializer": ShardingCodec(chunk_shape=(1, 4, 5), index_codecs=[BytesCodec(endian="big")]),
+            **WHOLE,
+            "serializer": ShardingCodec(chunk_shape=(1, 4, 5), index_codecs=[BytesCodec(endian="big")]),
         },
         "Fortran's order": {"order": "F", "zarr_format": 2},
         "Fortran's order, a filter": {"order": "F", "filters": [numcodecs.Delta("<u2")], "zarr_format": 2},
