@@ -157,7 +157,8 @@ def test_a_run_stays_in_its_memory_under_a_hard_limit(name, tmp_path):
     )
     assert told["memory_peak_bytes"] <= told["memory_predicted_bytes"] <= memory
     # 1.35 to 1.52 measured: of what blocks of a window share, Dask holds more or less of it at a time.
-    assert told["memory_predicted_bytes"] <= 1.6 * told["memory_peak_bytes"]
+    # What compiling takes is counted in every run, and this one finds its kernels compiled.
+    assert told["memory_predicted_bytes"] - COMPILED <= 1.6 * told["memory_peak_bytes"]
     assert_as_expected(source, output, steps, halo, [(0, 0), (2040, 3050), (4952, 5952)])
 
 

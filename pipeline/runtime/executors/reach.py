@@ -243,8 +243,10 @@ def _refusal(error: OSError) -> tuple[str, str]:
     if isinstance(root, ssl.SSLError):
         mend = "see that it is a tls:// scheduler, and that it takes the credentials of dask's configuration"
         return f"TLS: {(root.reason or type(root).__name__).replace('_', ' ').lower()}", mend
-    # By name: tornado is distributed's, and nothing else here knows it.
-    if type(root).__name__ == "StreamClosedError" or isinstance(root, ConnectionResetError | BrokenPipeError):
+    # By name: tornado is distributed's, and nothing else here knows it. Of a connection that closes while
+    # greetings are exchanged distributed says nothing at all.
+    closed = type(root).__name__ == "StreamClosedError" or not str(root).strip()
+    if closed or isinstance(root, ConnectionResetError | BrokenPipeError):
         return "the connection was closed", "correct the address, or write tls:// if that is what it takes"
     # asyncio puts the address for the words of the system, which has it already here.
     number = root.errno if isinstance(root, OSError) and not isinstance(root, socket.gaierror) else None
