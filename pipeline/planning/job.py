@@ -18,7 +18,7 @@ from pipeline.model.image import Image
 from pipeline.model.machine import cores, default_budget, tree_memory
 from pipeline.model.messages import validate
 from pipeline.planning.memory import DRIVER, PER_FILE, PER_PLANE
-from pipeline.planning.overlap import refuse_overlaps
+from pipeline.planning.path_conflicts import refuse_path_conflicts
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.read import Missing, Source
 from pipeline.read.lazy import LazySource
@@ -76,7 +76,7 @@ def prepare(
         config = load_config(config, sets=sets, input=input, output=output)
     try:
         source = config.input.open()
-        refuse_overlaps(config.output, source)
+        refuse_path_conflicts(config.output, source)
         return Job(config, source, plan_here(config, source))
     except PipelineError as error:
         raise config.locate(error) from None
@@ -109,7 +109,7 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
         check_output_path(section.path)
     except RequestError as error:
         raise error.under("output.path") from None
-    refuse_overlaps(section, source)
+    refuse_path_conflicts(section, source)
     config = RunConfig(InputConfig(path=source.path), (), section, ComputeConfig())
     return Job(config, source, plan_here(config, source))
 

@@ -15,7 +15,7 @@ from pipeline.storage.files import is_node
 from pipeline.write import work_path
 
 
-def refuse_overlaps(output: OutputConfig, source: Source | LazySource) -> None:
+def refuse_path_conflicts(output: OutputConfig, source: Source | LazySource) -> None:
     """Refuse a run that would write into its input, into another Zarr, or into its own output.
 
     Raises
