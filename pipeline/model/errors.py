@@ -1,4 +1,4 @@
-"""Errors for the person who asked: what is wrong, where, and how to mend it; each with its exit code."""
+"""Errors that the user sees: the mistake, its place, a hint, and the exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: what is wrong, where, and how to mend it.
+    """One mistake: what is wrong, where, and how to correct it.
 
     Examples
     --------
@@ -32,39 +32,39 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.file and self.line else self.file
-        text = ": ".join(part for part in (where, self.field, self.what) if part)
+        text = ": ".join(filter(None, (where, self.field, self.what)))
         if self.column:
             text += f" (column {self.column})"
         text = (f"{text}; {self.mend}" if self.mend else text).replace("\n", " ")
-        # A name in it may hold what would move the cursor of a terminal.
+        # File names and YAML keys may hold escape sequences, which would drive the terminal.
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class PipelineError(Exception):
-    """An error to be shown as it is, without a traceback.
+    """An error that the commands print without a traceback.
 
     Parameters
     ----------
     what : str or iterable of Problem
-        What is wrong, or several problems at once.
+        The mistake in words, or several mistakes at once.
     mend : str
-        How to mend it.
+        How to correct it.
     field : str
-        The field of the config it is about, as a dotted path.
+        Dotted path of the config's field.
 
     Attributes
     ----------
     exit_code : int
-        What the command exits with.
+        Exit code of the command.
     problems : tuple of Problem
-        Each of them is printed on a line of its own.
+        The mistakes, each printed on its own line.
     """
 
     exit_code: ClassVar[int] = 2
 
     def __init__(self, what: str | Iterable[Problem], mend: str = "", field: str = "") -> None:
         problems = (Problem(what, mend, field),) if isinstance(what, str) else tuple(what)
-        # args holds the problems, so that the error survives pickling on its way from a worker.
+        # Exception pickles its args: with the problems in them the error survives the way from a worker.
         super().__init__(problems)
         self.problems = problems
 
@@ -72,7 +72,7 @@ class PipelineError(Exception):
         return "\n".join(str(problem) for problem in self.problems)
 
     def under(self, field: str) -> PipelineError:
-        """Return the same error with `field` put before the field of each problem.
+        """Return the error with `field` before the field of each problem.
 
         >>> print(RequestError("no such axis", field="along").under("steps.0"))
         steps.0.along: no such axis
@@ -84,50 +84,37 @@ class PipelineError(Exception):
 
 
 class RequestError(PipelineError):
-    """The request is wrong; nothing was started."""
+    """A wrong request; nothing was started."""
 
     exit_code = 2
 
 
 class StoppedError(PipelineError):
-    """The run stopped on the way; the same command resumes it."""
+    """A run that stopped; the same command resumes it."""
 
     exit_code = 3
 
 
 class VerificationError(PipelineError):
-    """A finished output does not hold what its manifest says."""
+    """A finished output that differs from its manifest."""
 
     exit_code = 4
 
 
 class DataError(PipelineError):
-    """The data was refused on the way: a NaN, or a value that the output dtype cannot hold."""
+    """Refused pixels: a NaN, or a value that the output dtype cannot hold."""
 
     exit_code = 5
 
 
 class InterruptedRunError(PipelineError):
-    """The user interrupted the run; the same command resumes it."""
+    """A run that the user interrupted; the same command resumes it."""
 
     exit_code = 130
 
 
 def check_each(items: Mapping[str, _T], check: Callable[[str, _T], _R]) -> dict[str, _R]:
-    """Return what a check makes of each item, by its key.
-
-    Parameters
-    ----------
-    items : mapping of str
-        By axis, say.
-    check : callable
-        Takes a key and its value.
-
-    Raises
-    ------
-    RequestError
-        All that are wrong, each with its key as the field.
-    """
+    """Apply `check(key, value)` to each item; RequestError with the mistakes of all, under their keys."""
     checked: dict[str, _R] = {}
     problems: list[Problem] = []
     for key, value in items.items():

@@ -1,4 +1,4 @@
-"""The check for NaN and infinite pixels, which `nan: refuse` asks for."""
+"""Check for NaN and infinite pixels, for `nan: refuse`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,39 +7,23 @@ from pipeline.model.errors import DataError
 
 
 def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], mend: str = "") -> None:
-    """Refuse a block of floats that holds a NaN or an infinity.
+    """Raise DataError, with the place of the first one, if a block of floats holds a NaN or an infinity.
 
-    Parameters
-    ----------
-    block : numpy.ndarray
-        Pixels, with axes in the order of `axes`.
-    axes : str
-        The axes of the block.
-    origin : tuple of int
-        Where the block begins in the image.
-    mend : str
-        What to do about it; default: what one does about a config.
-
-    Raises
-    ------
-    DataError
-        Naming its first such pixel.
+    `origin` is the place of the block in the image; `mend` replaces the hint about the config.
     """
     if block.dtype.kind != "f":
         return
-    # A sum is no number where a pixel is none, and costs no temporary; one that is too large is none either.
+    # The sum is NaN or infinite if a pixel is, and needs no temporary; finite pixels can overflow it too.
     with np.errstate(invalid="ignore", over="ignore"):
         total = np.sum(block, dtype=np.float64)
     if np.isfinite(total):
         return
-    wrong = ~np.isfinite(block)
-    if not wrong.any():
+    finite = np.isfinite(block)
+    if finite.all():
         return
-    place = tuple(np.argwhere(wrong)[0])
-    where = ", ".join(f"{axis} {first + at}" for axis, first, at in zip(axes, origin, place, strict=True))
-    what = "a NaN" if np.isnan(block[place]) else "an infinity"
-    raise DataError(
-        f"the input holds {what} at {where} (block at {', '.join(map(str, origin))})",
-        mend or "mend the data, or set input.nan: propagate; then begin anew with --overwrite",
-        "nan" if mend else "input.nan",
-    )  # fmt: skip
+    pixel = np.unravel_index(np.argmin(finite), block.shape)
+    kind = "a NaN" if np.isnan(block[pixel]) else "an infinity"
+    where = ", ".join(f"{axis} {i + j}" for axis, i, j in zip(axes, origin, pixel, strict=True))
+    message = f"the input holds {kind} at {where} (block at {', '.join(map(str, origin))})"
+    hint = "mend the data, or set input.nan: propagate; then begin anew with --overwrite"
+    raise DataError(message, mend or hint, "nan" if mend else "input.nan")

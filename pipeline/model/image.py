@@ -1,4 +1,4 @@
-"""Images: axes, shape, dtype, physical scale and channels, with lazy pixels or without."""
+"""Images: a lazy Dask array, and the axes, shape, dtype, scale and channels that describe it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pipeline.model.errors import RequestError
 if TYPE_CHECKING:
     import dask.array as da
 
+# A box of pixels: a slice with start and stop for each axis.
 Region = tuple[slice, ...]
-"""A box of pixels: one slice with start and stop for each axis."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel: its name, and its colour as RRGGBB; either may be empty."""
+    """Name and colour of a channel; either may be empty."""
 
     name: str = ""
-    color: str = ""
+    color: str = ""  # RRGGBB
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Everything about an image but its pixels.
+    """Description of an image without its pixels.
 
     Parameters
     ----------
@@ -41,22 +41,22 @@ class ImageSpec:
     dtype : numpy.dtype
         Native byte order.
     chunks : tuple of int
-        Shape of one stored chunk: the least that can be read at once.
+        Shape of a stored chunk, the least that can be read at once; default: `shape`.
     scale : mapping of str to float
-        Size of a pixel (or the interval between frames) along each axis where it is known.
+        Size of a pixel, or the interval between frames, along the axes where it is known.
     units : mapping of str to str
-        Unit of the scale, in NGFF's words ("micrometer"), where it is known.
+        Unit of the scale, by its NGFF name ("micrometer"), where it is known.
     translation : mapping of str to float
-        Where the first pixel lies, in the units of the scale, where it is not 0.
+        Position of the first pixel, in the units of the scale, where it is not 0.
     channels : tuple of Channel
-        One for each index of c where the data names them, else empty.
+        One for each index of c if the data names them, else empty.
     name : str
-        The image's own name, or empty.
+        Name of the image, or empty.
 
     Raises
     ------
     RequestError
-        The axes are not the image's.
+        `axes` are not those of an image, or do not match `shape`.
     """
 
     axes: str
@@ -78,17 +78,17 @@ class ImageSpec:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Axis → pixels."""
+        """Number of pixels along each axis, by axis."""
         return dict(zip(self.axes, self.shape, strict=True))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pixels, uncompressed."""
+        """Size of all pixels in bytes, uncompressed."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The names there are; empty where the data names none."""
+        """Names of the channels; empty if the data names none."""
         return tuple(channel.name for channel in self.channels)
 
     def with_(self, **changes: object) -> ImageSpec:
@@ -97,47 +97,41 @@ class ImageSpec:
 
 
 def channel_indices(channels: tuple[str | int, ...], spec: ImageSpec) -> tuple[int, ...]:
-    """Return the index of each channel, given by name or index.
-
-    Raises
-    ------
-    RequestError
-        The image has no channels, or not this one.
-    """
-    count = spec.sizes.get("c", 1)
+    """Return the index of each channel of `channels`; RequestError if the image does not have it."""
     names = spec.channel_names
+    count = spec.sizes.get("c", 0)
     indices = []
     for channel in channels:
-        known = channel in names if isinstance(channel, str) else 0 <= channel < count
-        if not known or "c" not in spec.axes:
-            there = (
-                ", ".join(names)
-                if any(names)
-                else f"0 to {count - 1}, without names"
-                if "c" in spec.axes
-                else "none"
-            )
-            raise RequestError(
-                f"there is no channel {channel!r} (channels: {there})", "name one that is there", "channels"
-            )
-        indices.append(names.index(channel) if isinstance(channel, str) else channel)
+        index = names.index(channel) if channel in names else channel
+        if not isinstance(index, int) or not 0 <= index < count:
+            if any(names):
+                listed = ", ".join(names)
+            else:
+                listed = f"0 to {count - 1}, without names" if count else "none"
+            message = f"there is no channel {channel!r} (channels: {listed})"
+            raise RequestError(message, "name one that is there", "channels")
+        indices.append(index)
     if len(set(indices)) < len(indices):
-        raise RequestError(
-            "a channel is named twice, by its name and by its index", "name each once", "channels"
-        )
+        message = "a channel is named twice, by its name and by its index"
+        raise RequestError(message, "name each once", "channels")
     return tuple(indices)
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image: a lazy Dask array and what its axes mean.
+    """A lazy Dask array and its description.
 
     Parameters
     ----------
     data : dask.array.Array
         The pixels, axes in the order of `spec.axes`.
     spec : ImageSpec
-        The rest.
+        Axes, shape, dtype, scale and channels; shape and dtype are those of `data`.
+
+    Raises
+    ------
+    RequestError
+        `data` is not lazy, or differs from `spec` in shape or dtype.
     """
 
     data: da.Array
@@ -145,16 +139,14 @@ class Image:
 
     def __post_init__(self) -> None:
         if not hasattr(self.data, "dask"):
-            raise RequestError(
-                f"an Image holds a lazy Dask array, not {type(self.data).__name__}",
-                "give dask.array.from_array(…) of it", "data",
-            )  # fmt: skip
-        if tuple(self.data.shape) != self.spec.shape or self.data.dtype != self.spec.dtype:
-            held, said = (f"{each.dtype} {tuple(each.shape)}" for each in (self.data, self.spec))
-            raise RequestError(f"the array is {held} and its spec says {said}", "make them agree", "spec")
+            message = f"an Image holds a lazy Dask array, not {type(self.data).__name__}"
+            raise RequestError(message, "give dask.array.from_array(…) of it", "data")
+        if self.data.shape != self.spec.shape or self.data.dtype != self.spec.dtype:
+            array, spec = (f"{item.dtype} {item.shape}" for item in (self.data, self.spec))
+            raise RequestError(f"the array is {array} and its spec says {spec}", "make them agree", "spec")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
-        """Return all pixels, read and computed, as `numpy.asarray` asks for them."""
+        """Compute all pixels, for `numpy.asarray`."""
         if copy is False:
             raise ValueError("the pixels of a lazy image are always made anew")
         return np.asarray(self.data.compute(), dtype)
@@ -176,17 +168,17 @@ class Image:
 
     @property
     def scale(self) -> Mapping[str, float]:
-        """Size of a pixel along each axis where it is known."""
+        """Size of a pixel along the axes where it is known."""
         return self.spec.scale
 
     @property
     def units(self) -> Mapping[str, str]:
-        """Unit of the scale along each axis where it is known."""
+        """Unit of the scale along the axes where it is known."""
         return self.spec.units
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels, empty where the data names none."""
+        """Names of the channels; empty if the data names none."""
         return self.spec.channel_names
 
     def __repr__(self) -> str:
@@ -195,14 +187,10 @@ class Image:
 
 
 def region_shape(region: Region) -> tuple[int, ...]:
-    """Return the pixels along each axis of a region.
-
-    >>> region_shape((slice(2, 5), slice(0, 7)))
-    (3, 7)
-    """
-    return tuple(part.stop - part.start for part in region)
+    """Return the number of pixels along each axis of a region."""
+    return tuple(span.stop - span.start for span in region)
 
 
 def origin_of(region: Region) -> tuple[int, ...]:
-    """Return where a region begins."""
-    return tuple(part.start for part in region)
+    """Return the first pixel of a region."""
+    return tuple(span.start for span in region)

@@ -1,4 +1,4 @@
-"""Cores and memory of this machine that a run may use, and what its processes use of them."""
+"""Cores, memory and open files that this process may use, and the memory that its tree of processes holds."""
 
 from __future__ import annotations
 
@@ -12,47 +12,43 @@ from pathlib import Path
 
 import psutil
 
-SHARE = 0.6
-"""Of what is free, the part that a run takes where nothing is said."""
-
 MIB = 2**20
-
-_M_ARENA_MAX = -8
+SHARE = 0.6  # of the free memory, if the config sets no budget
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_files_limit() -> int:
-    """Return how many files this process may have open at once."""
+    """Return the number of files that this process may have open at once."""
     try:
         import resource
-    except ImportError:  # where there is no such limit
+    except ImportError:  # not on Windows, whose C runtime allows 8192
         return 8192
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 def too_many_open(error: OSError) -> bool:
-    """Return whether a file could not be opened since too many are."""
+    """Return whether an error says that too many files are open."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def more_files() -> str:
-    """Say how more files may be open at once."""
+    """Return the hint how to raise the limit of open files."""
     return f"raise the limit, which is {open_files_limit()}: ulimit -n 1024"
 
 
 def free_memory() -> int:
-    """Return the bytes that are free to this process: in its cgroup, its SLURM job, or the machine."""
-    limits = [psutil.virtual_memory().available, *_cgroup_free(), *_slurm_memory()]
-    return min(limits)
+    """Return the free memory in bytes: of the machine, the cgroup or the SLURM job, the least of them."""
+    return min([psutil.virtual_memory().available, *_cgroup_free(), *_slurm_memory()])
 
 
 def default_budget() -> int:
-    """Return the memory that a run takes where the config says nothing."""
+    """Return the memory in bytes that a run takes if the config does not say."""
     return int(SHARE * free_memory())
 
 
@@ -71,58 +67,54 @@ def _cgroup_free() -> Iterable[int]:
         return
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers == "":
+        if controllers == "":  # cgroup v2
             root, limit_name, used_name = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
         elif "memory" in controllers.split(","):
             root, limit_name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
             used_name = "memory.usage_in_bytes"
         else:
             continue
-        # A limit may stand at any level above; in a container the group's own path is the root.
-        own = Path(group.lstrip("/"))
-        for level in (root / own, *(root / part for part in own.parents)):
+        # Any level above may set a limit; in a container the group's own path is the root.
+        path = root / group.lstrip("/")
+        for level in (path, *path.parents[: -len(root.parents)]):
             limit, used = _read_number(level / limit_name), _read_number(level / used_name)
-            if limit is not None and used is not None and limit < 2**60:
+            if limit is not None and used is not None and limit < 2**60:  # v1 writes 2^63 for no limit
                 yield max(0, limit - used)
 
 
 def _slurm_memory() -> Iterable[int]:
-    """Yield what a SLURM job may take of this node: one of three ways of asking, in MiB; 0 is all of it."""
-    for per, count in (
-        ("SLURM_MEM_PER_NODE", None),
+    # sbatch takes memory per node, CPU or GPU, and sets the variable of that one, in MiB; 0 is all.
+    for memory_name, count_name in (
+        ("SLURM_MEM_PER_NODE", ""),
         ("SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"),
         ("SLURM_MEM_PER_GPU", "SLURM_GPUS_ON_NODE"),
     ):
-        said, times = os.environ.get(per, ""), "1" if count is None else os.environ.get(count, "")
-        if said.isdigit() and times.isdigit() and int(said) * int(times) > 0:
-            yield int(said) * int(times) * MIB
+        memory = os.environ.get(memory_name, "")
+        count = os.environ.get(count_name, "") if count_name else "1"
+        if memory.isdigit() and count.isdigit() and int(memory) * int(count) > 0:
+            yield int(memory) * int(count) * MIB
 
 
 def share_heap() -> None:
-    """Let all threads of this process take memory from one heap, where the system's C library is glibc.
-
-    With a heap for each thread, what one thread has freed lies idle while the next asks for more: of
-    blocks of some MiB 20 to 40 % more memory for the same speed.
-    """
+    """Make glibc serve all threads of this process from one heap; do nothing with other C libraries."""
+    # With a heap for each thread, freed memory of one thread is not reused by the next: blocks of some
+    # MiB take 20 to 40 % more memory, for the same speed.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def tree_memory() -> int:
-    """Return the bytes of memory that this process and its descendants hold now, each by itself.
-
-    As `ps` and SLURM count. A cgroup counts libraries once, which all of them map from the same files,
-    so it finds less.
-    """
+    """Return the resident memory of this process and its descendants, in bytes."""
+    # The sum counts shared libraries once for each process, as ps and SLURM do, and a cgroup does not.
     total = 0
     for pid in _tree():
-        with contextlib.suppress(psutil.Error):  # it ended in between
+        with contextlib.suppress(psutil.Error):  # the process has ended meanwhile
             total += psutil.Process(pid).memory_info().rss
     return total
 
 
 def process_peak() -> int:
-    """Return the most bytes that this process has held since `forget_peak`, or 0 where it is not known."""
+    """Return the peak memory of this process in bytes since `forget_peak`; 0 if the system does not tell."""
     with contextlib.suppress(OSError):
         if peak := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
             return 1024 * int(peak[1])
@@ -130,7 +122,7 @@ def process_peak() -> int:
 
 
 def forget_peak() -> bool:
-    """Let `process_peak` begin anew, and return whether the system can."""
+    """Reset `process_peak`, and return whether the system supports that."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -139,14 +131,14 @@ def forget_peak() -> bool:
 
 
 def _tree() -> list[int]:
-    """Return the numbers of this process and of its descendants."""
-    me = os.getpid()
-    if not os.path.exists(f"/proc/{me}/task/{me}/children"):
-        return [me, *(child.pid for child in psutil.Process(me).children(recursive=True))]
+    """Return the PIDs of this process and its descendants."""
+    own = os.getpid()
+    if not os.path.exists(f"/proc/{own}/task/{own}/children"):
+        return [own, *(child.pid for child in psutil.Process(own).children(recursive=True))]
     # psutil looks at all processes of the machine, which takes long on a busy host.
-    tree = [me]
+    tree = [own]
     for pid in tree:
         for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it, or one of its threads, ended in between
+            with contextlib.suppress(OSError):  # the process or thread has ended meanwhile
                 tree += map(int, thread.read_text().split())
     return tree

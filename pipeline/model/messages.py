@@ -1,4 +1,4 @@
-"""Mistakes in plain data, found by pydantic or by checks of our own, in words for whoever wrote it."""
+"""Messages for the mistakes that pydantic, or a check inside a model, finds in plain data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _P = ParamSpec("_P")
 
-_KINDS = {
+_TYPES = {
     "string_type": "a text",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -40,34 +40,25 @@ _BOUNDS = {
 
 
 def collected(check: Callable[Concatenate[_T, _P], _R]) -> Callable[Concatenate[_T, _P], _R]:
-    """Return a check whose PipelineError pydantic collects with the other mistakes of a model."""
+    """Turn the PipelineErrors of a validator into errors that pydantic collects with a model's others."""
 
     @functools.wraps(check)
-    def checking(raw: _T, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def wrapped(raw: _T, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return check(raw, *args, **kwargs)
         except PipelineError as error:
             context = {"text": str(error), "problems": error.problems}
             raise PydanticCustomError("refused", "{text}", context) from None
 
-    return checking
+    return wrapped
 
 
 def validate(
     model: type[_M], data: Mapping[str, Any], field: str, context: Any = None
 ) -> tuple[_M | None, list[Problem]]:
-    """Return a model made of plain data, or what is wrong with that.
+    """Make a model of plain data; return it and no problems, or None and all problems.
 
-    Parameters
-    ----------
-    model : type
-        A pydantic model.
-    data : mapping
-        Plain data.
-    field : str
-        Where the data stands in the config.
-    context : Any
-        What the model's checks have to know beside the data.
+    `field` is the path of the data in the config, `context` is passed on to the model's validators.
     """
     try:
         return model.model_validate(data, context=context), []
@@ -76,19 +67,12 @@ def validate(
 
 
 def problems_of(error: ValidationError, model: Any, data: Mapping[str, Any], field: str) -> list[Problem]:
-    """Return what pydantic found wrong with plain data, for a person.
-
-    Parameters
-    ----------
-    error : ValidationError
-        What it found.
-    model, data, field
-        As in `validate`.
-    """
+    """Return the problems that pydantic found in `data`, each under its key below `field`."""
+    # A union reports the same value once for each of its types; one problem tells of all.
     by_keys: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         by_keys.setdefault(_keys(detail, data), []).append(detail)
-    # What is there but for a space is not missing too.
+    # For `radius:12` without a space pydantic reports an unknown key and a missing `radius`; one is enough.
     unspaced = {name for name in model.model_fields for key in data if spacing_hint(key, (name,))}
     problems: list[Problem] = []
     for keys, details in by_keys.items():
@@ -98,12 +82,13 @@ def problems_of(error: ValidationError, model: Any, data: Mapping[str, Any], fie
         if "problems" in details[0].get("ctx", {}) and details[0]["input"] is not None:
             problems += PipelineError(details[0]["ctx"]["problems"]).under(name).problems
         else:
-            problems.append(Problem(*_words(details, keys[-1] if keys else "", model), name))
+            problems.append(Problem(*_message_and_hint(details, keys[-1] if keys else "", model), name))
     return problems
 
 
 def _keys(detail: ErrorDetails, data: Any) -> tuple[str, ...]:
-    """Return where a mistake is in the data: pydantic adds the names of the types that it tried."""
+    """Return the keys of the data that lead to an error."""
+    # After them pydantic's `loc` has the names of the types that it tried.
     keys = []
     for key in detail["loc"]:
         is_list = isinstance(data, list | tuple)
@@ -116,13 +101,12 @@ def _keys(detail: ErrorDetails, data: Any) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _words(details: list[ErrorDetails], key: str, model: type[BaseModel]) -> tuple[str, str]:
-    """Return what is wrong at one key, and the hint."""
+def _message_and_hint(details: list[ErrorDetails], key: str, model: type[BaseModel]) -> tuple[str, str]:
     kind, value, context = details[0]["type"], details[0]["input"], details[0].get("ctx", {})
     fields = model.model_fields
     example = example_of(model, key)
     such_as = f", such as {example}" if example and kind != "bool_type" else ""
-    kinds = " or ".join(dict.fromkeys(_KINDS[each["type"]] for each in details if each["type"] in _KINDS))
+    types = " or ".join(dict.fromkeys(_TYPES[item["type"]] for item in details if item["type"] in _TYPES))
     if kind == "extra_forbidden":
         return "there is no such key", spacing_hint(key, fields) or nearest(key, tuple(fields))
     if kind == "missing":
@@ -131,42 +115,42 @@ def _words(details: list[ErrorDetails], key: str, model: type[BaseModel]) -> tup
         optional = key in fields and not fields[key].is_required()
         return "has no value", f"give one{such_as}{', or leave the line out' if optional else ''}"
     if kind == "value_error":
-        what, _, hint = str(context["error"]).partition("; ")
-        return what, hint
+        message, _, hint = str(context["error"]).partition("; ")
+        return message, hint
     if kind == "literal_error":
+        # pydantic hands out the choices only as text: "'a', 'b' or 'c'".
         choices = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
         word = str(value) if isinstance(value, str | float) else ""
         return f"{shown(value)} is not a choice", nearest(word, choices)
     if kind in _BOUNDS:
         ((_, bound),) = context.items()
-        what, hint = (text.format(f"{bound:g}") for text in _BOUNDS[kind])
-        return f"{shown(value)} is {what}", hint
+        message, hint = (text.format(f"{bound:g}") for text in _BOUNDS[kind])
+        return f"{shown(value)} is {message}", hint
     if kind == "too_short":
         return "is empty", f"fill it{such_as}, or leave it out"
-    if kinds:
-        return f"{shown(value)} is not {kinds}", _plainer(value, kinds) or f"give {kinds}{such_as}"
+    if types:
+        return f"{shown(value)} is not {types}", _notation_hint(value, types) or f"give {types}{such_as}"
     return f"{shown(value)} is wrong: {readable(details[0]['msg'])}", f"correct it{such_as}"
 
 
-def _plainer(value: object, kinds: str) -> str:
-    """Return the hint for a value that is right but for its quotes, its brackets or its point."""
+def _notation_hint(value: object, types: str) -> str:
+    """Return the hint for a value that only has to be written without quotes, brackets or point."""
     if isinstance(value, str):
         text = value.strip()
-        number = re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) and "number" in kinds
-        if number or (text in ("true", "false") and "true" in kinds):
+        number = re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) and "number" in types
+        if number or (text in ("true", "false") and "true" in types):
             return f"write it without quotes: {text}"
-        if "number" in kinds and comma_hint(text):
+        if "number" in types and comma_hint(text):
             return comma_hint(text)
-        return f"write it as [{readable(text)}]" if kinds == "a list" else ""
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return f"write it as {int(value)}" if whole and "whole" in kinds else ""  # type: ignore[call-overload]
+        return f"write it as [{readable(text)}]" if types == "a list" else ""
+    if "whole" in types and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"write it as {int(value)}"
+    return ""
 
 
 def example_of(model: type[BaseModel], name: str) -> str:
-    """Return an example of a field as YAML, or an empty text.
-
-    A step has them in its `examples`, a section of the config at the field.
-    """
+    """Return an example of a field's value as YAML, or an empty string."""
+    # Steps have `examples` of all their parameters, sections of the config one at the field.
     for parameters in getattr(model, "examples", ()):
         if name in parameters:
             return flow(parameters[name])

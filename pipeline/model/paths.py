@@ -1,4 +1,4 @@
-"""Paths as the user writes them: ~, ${VAR}, URLs, relative to a folder."""
+"""Paths as the user writes them, with ~ and ${VAR}, relative to a folder, or URLs."""
 
 import os
 import re
@@ -10,7 +10,7 @@ _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
 def is_url(path: str) -> bool:
-    """Return whether a path names something on a network.
+    """Return whether a path is a URL.
 
     >>> is_url("s3://bucket/a.zarr"), is_url("/data/a.zarr")
     (True, False)
@@ -19,13 +19,8 @@ def is_url(path: str) -> bool:
 
 
 def check_name(path: str, field: str = "") -> None:
-    """Refuse a path that no text can name: metadata, journal and report are texts, and name files.
-
-    Raises
-    ------
-    RequestError
-        It has bytes that are no UTF-8, or a NUL.
-    """
+    """Raise RequestError if a path is not valid UTF-8, or holds a NUL."""
+    # The metadata, the journal and the report are text, and contain paths.
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -35,61 +30,57 @@ def check_name(path: str, field: str = "") -> None:
 
 
 def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
-    """Return a path as an absolute one, with ~ and ${VAR} filled in.
-
-    In a URL ${VAR} is filled in too; the rest of it stays as it is.
+    """Return an absolute path, with ~ and ${VAR} replaced; of a URL only ${VAR}.
 
     Parameters
     ----------
     path : str
         As written.
     base : path
-        The folder that a relative path starts from.
+        Folder that a relative path starts from.
 
     Raises
     ------
     RequestError
-        A variable is not set, a ${ is not closed, ~ names nobody, or it is no UTF-8 text.
+        A variable is not set, a ${ is not closed, ~ names no user, or the path is not valid UTF-8.
 
     Examples
     --------
     >>> resolve_path("../data/a.tif", "/home/me/configs")
     '/home/me/data/a.tif'
     """
-    filled = _VARIABLE.sub(_value, path)
+    filled = _VARIABLE.sub(_variable_value, path)
     if "${" in _VARIABLE.sub("", path):
         raise RequestError("${ is not closed", "write a variable as ${NAME}")
     if is_url(filled):
         return filled
     expanded = os.path.expanduser(filled)
+    # The hint quotes the path as written, which with a variable in it does not begin with the ~.
     if expanded.startswith("~") and filled == path:
         user = path.partition("/")[0]
         raise RequestError(f"{user} is nobody's home folder here", f"write ./{user} for a file of that name")
     joined = os.path.join(os.path.abspath(base), expanded)
     check_name(joined)
-    return _tidy(joined)
+    return _normalize(joined)
 
 
-def _value(match: re.Match[str]) -> str:
-    value = os.environ.get(match[1])
-    if value is None:
-        raise RequestError(
-            f"the environment variable {match[1]!r} is not set", "set it, or write the path out"
-        )
-    return value
+def _variable_value(match: re.Match[str]) -> str:
+    name = match[1]
+    if name not in os.environ:
+        message = f"the environment variable {name!r} is not set"
+        raise RequestError(message, "set it, or write the path out")
+    return os.environ[name]
 
 
-def _tidy(path: str) -> str:
-    """Return a path without `..`, meaning what it meant: a folder before a `..` may be a link."""
-    tidy = os.path.normpath(path)
-    if ".." not in path or os.path.realpath(path) == os.path.realpath(tidy):
-        return tidy
+def _normalize(path: str) -> str:
+    """Return an absolute path without `..`."""
+    normal = os.path.normpath(path)
+    # If a/b is a link, a/b/.. is not a, which normpath takes it for.
+    if ".." not in path or os.path.realpath(path) == os.path.realpath(normal):
+        return normal
     return os.path.realpath(path)
 
 
 def folder_of(file: str) -> Path:
-    """Return the folder that paths in a config are relative to.
-
-    That of the file as it was named; the current one where the config comes through a pipe.
-    """
+    """Return the folder of a config, which its paths are relative to; the current one for a pipe."""
     return Path(os.path.abspath(file)).parent if os.path.isfile(file) else Path.cwd()

@@ -1,4 +1,4 @@
-"""Sizes, times, counts, names and values in words for people."""
+"""Sizes, times, counts, names and values as text for messages and pages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+MB = 1e6
+_LONGEST = 60  # characters of a name or value in a message
+
 
 def size_text(count: float) -> str:
-    """Return bytes for a reader.
+    """Format a number of bytes.
 
     >>> size_text(3 * 2**30), size_text(1500)
     ('3.0 GiB', '1.5 KiB')
@@ -24,7 +27,7 @@ def size_text(count: float) -> str:
 
 
 def shape_text(block: Mapping[str, int]) -> str:
-    """Return axis lengths for a reader.
+    """Format the length of each axis.
 
     >>> shape_text({"y": 512, "x": 1024})
     'y 512 × x 1024'
@@ -33,7 +36,7 @@ def shape_text(block: Mapping[str, int]) -> str:
 
 
 def axes_text(values: Mapping[str, str]) -> str:
-    """Return what holds for each axis for a reader, once where it is the same for all.
+    """Format a value for each axis, or one for all if they are equal.
 
     >>> axes_text({"y": "25", "x": "25"}), axes_text({"y": "25", "x": "12.5"})
     ('25', 'y 25 x 12.5')
@@ -44,23 +47,16 @@ def axes_text(values: Mapping[str, str]) -> str:
 
 
 def number_of(count: int, noun: str) -> str:
-    """Return a number of things in words.
+    """Format a count with its noun, in the plural unless it is 1.
 
-    Examples
-    --------
     >>> number_of(1, "window"), number_of(20, "window")
     ('1 window', '20 windows')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-MB = 1e6
-LONGEST = 60
-"""Characters of a value or a name in a message."""
-
-
 def value_text(value: float) -> str:
-    """Return a pixel value for a reader.
+    """Format a pixel value.
 
     >>> value_text(1234.5), value_text(0.01234), value_text(-3.46), value_text(1234567)
     ('1234', '0.0123', '-3.46', '1.23e+06')
@@ -70,7 +66,7 @@ def value_text(value: float) -> str:
 
 
 def share_text(share: float) -> str:
-    """Return a share in percent for a reader.
+    """Format a fraction in percent.
 
     >>> share_text(0.5), share_text(0.00004), share_text(0), share_text(-0.031), share_text(float("nan"))
     ('50 %', '<0.1 %', '0 %', '-3.1 %', '–')
@@ -83,7 +79,7 @@ def share_text(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds for a reader.
+    """Format seconds.
 
     >>> duration(5), duration(125), duration(7260)
     ('5 s', '2 min 05 s', '2 h 01 min')
@@ -97,30 +93,34 @@ def duration(seconds: float) -> str:
 
 
 def readable(name: object) -> str:
-    r"""Return a name from a config on one line, at no great length.
+    r"""Return a name on one line of at most 60 characters.
 
     >>> readable("two\nlines")
     'two\\nlines'
     """
     text = str(name)
     text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _shorten(text)
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, in one line that is never empty."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    """Return the first line of an error's message, or the name of its type if that is empty."""
+    text = str(error).strip()
+    return text.splitlines()[0].strip()[:300] if text else type(error).__name__
 
 
 def shown(value: object) -> str:
-    """Return a value as YAML has it, on one line, at no great length.
+    """Return a value as YAML on one line of at most 60 characters.
 
     >>> shown("3"), shown(True), shown({"y": [1, None]})
     ("'3'", 'true', '{y: [1, null]}')
     """
     text = repr(value) if isinstance(value, str) else flow(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return _shorten(text)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def flow(value: object) -> str:
@@ -135,19 +135,20 @@ def flow(value: object) -> str:
         return "{" + ", ".join(f"{readable(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
-    if isinstance(value, int) and abs(value) > 10**LONGEST:
+    # Python refuses to write an int of more than 4300 digits.
+    if isinstance(value, int) and abs(value) > 10**_LONGEST:
         return "a number of many digits"
     return readable(value)
 
 
 def nearest(name: str, known: tuple[str, ...], otherwise: str = "") -> str:
-    """Return the hint for an unknown name: the one that was meant, or those that there are.
+    """Return the hint for an unknown name: the known one closest to it, else `otherwise` or the known ones.
 
     >>> nearest("white_tophad", ("white_tophat", "gaussian"))
     'did you mean white_tophat?'
     """
     lowered = {option.lower(): option for option in known}
-    close = difflib.get_close_matches(name.lower()[:LONGEST], lowered, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower()[:_LONGEST], lowered, n=1, cutoff=0.6)
     if close:
         return f"did you mean {lowered[close[0]]}?"
     return otherwise or f"use one of {', '.join(known)}"
@@ -157,7 +158,7 @@ _JOINED = re.compile(r"-?\s*(\w+)\s*([:=])\s*(\S.*)?", re.DOTALL)
 
 
 def spacing_hint(text: object, known: Iterable[str]) -> str:
-    """Return the hint for a key and its value that are one word; nothing where they are none.
+    """Return the hint for a known key and its value without a space between, or an empty string.
 
     >>> spacing_hint("radius:12", ("radius", "size")), spacing_hint("radius", ("radius", "size"))
     ('put a space after the colon: radius: 12', '')
@@ -166,5 +167,5 @@ def spacing_hint(text: object, known: Iterable[str]) -> str:
     if match is None or match[1] not in known:
         return ""
     value = f" {readable(match[3])}" if match[3] else " …"
-    what = "put a space after the colon" if match[2] == ":" else "write a colon and a space for the ="
-    return f"{what}: {match[1]}:{value}"
+    hint = "put a space after the colon" if match[2] == ":" else "write a colon and a space for the ="
+    return f"{hint}: {match[1]}:{value}"

@@ -1,6 +1,6 @@
-"""Geometry of a run: an axis cut into windows, windows into blocks, blocks with their halo.
+"""Tiling of an image: axes are cut into windows, windows into blocks, which are read with a halo.
 
-One axis of a window of three blocks; `=` is kept, `-` is read beside it as halo:
+One axis of a window of three blocks. `=` is kept, `-` is the halo, read too:
 
     image   0 ......................................................... size
     window            start |=========|=========|======| stop
@@ -8,7 +8,7 @@ One axis of a window of three blocks; `=` is kept, `-` is read beside it as halo
     block 1                       ----|=========|----
     block 2                                 ----|======|----
 
-At the image's border there is no halo: the filter's own border mode works there.
+There is no halo beyond the border of the image, where the filter's border mode applies.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -26,9 +28,9 @@ class Cut:
     Parameters
     ----------
     edges : tuple of int
-        Where the blocks begin, and where the last one ends, in the image.
+        First pixel of each block in the image, and the end of the last one.
     reads : tuple of (int, int)
-        What each block reads, its halo included, in the image.
+        Start and stop of what each block reads, its halo included.
     """
 
     edges: tuple[int, ...]
@@ -41,7 +43,7 @@ class Cut:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Pixels that each block keeps."""
+        """Number of pixels of each block, without its halo."""
         return tuple(stop - start for start, stop in itertools.pairwise(self.edges))
 
     @property
@@ -51,25 +53,22 @@ class Cut:
 
     @property
     def end(self) -> int:
-        """One after the last pixel that the window reads."""
+        """End of what the window reads, exclusive."""
         return self.reads[-1][1]
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Pixels of each chunk of the array that the window reads: its own, and the outer halo at the ends.
+        """Number of pixels of each block; those at the ends include the outer halo.
 
         >>> cut_axis(100, 20, 80, block=30, halo=5).chunks
         (35, 35)
         """
-        inner = list(self.edges)
-        inner[0], inner[-1] = self.begin, self.end
-        return tuple(stop - start for start, stop in itertools.pairwise(inner))
+        edges = (self.begin, *self.edges[1:-1], self.end)
+        return tuple(stop - start for start, stop in itertools.pairwise(edges))
 
 
 def spans(start: int, stop: int, step: int, least: int = 1) -> tuple[int, ...]:
-    """Return the edges of [start, stop) cut every `step`.
-
-    A piece shorter than `least` at the end joins the one before.
+    """Return the edges of [start, stop) cut every `step`; a rest below `least` joins the span before.
 
     >>> spans(0, 100, 40), spans(0, 100, 40, least=30)
     ((0, 40, 80, 100), (0, 40, 100))
@@ -88,6 +87,7 @@ def cut_axis(size: int, start: int, stop: int, block: int, halo: int) -> Cut:
     >>> cut_axis(100, 0, 100, block=100, halo=5)
     Cut(edges=(0, 100), reads=((0, 100),))
     """
+    # Dask's map_overlap would rechunk blocks that are shorter than their halo.
     edges = spans(start, stop, block, least=halo)
     reads = tuple((max(0, first - halo), min(size, last + halo)) for first, last in itertools.pairwise(edges))
     return Cut(edges, reads)
@@ -95,12 +95,9 @@ def cut_axis(size: int, start: int, stop: int, block: int, halo: int) -> Cut:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into windows of blocks.
+    """An image cut into windows of blocks.
 
-    Parameters
-    ----------
-    sizes, block, window, halo : mapping of str to int
-        Axis → px. A window is whole blocks, or ends at the border.
+    All fields map an axis to px. A window is a whole number of blocks, or ends at the border.
     """
 
     sizes: Mapping[str, int]
@@ -110,24 +107,27 @@ class Tiling:
 
     def axis_windows(self, axis: str) -> Iterator[Cut]:
         """Yield the windows along one axis."""
-        size, px = self.sizes[axis], self.window[axis]
-        for start in range(0, size, px):
-            yield cut_axis(size, start, min(size, start + px), self.block[axis], self.halo[axis])
+        for start in range(0, self.sizes[axis], self.window[axis]):
+            yield self._window(axis, start)
 
-    def _axis_kinds(self, axis: str) -> Iterator[tuple[Cut, int]]:
-        """Yield the windows along one axis, and how often each is there: all far from the ends are alike.
+    def _window(self, axis: str, start: int) -> Cut:
+        stop = min(self.sizes[axis], start + self.window[axis])
+        return cut_axis(self.sizes[axis], start, stop, self.block[axis], self.halo[axis])
+
+    def _distinct_windows(self, axis: str) -> Iterator[tuple[Cut, int]]:
+        """Yield windows along one axis and their number: those away from the ends differ in place only.
 
         >>> tiling = Tiling({"x": 1000}, {"x": 10}, {"x": 10}, {"x": 15})
-        >>> [(cut.begin, cut.end, times) for cut, times in tiling._axis_kinds("x")]
+        >>> [(cut.begin, cut.end, times) for cut, times in tiling._distinct_windows("x")]
         [(0, 25, 1), (0, 35, 1), (5, 45, 96), (965, 1000, 1), (975, 1000, 1)]
         """
         size, px, halo = self.sizes[axis], self.window[axis], self.halo[axis]
-        first, last = -(-halo // px), (size - halo) // px  # from and up to which the halo is whole
-        alike = max(0, last - first)
-        for number in (*range(min(first + 1, -(-size // px))), *range(max(last, first + 1), -(-size // px))):
-            start = number * px
-            cut = cut_axis(size, start, min(size, start + px), self.block[axis], halo)
-            yield cut, alike if number == first and alike else 1
+        count = -(-size // px)
+        # An axis may have millions of windows: those with a whole halo on both sides are only counted.
+        first, last = -(-halo // px), (size - halo) // px
+        inner = max(0, last - first)
+        for index in (*range(min(first + 1, count)), *range(max(last, first + 1), count)):
+            yield self._window(axis, index * px), inner if index == first and inner else 1
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -141,60 +141,48 @@ class Tiling:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks of all windows."""
+        """Number of blocks in all windows."""
         return math.prod(
-            sum(cut.count * times for cut, times in self._axis_kinds(axis)) for axis in self.sizes
+            sum(cut.count * times for cut, times in self._distinct_windows(axis)) for axis in self.sizes
         )
 
     @property
     def overhead(self) -> float:
-        """Pixels processed ÷ pixels kept.
+        """Ratio of the pixels that are read to those that are kept.
 
         >>> Tiling({"x": 100}, {"x": 50}, {"x": 100}, {"x": 10}).overhead
         1.2
         """
-        shares = []
+        ratios = []
         for axis, size in self.sizes.items():
-            kinds = self._axis_kinds(axis)
-            total = sum(times * (stop - start) for cut, times in kinds for start, stop in cut.reads)
-            shares.append(total / size)
-        return math.prod(shares)
+            windows = self._distinct_windows(axis)
+            total = sum(times * (stop - start) for cut, times in windows for start, stop in cut.reads)
+            ratios.append(total / size)
+        return math.prod(ratios)
 
     def chunk_reads(self, chunks: Mapping[str, int]) -> float:
-        """Return how often each stored chunk of the input is read, on average.
+        """Return how often a stored chunk of the input is read, on average; `chunks` is their shape in px.
 
-        More than once where a block ends inside a chunk, or a window reads its halo from one that
-        belongs to its neighbour.
+        More than once if a block ends inside it, or if it lies in the halo of another window.
 
-        Parameters
-        ----------
-        chunks : mapping of str to int
-            Axis → px of a stored chunk.
-
-        Examples
-        --------
         >>> Tiling({"x": 100}, {"x": 50}, {"x": 50}, {"x": 10}).chunk_reads({"x": 50})
         2.0
         >>> Tiling({"x": 100}, {"x": 50}, {"x": 100}, {"x": 10}).chunk_reads({"x": 50})
         1.0
         """
-        shares = []
+        ratios = []
         for axis, size in self.sizes.items():
             px, reads = chunks[axis], 0
             for cut in self.axis_windows(axis):
-                begin = cut.begin
-                for length in cut.chunks:
-                    reads += -(-(begin + length) // px) - begin // px
-                    begin += length
-            shares.append(reads / -(-size // px))
-        return math.prod(shares)
+                edges = itertools.accumulate(cut.chunks, initial=cut.begin)
+                reads += sum(-(-stop // px) - start // px for start, stop in itertools.pairwise(edges))
+            ratios.append(reads / -(-size // px))
+        return math.prod(ratios)
 
     def cuts(self, index: int) -> tuple[Cut, ...]:
-        """Return one window by its number, the last axis counting fastest: a cut for each axis."""
-        found = []
-        for axis, count in reversed(list(zip(self.sizes, self.grid, strict=True))):
-            index, place = divmod(index, count)
-            start = place * self.window[axis]
-            stop = min(self.sizes[axis], start + self.window[axis])
-            found.append(cut_axis(self.sizes[axis], start, stop, self.block[axis], self.halo[axis]))
-        return tuple(reversed(found))
+        """Return the window of this index, a cut for each axis; the last axis counts fastest."""
+        positions = map(int, np.unravel_index(index, self.grid))
+        return tuple(
+            self._window(axis, position * self.window[axis])
+            for axis, position in zip(self.sizes, positions, strict=True)
+        )

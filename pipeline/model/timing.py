@@ -1,8 +1,4 @@
-"""The time of a task by kind of work, noted in the thread that does it.
-
-A task is read, filtered and written in one thread, and others run beside it in threads of their
-own, so each thread keeps its own account until the end of a task takes it.
-"""
+"""Seconds that a task spends on each kind of work, noted in the thread that does it."""
 
 from __future__ import annotations
 
@@ -11,10 +7,22 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-Seconds = Mapping[str, float]
-"""Kind of work → seconds."""
+# Kinds of work in a task, in their order, and in words.
+KINDS = {
+    "read": "reading files",
+    "decode": "decoding",
+    "filter": "filters",
+    "cast": "casting and counting",
+    "encode": "encoding",
+    "write": "writing files",
+    "pyramid": "pyramid",
+    "wait": "waiting",
+}
+
+Seconds = Mapping[str, float]  # kind of work → seconds
 
 
+# A thread reads, filters and writes one task after the other, beside other threads with other tasks.
 class _Account(threading.local):
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -26,26 +34,26 @@ _account = _Account()
 
 @contextmanager
 def spending(kind: str) -> Iterator[None]:
-    """Note the time inside under a kind of work; nested ones count for the outermost."""
+    """Add the time of the `with` block to a kind of work; nested blocks count for the outermost."""
     if _account.busy:
         yield
         return
-    _account.busy, began = True, time.perf_counter()
+    _account.busy, start = True, time.perf_counter()
     try:
         yield
     finally:
         _account.busy = False
-        _account.seconds[kind] = _account.seconds.get(kind, 0.0) + time.perf_counter() - began
+        _account.seconds[kind] = _account.seconds.get(kind, 0.0) + time.perf_counter() - start
 
 
 def collect_seconds() -> Seconds:
-    """Return what this thread has noted since it was last asked."""
-    spent, _account.seconds = _account.seconds, {}
-    return spent
+    """Return the seconds of this thread since the last call, and begin at 0 again."""
+    seconds, _account.seconds = _account.seconds, {}
+    return seconds
 
 
 def add_up(accounts: Iterable[Seconds]) -> dict[str, float]:
-    """Return the sum of several accounts.
+    """Sum accounts by kind of work.
 
     >>> add_up([{"read": 1.0}, {"read": 0.5, "filter": 2.0}])
     {'read': 1.5, 'filter': 2.0}
@@ -55,16 +63,3 @@ def add_up(accounts: Iterable[Seconds]) -> dict[str, float]:
         for kind, seconds in account.items():
             total[kind] = total.get(kind, 0.0) + seconds
     return total
-
-
-KINDS = {
-    "read": "reading files",
-    "decode": "decoding",
-    "filter": "filters",
-    "cast": "casting and counting",
-    "encode": "encoding",
-    "write": "writing files",
-    "pyramid": "pyramid",
-    "wait": "waiting",
-}
-"""Kinds of work in a task, in the order in which they come, and in words."""
