@@ -1,12 +1,12 @@
-"""Makes what README.md and the pages here show: pictures, and tables of numbers.
+"""Make the pictures and the tables of numbers in README.md and in the pages of this folder.
 
     python docs/make.py                     # the pictures: the commands of the pages, run once more
     pip install '.[bench]'
     python docs/make.py kernels             # the tables of kernels: about half an hour
     python docs/make.py runs FOLDER         # whole runs, on the file system of a new FOLDER
 
-Numbers go into README.md between comments `<!-- NAME: … -->` and `<!-- end -->`. What a benchmark
-printed before can be given again with `--from FILE`.
+Numbers go into README.md between comments `<!-- NAME: … -->` and `<!-- end -->`. `--from FILE` takes
+what a benchmark printed before.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 README = ROOT / "README.md"
 
+# Rows of the short table, each of the first image size that has it.
 TARGETS = (
-    ("white_tophat disk 5", "uint16"), ("white_tophat disk 25", "uint16"), ("white_tophat disk 50", "uint16"),
-    ("white_tophat disk 25", "uint8"), ("white_tophat disk 25", "float32"), ("subtract_minimum 7", "uint16"),
-    ("subtract_minimum 25", "uint16"), ("gaussian 3", "uint16"), ("gaussian 10", "uint16"),
-    ("DoG 1/100", "uint16"), ("white_tophat ball 10", "uint16"),
-)  # fmt: skip
-"""What the short table has, of the first size at which it is measured."""
+    ("white_tophat disk 5", "uint16"),
+    ("white_tophat disk 25", "uint16"),
+    ("white_tophat disk 50", "uint16"),
+    ("white_tophat disk 25", "uint8"),
+    ("white_tophat disk 25", "float32"),
+    ("subtract_minimum 7", "uint16"),
+    ("subtract_minimum 25", "uint16"),
+    ("gaussian 3", "uint16"),
+    ("gaussian 10", "uint16"),
+    ("DoG 1/100", "uint16"),
+    ("white_tophat ball 10", "uint16"),
+)
 
-COLOURS, WIDEST = 256, 1200
-"""Of a picture of grey images as a page shows it: enough, in a quarter of the space."""
+# The pictures are grey: this is enough, in a quarter of the space.
+COLOURS, MAX_SIDE = 256, 1200
 
 
 def put(page: str, name: str, text: str) -> str:
-    """Return a page with the text between the comments of a name replaced.
-
-    Raises
-    ------
-    ValueError
-        The page has no such comments.
-    """
+    """Replace the text between the comments of a name; ValueError if the page has none."""
     pattern = re.compile(rf"(<!-- {name}:[^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
     if not pattern.search(page):
         raise ValueError(f"there is no place for {name}")
-    return pattern.sub(lambda found: f"{found[1]}\n{text.strip()}\n\n{found[2]}", page)
+    return pattern.sub(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", page)
 
 
 def kernel_tables(printed: str) -> tuple[str, str, str]:
-    """Return the sentence before the table, the short table and the whole one, of what kernels.py printed."""
+    """Return the text above the tables, the short table and the whole one, from the output of kernels.py."""
     lines = printed.splitlines()
     table = [line for line in lines if line.startswith("|")]
     head, rows = table[:2], table[2:]
@@ -60,48 +61,46 @@ def kernel_tables(printed: str) -> tuple[str, str, str]:
     for row in rows:
         _, name, _, dtype, *_ = (cell.strip() for cell in row.split("|"))
         first.setdefault((name, dtype), row)
-    short = [first[wanted] for wanted in TARGETS if wanted in first]
+    short = [first[target] for target in TARGETS if target in first]
     return _sentence(lines), "\n".join([*head, *short]), "\n".join([*head, *rows])
 
 
 def _sentence(lines: list[str]) -> str:
     processor, rest = lines[0].split(", one thread, ")
     copy = re.search(r"([\d.]+) × a copy of the frame", lines[-1])
-    told = "A top-hat with a disk of 25 px takes as long as {} copies of its frame in memory."
+    memory = "A top-hat with a disk of 25 px takes as long as {} copies of its frame in memory."
     return "\n".join(
         [
-            f"One filter on one image and one thread of {processor}, {rest.split(';')[0]}:",
-            "how many times as long each takes as bgone, all in one run.",
-            *([told.format(copy[1])] if copy else []),
+            f"One filter on one image, one thread of {processor}, {rest.split(';')[0]}:",
+            "the time of bgone, and the multiples of it that the others take, all in one run.",
+            *([memory.format(copy[1])] if copy else []),
         ]
     )
 
 
 def runs_text(printed: str) -> str:
-    """Return what runs.py printed, as a block of a page."""
+    """Format the output of runs.py for the page."""
     lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
-    told = f"Whole runs from file to file, {date.today()}, ratios side by side in one go:"
-    return "\n".join([told, "", "```", *lines, "```"])
+    title = f"Whole runs from file to file, {date.today()}; the times of each ratio come from one run:"
+    return "\n".join([title, "", "```", *lines, "```"])
 
 
-def printed_by(script: str, arguments: Iterable[str], given: Path | None) -> str:
-    """Run a benchmark and return what it prints, shown on the way; or what it printed before."""
-    if given is not None:
-        return given.read_text()
+def run_benchmark(script: str, arguments: Iterable[str]) -> str:
+    """Run a benchmark, show its output and return it."""
     command = [sys.executable, str(ROOT / "tests" / "benchmarks" / script), *arguments]
-    heard = io.StringIO()
+    output = io.StringIO()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
-            heard.write(line)
+            output.write(line)
     if process.returncode:
         raise SystemExit(process.returncode)
-    return heard.getvalue()
+    return output.getvalue()
 
 
 def write_numbers(which: str, printed: str) -> None:
-    """Put what a benchmark printed into the README."""
+    """Put the output of a benchmark into the README."""
     page = README.read_text()
     if which == "kernels":
         sentence, short, whole = kernel_tables(printed)
@@ -113,22 +112,22 @@ def write_numbers(which: str, printed: str) -> None:
 
 
 def make_pictures() -> None:
-    """Run the pages and keep the pictures that they show, smaller and with fewer colours."""
+    """Run the commands of the pages and keep their pictures, smaller and with fewer colours."""
     from PIL import Image
 
     sys.path.insert(0, str(ROOT / "tests/helpers"))
     from pages import PAGES, blocks_of, pictures_of, reader_in
 
     for page in PAGES:
-        wanted = pictures_of(page.read_text())
-        if not wanted:
+        links = pictures_of(page.read_text())
+        if not links:
             continue
         with tempfile.TemporaryDirectory() as folder, reader_in(Path(folder)) as reader:
             for block in filter(lambda block: block.run, blocks_of(page.read_text())):
                 reader.try_block(block)
-            for link in wanted:
+            for link in links:
                 picture = Image.open(Path(link).name).convert("RGB")
-                picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
+                picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
                 target = page.parent / link
                 target.parent.mkdir(exist_ok=True)
                 picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
@@ -136,17 +135,20 @@ def make_pictures() -> None:
 
 
 def main() -> None:
-    """Do what is asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", nargs="?", choices=["pictures", "kernels", "runs"], default="pictures")
-    parser.add_argument("rest", nargs="*", help="handed on to the benchmark: runs wants a new folder")
-    parser.add_argument("--from", dest="given", type=Path, help="what the benchmark printed before")
+    parser.add_argument("rest", nargs="*", help="passed on to the benchmark: runs needs a new folder")
+    parser.add_argument("--from", dest="output", type=Path, help="what the benchmark printed before")
     options, more = parser.parse_known_args()
     if options.what == "pictures":
         make_pictures()
     else:
-        printed = printed_by(f"{options.what}.py", [*options.rest, *more], options.given)
-        write_numbers(options.what, printed)
+        arguments = [*options.rest, *more]
+        output = (
+            options.output.read_text() if options.output else run_benchmark(f"{options.what}.py", arguments)
+        )
+        write_numbers(options.what, output)
 
 
 if __name__ == "__main__":
