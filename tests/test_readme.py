@@ -159,6 +159,12 @@ def test_links_lead_somewhere():
             assert not anchor or anchor in anchors_of(path), f"{page.name} links to {target}#{anchor}"
 
 
+def test_the_design_names_files_that_exist():
+    names = re.findall(r"`([\w/]+\.(?:py|html))`", (ROOT / "pipeline/DESIGN.md").read_text())
+    files = [path.as_posix() for path in (*(ROOT / "pipeline").rglob("*.*"), *(ROOT / "tests").rglob("*.py"))]
+    assert not [name for name in names if not any(file.endswith(f"/{name}") for file in files)]
+
+
 def test_each_page_is_tried():
     tried = {"README.md", "docs/tutorial.md", "docs/scikit-image.md", "docs/clusters.md", "docs/own-steps.md"}
     assert {page.relative_to(ROOT).as_posix() for page in PAGES} == tried
