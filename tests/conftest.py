@@ -1,4 +1,4 @@
-"""What tests of whole runs share."""
+"""Fixtures for tests of whole runs."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from processes import MEMORY, Zygote
 
 @pytest.fixture(scope="session")
 def zygote(kept_folder):
-    """Something that starts runs, each in a process of its own."""
+    """A process that forks runs, each into its own process."""
     command = [sys.executable, str(Path(__file__).parent / "helpers" / "zygote.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Zygote(process, kept_folder)
@@ -22,26 +22,26 @@ def zygote(kept_folder):
 
 @pytest.fixture
 def folder():
-    """A folder in memory, where there is such: what runs in it need not reach a disk."""
+    """A folder in memory if possible, so that nothing waits for a disk."""
     yield from folder_in_memory()
 
 
 @pytest.fixture(scope="session")
 def kept_folder():
-    """Such a folder for what several tests look at."""
+    """The same for files that several tests use."""
     yield from folder_in_memory()
 
 
 @pytest.fixture
 def room(tmp_path):
-    """Skip a test that needs more space than there is: `room(bytes)` in its folder on the disk."""
+    """Return a function that skips the test if the disk of its folder has fewer free bytes."""
 
-    def ask(nbytes):
+    def require(nbytes):
         free = shutil.disk_usage(tmp_path).free
         if free < nbytes:
             pytest.skip(f"needs {nbytes / 1e9:.0f} GB in {tmp_path}, and {free / 1e9:.1f} GB are free")
 
-    return ask
+    return require
 
 
 def folder_in_memory():

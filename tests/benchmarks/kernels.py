@@ -33,8 +33,8 @@ cv2.setNumThreads(1)
 
 PEERS = ("scikit-image", "scipy", "OpenCV", "OpenCV, own dtype", "dask-image")
 
+# Seconds that one call of a peer may take before it is timed on a crop.
 LONGEST = 2.0
-"""Seconds that one call of a peer may take before it is timed on a crop."""
 
 Call = Callable[[np.ndarray], object]
 

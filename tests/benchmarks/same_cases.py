@@ -11,8 +11,8 @@ import tifffile
 import zarr
 from zarr.codecs import BloscCodec
 
+# Said in every config, since what is free on the machine would change the plan.
 MEMORY = "2 GiB"
-"""Said in every config, since what is free on the machine would change the plan."""
 
 
 def pixels(shape: Sequence[int], dtype: str, low: float, high: float, seed: int = 0) -> np.ndarray:
@@ -130,6 +130,7 @@ CLIP = {"overflow": "clip"}
 TILES = {"block": {"y": 256, "x": 256}, "window": {"t": 1, "y": 512, "x": 512}}
 LONG_WINDOWS = {"window": {"t": 1}}
 
+# Name → config; `background: true` stands for a path, which `same_outputs.py` puts there.
 CASES: dict[str, dict[str, Any]] = {
     "stack_tophat_um": _config(
         "stack.tif", [{"white_tophat": {"radius": "3.5 um"}}], {"background": True},
@@ -198,8 +199,8 @@ CASES: dict[str, dict[str, Any]] = {
         {"cluster": "local", "window": {"t": 2}},
     ),
 }  # fmt: skip
-"""Name → config; `background: true` stands for a path, which `same_outputs.py` puts there."""
 
+# Name → config, and after how many journalled windows the run is killed; the first 60 are the pixels.
 STOPPED: dict[str, tuple[dict[str, Any], int]] = {
     "stopped_in_windows": (
         _config("long.ome.zarr", [{"white_tophat": {"radius": 15}}], {"background": True}, LONG_WINDOWS), 5,
@@ -215,4 +216,3 @@ STOPPED: dict[str, tuple[dict[str, Any], int]] = {
         _config("long.ome.zarr", [{"subtract_minimum": {"size": 9}}], {"version": "0.4"}, LONG_WINDOWS), 61,
     ),
 }  # fmt: skip
-"""Name → config, and after how many journalled windows the run is killed; the first 60 are the pixels."""

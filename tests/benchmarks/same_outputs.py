@@ -34,8 +34,8 @@ from typing import Any
 from same_cases import CASES, STOPPED, make_inputs
 from same_trees import RESUMED, VARYING, Difference, compare_json, compare_trees
 
+# Seconds that a command may take.
 PATIENCE = 600
-"""Seconds that a command may take."""
 
 
 @dataclass(frozen=True)

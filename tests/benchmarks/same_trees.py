@@ -16,9 +16,10 @@ import numpy as np
 import zarr
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+# The group of an output that holds provenance, manifest, table and report.
 PROVENANCE = "bgone"
-"""The group of an output that holds provenance, manifest, table and report."""
 
+# Keys of the provenance that differ between two runs of the same code.
 VARYING = (
     "bgone.started",
     "bgone.finished",
@@ -28,21 +29,20 @@ VARYING = (
     "bgone.summary.memory_peak_bytes",
     "bgone.summary.performance.*",
 )
-"""Keys of the provenance that differ between two runs of the same code."""
 
+# Keys that may differ between two codes of equal results: listed, no failure.
 NOTED = ("*versions.*", "*fingerprint", "*memory_predicted_bytes", "bgone.summary.bytes_stored")
-"""Keys that may differ between two codes of equal results: listed, no failure."""
 
+# Keys that differ where a run was stopped and went on.
 RESUMED = ("bgone.summary.*",)
-"""Keys that differ where a run was stopped and went on."""
 
 
+# Lines of a report that tell times and memory, as those keys do.
 VARYING_LINES = re.compile(
     r'^.*(?:Written by|class="(?:bars|key)"'
     r"|<th>(?:took|time|memory|driver seconds|started|finished)</th>).*$",
     re.MULTILINE,
 )
-"""Lines of a report that tell times and memory, as those keys do."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "shards": {"chunks": {"t": 1, "y": 512, "x": 512}, "shards": {"t": 4, "y": SIDE, "x": SIDE}},
 }
 FRAMES_A_WRITE = {"plain": 1, "shards": 4}
+# A part of a frame that meets four plain chunks, and nine inner ones.
 WINDOW = (slice(300, 1324), slice(700, 1724))
-"""A part of a frame that meets four plain chunks, and nine inner ones."""
 
 Region = tuple[slice, ...]
 Write = Callable[[Region, NDArray[Any]], object]
@@ -372,8 +372,8 @@ def compare_imports() -> None:
 
 
 BOMB = 512 << 20
+# Address space of a process that reads what is damaged.
 ROOM = 8 << 30
-"""Address space of a process that reads what is damaged."""
 CHUNK = (1, 512, 512)
 
 

@@ -1,4 +1,4 @@
-"""Images far larger than the files that hold them: a few different chunks, each under many names."""
+"""Images far larger than their files: a few distinct chunks, hard-linked under many names."""
 
 import itertools
 import os
@@ -9,10 +9,10 @@ from zarr.codecs import BloscCodec
 
 
 def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0, noise=3):
-    """Write a Zarr whose chunks are hard links to a few different ones, and return its path.
+    """Write a Zarr whose chunks are hard links to `different` distinct ones, and return its path.
 
-    Each is a slope with noise of a few counts and bright pixels on it, which are rarer where there is
-    no noise: then what a filter makes of it compresses to a few hundredths. Neighbours differ.
+    A chunk is a slope with noise of a few counts and bright pixels. Without noise they are rarer, so that
+    a filtered chunk compresses to a few hundredths. Neighbouring chunks differ.
     """
     axes = {2: "yx", 3: "tyx", 4: "tzyx"}[len(shape)]
     array = zarr.create_array(
@@ -26,12 +26,12 @@ def big_zarr(path, shape, chunks, dtype="uint16", different=5, seed=0, noise=3):
         file = os.path.join(path, "c", *map(str, index))
         if number < different:
             pixels = _chunk(rng, chunks, noise).astype(dtype)
-            begins = [at * px for at, px in zip(index, chunks, strict=True)]
-            inside = tuple(
-                slice(begin, min(size, begin + px))
-                for begin, px, size in zip(begins, chunks, shape, strict=True)
+            starts = [at * px for at, px in zip(index, chunks, strict=True)]
+            region = tuple(
+                slice(start, min(size, start + px))
+                for start, px, size in zip(starts, chunks, shape, strict=True)
             )
-            array[inside] = pixels[tuple(slice(0, part.stop - part.start) for part in inside)]
+            array[region] = pixels[tuple(slice(0, span.stop - span.start) for span in region)]
             originals.append(file)
             continue
         os.makedirs(os.path.dirname(file), exist_ok=True)

@@ -1,4 +1,4 @@
-"""Configs that the tests of configs change, and what their mistakes say."""
+"""Configs for the tests to change, and helpers for their errors."""
 
 import pytest
 
@@ -55,7 +55,7 @@ output: {path: b.zarr}
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a config into a folder of its own."""
+    """Return a function that writes a config into the test's folder."""
 
     def write(text, name="configs/run.yaml"):
         path = tmp_path / name
@@ -72,7 +72,7 @@ def problems(source, **options):
     assert caught.value.exit_code == 2
     for problem in caught.value.problems:
         assert "\n" not in str(problem)
-        assert problem.mend, f"nothing says how to mend: {problem}"
+        assert problem.mend, f"there is no hint: {problem}"
     return caught.value.problems
 
 

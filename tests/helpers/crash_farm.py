@@ -1,6 +1,7 @@
-"""Runs that die at each point where a disk changes, each in a process of its own; prints what was wrong.
+"""Kill runs at each point where they change a disk, and print what is wrong after the resume.
 
-A process that has imported everything and started no thread forks them, so that hundreds take seconds.
+Each run is forked from a process that has imported everything and started no thread, so hundreds of them
+take seconds.
 """
 
 import itertools
@@ -17,36 +18,36 @@ from small_run import background_path, digest, small_run
 from pipeline.storage import durable
 from pipeline.write import verify
 
+# Imported here, so that not every child has to import them.
 LOADED = (zarr, yaozarrs.v04, yaozarrs.v05)
-"""Imported late otherwise, and then by each process anew."""
 
 
-def in_child(work):
-    """Return what a function returned in a process of its own, as JSON; None if the process died."""
+def in_child(function):
+    """Call a function in a forked process, and return its result as JSON; None if the process died."""
     pipe_out, pipe_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            said = work()
+            result = function()
         except BaseException:
-            said = [traceback.format_exc()[-3000:]]
-        os.write(pipe_in, json.dumps(said).encode())
+            result = [traceback.format_exc()[-3000:]]
+        os.write(pipe_in, json.dumps(result).encode())
         os._exit(0)
     os.close(pipe_in)
     with os.fdopen(pipe_out, "rb") as pipe:
-        said = pipe.read()
+        result = pipe.read()
     os.waitpid(pid, 0)
-    return json.loads(said) if said else None
+    return json.loads(result) if result else None
 
 
 def die_at(point, log, run):
-    """End this process at the n-th change of a disk, or say "ended" where there are not so many."""
+    """End this process at the n-th change of a disk; return "ended" if there are fewer."""
     calls = itertools.count()
 
-    def hook(what, path):
+    def hook(event, path):
         if next(calls) == point:
             with open(log, "w") as file:
-                file.write(f"{what} {path}")
+                file.write(f"{event} {path}")
             os._exit(9)
 
     durable.hook = hook
@@ -55,24 +56,24 @@ def die_at(point, log, run):
 
 
 def after(outputs, expected, had_old, kernel_helps, run):
-    """Return what is wrong after a kill, and after the resume."""
-    wrong = []
+    """Resume a killed run, and return what was faults before and after that."""
+    faults = []
     for output in outputs:
         if os.path.lexists(output):
-            wrong += [f"{output} was seen damaged: {damage}" for damage in verify(output)]
+            faults += [f"{output} was seen damaged: {damage}" for damage in verify(output)]
         elif had_old and kernel_helps:
-            wrong.append(f"the old {output} had gone before the new one was there")
+            faults.append(f"the old {output} had gone before the new one was there")
         elif os.path.lexists(outputs[0]) and kernel_helps:
-            wrong.append(f"the output was seen without {output}")
+            faults.append(f"the output was seen without {output}")
     run()
     if [digest(output) for output in outputs] != expected:
-        wrong.append("what is resumed differs")
+        faults.append("what is resumed differs")
     left = sorted(set(os.listdir(os.path.dirname(outputs[0]))) - set(map(os.path.basename, outputs)))
-    return [*wrong, *[f"left behind: {name}" for name in left]]
+    return [*faults, *[f"left behind: {name}" for name in left]]
 
 
 def farm(folder, keywords, old, kernel_helps, points):
-    """Kill a run at each of some points, resume it, and collect what is not as in an undisturbed run."""
+    """Kill a run at each of the points, resume it, and collect differences to an undisturbed run."""
 
     def fresh(name):
         os.mkdir(f"{folder}/{name}")
@@ -83,7 +84,7 @@ def farm(folder, keywords, old, kernel_helps, points):
 
     def undisturbed(output):
         small_run(output, **{**keywords, "overwrite": False})
-        return [digest(each) for each in outputs_at(output)]
+        return [digest(path) for path in outputs_at(output)]
 
     output = fresh("expected")
     expected = in_child(lambda: undisturbed(output))
@@ -97,24 +98,24 @@ def farm(folder, keywords, old, kernel_helps, points):
             small_run(output, **keywords)
 
         log = f"{folder}/{point}.log"
-        said = in_child(lambda run=run, point=point, log=log: die_at(point, log, run))
-        if said == "ended":
+        result = in_child(lambda run=run, point=point, log=log: die_at(point, log, run))
+        if result == "ended":
             return problems, point
-        if said is not None:
-            return [f"the run failed by itself: {said}"], point
+        if result is not None:
+            return [f"the run failed by itself: {result}"], point
         with open(log) as file:
             where = file.read()
-        for wrong in in_child(
+        for fault in in_child(
             lambda output=output, run=run: after(
                 outputs_at(output), expected, old is not None, kernel_helps, run
             )
         ):
-            problems.append(f"killed at {point} ({where}): {wrong}")
+            problems.append(f"killed at {point} ({where}): {fault}")
     raise AssertionError("the points did not end")
 
 
 if __name__ == "__main__":
-    # A killed process loses nothing that it has written: only a power cut would, and it is not tried here.
+    # A kill loses nothing that the process has written, only a power cut does.
     os.fsync = lambda descriptor: None
     folder, keywords, old = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
     kernel_helps, first, stride = json.loads(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])

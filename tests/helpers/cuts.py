@@ -1,20 +1,20 @@
-"""A run with its config to be stopped, and files that are cut or changed."""
+"""A run that can be stopped, and functions that damage files."""
 
 import os
 
 from processes import CONFIG, config, movie
 
+# Large enough for a pyramid of two levels.
 TALL = (3, 520, 40)
-"""Frames that have a pyramid of two levels."""
 TALL_CONFIG = CONFIG.replace("{t: 1, y: 24, x: 48}", "{t: 1, y: 260, x: 40}")
 
 
 def set_up(folder, name="here", text=TALL_CONFIG):
-    """Make a folder with a movie and its config, and return the config."""
-    place = folder / name
-    place.mkdir()
-    movie(place, TALL)
-    return config(place, text)
+    """Make a folder with a movie and its config, and return the path of the config."""
+    path = folder / name
+    path.mkdir()
+    movie(path, TALL)
+    return config(path, text)
 
 
 def first_file(image, level):

@@ -1,4 +1,4 @@
-"""Schedulers and workers as processes of their own, over loopback or in network namespaces, for tests."""
+"""Dask clusters of real processes, over loopback or in network namespaces, and a stand-in for SLURM."""
 
 import contextlib
 import importlib.util
@@ -20,14 +20,15 @@ HERE = Path(__file__).parent
 
 
 def need_jobqueue():
-    """Skip a test where dask-jobqueue is not installed; an import here would take Ctrl-C from the tests."""
+    """Skip the test if dask-jobqueue is not installed."""
+    # Not imported: that would take Ctrl-C from the tests.
     if importlib.util.find_spec("dask_jobqueue") is None:
         pytest.skip("needs the extra slurm")
 
 
 @dataclass
 class Fleet:
-    """A scheduler and its workers; they end with the test."""
+    """A scheduler and its workers, which end with the test."""
 
     folder: Path
     processes: list[subprocess.Popen] = field(default_factory=list)
@@ -44,22 +45,22 @@ class Fleet:
 
     @property
     def log(self):
-        """What all of them said."""
+        """Output of all processes."""
         return (self.folder / "cluster.log").read_text()
 
     def scheduler(self, *arguments, host="127.0.0.1", environ=None, within=()):
         """Start the scheduler."""
         command = ["distributed.cli.dask_scheduler", "--host", host, "--port", "0", "--no-dashboard"]
         started = self._launch([*command, "--scheduler-file", self.file, *arguments], environ, within)
-        # It is not written in one step.
+        # dask does not write the file in one step.
         wait_until(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"))
         return started
 
     def worker(self, *arguments, environ=None, within=(), threads=1):
-        """Start a worker; it comes when it comes."""
+        """Start a worker, without waiting for it."""
         command = ["distributed.cli.dask_worker", self.address, "--no-nanny", "--no-dashboard"]
-        told = ["--nthreads", threads, "--death-timeout", "60", "--local-directory", self.folder, *arguments]
-        return self._launch([*command, *told], environ, within)
+        command += ["--nthreads", threads, "--death-timeout", "60", "--local-directory", self.folder]
+        return self._launch([*command, *arguments], environ, within)
 
     def start(self, workers=1, **keywords):
         """Start a scheduler and workers, and wait for them."""
@@ -70,20 +71,20 @@ class Fleet:
         return self
 
     def wait(self, workers):
-        """Wait for so many workers to have come, in all."""
+        """Wait until this number of workers has registered in all."""
         wait_until(lambda: self.log.count("Registered to:") >= workers)
 
     def _launch(self, command, environ=None, within=()):
-        texts = [*within, sys.executable, "-m", *map(str, command)]
+        arguments = [*within, sys.executable, "-m", *map(str, command)]
         with open(self.folder / "cluster.log", "a") as log:
             process = subprocess.Popen(
-                texts, stdout=log, stderr=log, env={**os.environ, **(environ or {})}, cwd=self.folder
+                arguments, stdout=log, stderr=log, env={**os.environ, **(environ or {})}, cwd=self.folder
             )
         self.processes.append(process)
         return process
 
     def end(self):
-        """End them all."""
+        """Kill all processes."""
         for process in self.processes:
             process.kill()
         for process in self.processes:
@@ -92,10 +93,10 @@ class Fleet:
 
 @contextlib.contextmanager
 def fleet_in(folder):
-    """Give a fleet that keeps its files in a folder."""
-    place = Path(folder) / "fleet"
-    place.mkdir()
-    fleet = Fleet(place)
+    """Yield a fleet with its files in a folder."""
+    path = Path(folder) / "fleet"
+    path.mkdir()
+    fleet = Fleet(path)
     try:
         yield fleet
     finally:
@@ -103,16 +104,16 @@ def fleet_in(folder):
 
 
 def another_version(folder, version="9.9.9", name="bgone"):
-    """Return the environment of a process that finds another version of bgone installed."""
-    place = Path(folder) / f"{name}-{version}.dist-info"
-    place.mkdir(parents=True)
-    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    """Return the environment variables with which a process finds another version of a package."""
+    path = Path(folder) / f"{name}-{version}.dist-info"
+    path.mkdir(parents=True)
+    (path / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 SBATCH = """\
 #!/bin/sh
-# Runs the job at once, as a process group of its own whose number is the job's.
+# Runs the job at once, in its own process group; the group's number is that of the job.
 here=$(dirname "$0")
 if grep -q nosuchqueue "$1"; then echo "sbatch: error: invalid partition: nosuchqueue" >&2; exit 1; fi
 script=$(mktemp "$here/jobs/XXXXXX.sh"); cp "$1" "$script"
@@ -129,33 +130,33 @@ kill -TERM -- "-$1" 2> /dev/null
 
 @dataclass
 class Slurm:
-    """A stand-in for SLURM: `sbatch` and `scancel` in a folder for the PATH."""
+    """A stand-in for SLURM: a folder with `sbatch` and `scancel`, for the PATH."""
 
     folder: Path
 
     @property
     def submitted(self):
-        """The numbers of the jobs, in their order."""
+        """Numbers of the submitted jobs, in order."""
         return self._numbers("submitted")
 
     @property
     def cancelled(self):
-        """Those that were cancelled."""
+        """Numbers of the cancelled jobs."""
         return self._numbers("cancelled")
 
     @property
     def scripts(self):
-        """The scripts of all jobs."""
+        """Scripts of all jobs."""
         return [path.read_text() for path in sorted((self.folder / "jobs").glob("*.sh"))]
 
     def running(self):
-        """Return the jobs of which a process is there."""
-        found = []
+        """Return the jobs that have a living process."""
+        numbers = []
         for number in self.submitted:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(number, 0)
-                found.append(number)
-        return found
+                numbers.append(number)
+        return numbers
 
     def _numbers(self, name):
         path = self.folder / "jobs" / name
@@ -163,17 +164,17 @@ class Slurm:
 
 
 def slurm_in(folder):
-    """Set up the stand-in."""
-    place = Path(folder) / "bin"
-    (place / "jobs").mkdir(parents=True)
+    """Set up the stand-in for SLURM below a folder."""
+    path = Path(folder) / "bin"
+    (path / "jobs").mkdir(parents=True)
     for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
-        (place / name).write_text(text)
-        (place / name).chmod(0o755)
-    return Slurm(place)
+        (path / name).write_text(text)
+        (path / name).chmod(0o755)
+    return Slurm(path)
 
 
 def request_for(folder, cluster, output="out.ome.zarr", **compute):
-    """Return a run's config as plain data."""
+    """Return the config of a run as plain data."""
     return {
         "input": {"path": str(folder / "movie.tif")},
         "steps": [{"white_tophat": {"radius": 3}}],
@@ -183,7 +184,7 @@ def request_for(folder, cluster, output="out.ome.zarr", **compute):
 
 
 def run(folder, cluster, output="out.ome.zarr", **compute):
-    """Run it, and return the summary and what was told."""
-    told = io.StringIO()
-    summary = pipeline.run(request_for(folder, cluster, output, **compute), progress=Lines(told))
-    return summary, told.getvalue()
+    """Run `request_for` these arguments; return the summary and the printed progress."""
+    printed = io.StringIO()
+    summary = pipeline.run(request_for(folder, cluster, output, **compute), progress=Lines(printed))
+    return summary, printed.getvalue()

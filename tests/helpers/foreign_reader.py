@@ -1,8 +1,8 @@
-"""Run by the Python of another environment: prints, as JSON, what a reader there makes of an OME-Zarr.
+"""Print, as JSON, what another OME-Zarr reader finds in an image; run by the Python of its environment.
 
     python foreign_reader.py ome-zarr|napari-ome-zarr|tensorstore ADDRESS
 
-bgone and the tests' own libraries are not there.
+Uses neither bgone nor the libraries of the tests, which are not installed there.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ import numpy as np
 
 
 def digest(pixels):
-    """Return what says whether pixels are equal: shape, dtype, and a digest of them."""
+    """Return shape, dtype and a digest of pixels."""
     pixels = np.asarray(pixels)
     stored = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     return [list(pixels.shape), pixels.dtype.name, hashlib.sha256(stored.tobytes()).hexdigest()]
 
 
 def hexadecimal(color):
-    return "".join(f"{round(255 * part):02X}" for part in color[:3])
+    return "".join(f"{round(255 * value):02X}" for value in color[:3])
 
 
 def with_ome_zarr(address):
@@ -29,20 +29,21 @@ def with_ome_zarr(address):
 
     location = parse_url(address)
     (node,) = Reader(location)()
-    said = node.metadata
+    attributes = node.metadata
     transforms = [
-        {each["type"]: each[each["type"]] for each in level} for level in said["coordinateTransformations"]
+        {item["type"]: item[item["type"]] for item in level}
+        for level in attributes["coordinateTransformations"]
     ]
     return {
-        "axes": [axis["name"] for axis in said["axes"]],
-        "kinds": [axis["type"] for axis in said["axes"]],
-        "units": [axis.get("unit") for axis in said["axes"]],
-        "name": said["name"],
+        "axes": [axis["name"] for axis in attributes["axes"]],
+        "kinds": [axis["type"] for axis in attributes["axes"]],
+        "units": [axis.get("unit") for axis in attributes["axes"]],
+        "name": attributes["name"],
         "scales": [level["scale"] for level in transforms],
         "translations": [level.get("translation") for level in transforms],
-        "channels": said.get("channel_names"),
-        "colors": [hexadecimal(color[-1]) for color in said.get("colormap", [])],
-        "limits": said.get("contrast_limits"),
+        "channels": attributes.get("channel_names"),
+        "colors": [hexadecimal(color[-1]) for color in attributes.get("colormap", [])],
+        "limits": attributes.get("contrast_limits"),
         "levels": [digest(level) for level in node.data],
     }
 
@@ -50,21 +51,21 @@ def with_ome_zarr(address):
 def with_napari(address):
     from napari_ome_zarr import napari_get_reader
 
-    ((data, said, kind),) = napari_get_reader(address)(address)
-    names, colormaps = said.get("name"), said.get("colormap")
+    ((data, options, kind),) = napari_get_reader(address)(address)
+    names, colormaps = options.get("name"), options.get("colormap")
     return {
         "kind": kind,
-        "axes": list(said["axis_labels"]),
-        "units": list(said["units"]),
-        "scale": [float(each) for each in said["scale"]],
-        "channel_axis": said.get("channel_axis"),
+        "axes": list(options["axis_labels"]),
+        "units": list(options["units"]),
+        "scale": [float(size) for size in options["scale"]],
+        "channel_axis": options.get("channel_axis"),
         "names": names if isinstance(names, list) else [names],
         "colors": [
-            hexadecimal(each.colors[-1])
-            for each in (colormaps if isinstance(colormaps, list) else [colormaps])
-            if each is not None
+            hexadecimal(colormap.colors[-1])
+            for colormap in (colormaps if isinstance(colormaps, list) else [colormaps])
+            if colormap is not None
         ],
-        "limits": said.get("contrast_limits"),
+        "limits": options.get("contrast_limits"),
         "levels": [digest(level) for level in data],
     }
 

@@ -1,7 +1,7 @@
-"""What may befall a run where a disk changes: for processes that tests start, never for the package.
+"""Faults injected where a run changes a disk, in processes that tests start.
 
-A rule is plain data: `point` ("before append", or the end of one: "append") and `path` (a part of it) say
-where, `nth` at which of those places, `then` what happens, `times` in how many processes.
+A rule is plain data: `point` ("before append", or the end of it: "append") and `path` (a part of it) select
+the calls, `nth` one of them, `then` names the fault, `times` limits it to so many processes.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ PATIENCE = 120
 
 
 class FullDisk(types.ModuleType):
-    """The module `os` on a disk without any space left."""
+    """The module `os` on a full disk."""
 
     def __getattr__(self, name):
         if name in ("write", "pwrite", "fsync", "mkdir", "replace", "rename", "ftruncate"):
@@ -36,13 +36,13 @@ def open_on_full_disk(path, mode="r", **keywords):
 
 
 def fill_disk():
-    """Leave no space, for this process, on any disk."""
+    """Make all disks full for this process."""
     durable.os = FullDisk("os")
     durable.open = open_on_full_disk
 
 
 def hold(folder):
-    """Tell the test that the point is reached, and wait for its word."""
+    """Tell the test that the point is reached, and wait until it says go."""
     with open(f"{folder}/reached", "a") as file:
         file.write(f"{os.getpid()}\n")
     end = time.monotonic() + PATIENCE
@@ -51,30 +51,30 @@ def hold(folder):
         time.sleep(0.01)
 
 
-def happen(then, folder):
-    """Let it happen."""
-    if then in SIGNALS:
-        os.kill(os.getpid(), SIGNALS[then])
-    elif then == "twice":
+def cause(fault, folder):
+    """Cause a fault."""
+    if fault in SIGNALS:
+        os.kill(os.getpid(), SIGNALS[fault])
+    elif fault == "twice":
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-    elif then == "segfault":
+    elif fault == "segfault":
         ctypes.string_at(0)
-    elif then == "memory":
+    elif fault == "memory":
         raise MemoryError
-    elif then == "full":
+    elif fault == "full":
         fill_disk()
-    elif then == "hold":
+    elif fault == "hold":
         hold(folder)
-    elif then == "kill other":
+    elif fault == "kill other":
         with open(f"{folder}/other") as file:
             os.kill(int(file.read()), signal.SIGKILL)
     else:
-        raise AssertionError(then)
+        raise AssertionError(fault)
 
 
 def first(name, times):
-    """Return whether this process is among the first to get here, and count it."""
+    """Count this process, and return whether it is among the first `times`."""
     for number in range(times):
         try:
             os.close(os.open(f"{name}.{number}", os.O_CREAT | os.O_EXCL))
@@ -85,23 +85,15 @@ def first(name, times):
 
 
 def hook_of(rules, folder):
-    """Return a hook for `durable` that does what rules say.
+    """Return a hook for `durable` that applies rules; processes leave notes in `folder` for the test."""
+    counters = [itertools.count() for _ in rules]
 
-    Parameters
-    ----------
-    rules : list of dict
-        See above.
-    folder : str
-        Where processes leave notes for one another and for the test.
-    """
-    counted = [itertools.count() for _ in rules]
-
-    def hook(what, path):
-        for index, (rule, count) in enumerate(zip(rules, counted, strict=True)):
-            here = what.endswith(rule.get("point", "")) and rule.get("path", "") in path
-            if not here or next(count) != rule.get("nth", 0):
+    def hook(event, path):
+        for index, (rule, count) in enumerate(zip(rules, counters, strict=True)):
+            matches = event.endswith(rule.get("point", "")) and rule.get("path", "") in path
+            if not matches or next(count) != rule.get("nth", 0):
                 continue
             if "times" not in rule or first(f"{folder}/harmed.{index}", rule["times"]):
-                happen(rule["then"], folder)
+                cause(rule["then"], folder)
 
     return hook

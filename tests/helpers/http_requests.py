@@ -1,4 +1,4 @@
-"""Requests as raw bytes, well formed and not, for tests of the server: parts put together at random."""
+"""Raw HTTP requests, valid and invalid, put together at random, for tests of the server."""
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS", b"POST", b"PUT", b"DELETE", b"TRACE", b"CONNECT", b"get", b"",
            b"G\0T", b"\xff\xfe", b"__class__", b"GET\t", b"A" * 300)  # fmt: skip
@@ -19,7 +19,7 @@ FIELDS = (
 
 
 def targets(root):
-    """Return what may be asked for: paths inside a folder of that name, beside it, and no paths at all."""
+    """Return request targets: paths inside a folder of that name, outside it, and no paths at all."""
     name = root.encode()
     return (
         name + b"/zarr.json", name, name + b"/", b"/", b"", b"*", b"/..", name + b"/../secret.txt",
@@ -34,7 +34,7 @@ def targets(root):
 
 
 def random_request(rng, root):
-    """Return one, of which most have something wrong."""
+    """Return a request; most of them have something wrong."""
 
     def pick(choices):
         return choices[rng.integers(len(choices))]

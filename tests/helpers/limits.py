@@ -1,4 +1,4 @@
-"""A hard limit on the memory of a process tree, set by the operating system."""
+"""A hard memory limit on a process tree, set by the operating system."""
 
 import contextlib
 import os
@@ -12,23 +12,23 @@ from pathlib import Path
 
 @dataclass
 class Cgroup:
-    """A cgroup of this test's own, below the one that it runs in; None where there can be none."""
+    """A cgroup below that of the test; `folder` is None if none can be made."""
 
     folder: Path | None
 
     def read(self, name):
-        """Return one of its numbers, or 0."""
+        """Return a number from one of its files, or 0."""
         return 0 if self.folder is None else int((self.folder / name).read_text())
 
     @property
     def most(self):
-        """The most that was charged to it, file cache included."""
+        """Peak memory, with the file cache."""
         return self.read("memory.max_usage_in_bytes")
 
 
 @contextlib.contextmanager
 def cgroup(limit):
-    """Make a cgroup (v1) whose processes may hold `limit` bytes together and swap nothing."""
+    """Make a cgroup (v1) whose processes may hold `limit` bytes together, without swap."""
     try:
         folder = _own() / f"bgone-test-{uuid.uuid4().hex[:8]}"
         folder.mkdir()
@@ -42,7 +42,7 @@ def cgroup(limit):
     finally:
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            with contextlib.suppress(OSError):  # until the last of its processes has gone
+            with contextlib.suppress(OSError):  # until its last process has ended
                 folder.rmdir()
                 break
             time.sleep(0.05)
@@ -55,7 +55,7 @@ def _own():
 
 
 def start(arguments, group, limit, **options):
-    """Start a process inside a cgroup, or with `RLIMIT_DATA` where there is none."""
+    """Start a process in a cgroup, or with `RLIMIT_DATA` if there is none."""
 
     def enter():
         if group.folder is not None:

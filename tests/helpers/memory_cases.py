@@ -1,4 +1,4 @@
-"""Runs whose memory is measured from outside: inputs of every format, cut and chunked in every way."""
+"""Runs whose memory is measured from outside, on inputs of every format and chunking."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ MEDIAN_LIKE = {"subtract_opening": {"minimum_size": 5, "maximum_size": 9}}
 
 @dataclass(frozen=True)
 class Case:
-    """One run: its input, its steps, and what else its config says.
+    """One run: its input, its steps, and the rest of its config.
 
     Parameters
     ----------
     shape, axes, dtype
         Of the input.
     steps : list of dict
-        As a config has them.
+        As in a config.
     chunks, shards : tuple of int, optional
         Of a Zarr.
     codec : str
-        blosc, zstd, gzip, crc (a checksum behind blosc), raw, v2, or fortran (v2, which zarr-python reads).
+        blosc, zstd, gzip, crc (blosc and a checksum), raw, v2, or fortran (v2 in Fortran order).
     tiff : dict, optional
-        tifffile's own keywords, where it is a TIFF.
+        Keywords of tifffile, for a TIFF.
     select, output, compute : dict
         Of the config.
     noise : int
-        Bits of a pixel that do not compress.
+        Bits of a pixel that are random.
     """
 
     shape: tuple[int, ...]
@@ -69,15 +69,15 @@ class Case:
         dtype = np.dtype(self.dtype)
         rng = np.random.default_rng(0)
         bits = min(self.noise, 8 * min(dtype.itemsize, 2) - 1)
-        found = rng.integers(0, 1 << bits, self.shape, "uint16")
+        pixels = rng.integers(0, 1 << bits, self.shape, "uint16")
         if dtype.kind == "f":
-            # All bits of the mantissa, so that it does not compress either.
+            # All bits of the mantissa, so that floats do not compress either.
             return rng.random(self.shape, "float32").astype(dtype) * 1000
-        return found.astype(dtype)
+        return pixels.astype(dtype)
 
 
+# The process that forks the runs has loaded the kernels already, so a run holds them when it plans.
 LOADED = {"pipeline.planning.memory.KERNELS": 0}
-"""What the process that forks runs has loaded already, so that each of them holds it when it plans."""
 
 CODECS = {
     "blosc": BloscCodec(cname="lz4", shuffle="bitshuffle"),
@@ -89,7 +89,7 @@ CODECS = {
 
 
 def write_input(folder: Path, case: Case) -> Path:
-    """Write a case's input, and return its path."""
+    """Write the input of a case, and return its path."""
     folder.mkdir(exist_ok=True)
     pixels = case.pixels()
     if case.tiff is not None:
@@ -113,14 +113,14 @@ def write_input(folder: Path, case: Case) -> Path:
 
 
 def config_of(case: Case, source: Path, output: Path) -> dict[str, Any]:
-    """Return the config that runs a case."""
-    said: dict[str, Any] = {"path": str(source)}
+    """Return the config of a case."""
+    section: dict[str, Any] = {"path": str(source)}
     if case.tiff is None:
-        said["axes"] = case.axes
+        section["axes"] = case.axes
     if case.select:
-        said["select"] = case.select
+        section["select"] = case.select
     return {
-        "input": said,
+        "input": section,
         "steps": case.steps,
         "output": {"path": str(output), **case.output},
         "compute": {"cluster": "threads", "workers": 1, "memory": "4 GiB", **case.compute},
@@ -129,43 +129,43 @@ def config_of(case: Case, source: Path, output: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run was predicted to take, and what it took."""
+    """Memory of a run in bytes."""
 
     predicted: int
-    most: int
-    itself: int
+    most: int  # seen from outside
+    itself: int  # measured by the run
     allowed: int
 
     @property
     def ratio(self) -> float:
-        """Predicted ÷ measured."""
+        """Predicted ÷ measured memory."""
         return self.predicted / max(self.most, self.itself)
 
 
 def summary_of(output: Path) -> dict[str, Any]:
-    """Return the summary that a run left in its output."""
+    """Return the summary in an output."""
     attributes = json.loads((output / "bgone" / "zarr.json").read_text())["attributes"]
     return attributes["bgone"]["summary"]
 
 
 def held_below(pid: int) -> int:
-    """Return the bytes that a process and its descendants hold now, each by itself."""
+    """Return the resident memory of a process and its descendants, in bytes."""
     try:
         root = psutil.Process(pid)
-        every = [root, *root.children(recursive=True)]
+        processes = [root, *root.children(recursive=True)]
     except psutil.Error:
         return 0
     held = 0
-    for process in every:
-        with contextlib.suppress(psutil.Error):  # it ended in between
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
             held += process.memory_info().rss
     return held
 
 
 def measure(zygote, folder: Path, case: Case) -> Measured:
-    """Run a case in a process of its own, below `folder`, and return what it took.
+    """Run a case in its own process, below `folder`, and return its memory.
 
-    One process is measured by the kernel's own note of its peak, several by looking at them.
+    For one process the kernel records the peak; several are polled.
     """
     source = write_input(folder, case)
     output = folder / "out.ome.zarr"
@@ -177,24 +177,26 @@ def measure(zygote, folder: Path, case: Case) -> Measured:
         time.sleep(0.02)
     ended = zygote.wait(pid)
     assert ended.code == 0, ended.err
-    told = summary_of(output)
+    summary = summary_of(output)
     return Measured(
-        told["memory_predicted_bytes"],
+        summary["memory_predicted_bytes"],
         max(ended.most, seen),
-        told["memory_peak_bytes"],
-        told["memory_budget_bytes"],
+        summary["memory_peak_bytes"],
+        summary["memory_budget_bytes"],
     )
 
 
 def expected(case: Case) -> np.ndarray:
-    """Return what a run ought to write: the chain on the whole array, held in memory."""
+    """Return the chain on the whole array in memory, which a run must write."""
     pixels = case.pixels()
-    for axis, said in case.select.items():
+    for axis, selection in case.select.items():
         at = case.axes.index(axis)
-        if isinstance(said, str):
-            pixels = pixels[(slice(None),) * at + (slice(*(int(n) if n else None for n in said.split(":"))),)]
+        if isinstance(selection, str):
+            pixels = pixels[
+                (slice(None),) * at + (slice(*(int(n) if n else None for n in selection.split(":"))),)
+            ]
         else:
-            pixels = np.take(pixels, said, at)
+            pixels = np.take(pixels, selection, at)
     order = sorted(range(len(case.axes)), key=lambda at: "tczyx".index(case.axes[at]))
     axes = "".join(case.axes[at] for at in order)
     pixels = np.ascontiguousarray(pixels.transpose(order))
@@ -209,23 +211,23 @@ def expected(case: Case) -> np.ndarray:
 
 def assert_right(case: Case, output: Path) -> None:
     """Compare all pixels of an output with the chain on the whole array."""
-    found, wanted = zarr.open_group(output, mode="r")["0"][...], expected(case)
-    assert found.dtype == wanted.dtype
-    assert found.squeeze().shape == wanted.squeeze().shape  # a TIFF need not name an axis of length 1
-    found = found.reshape(wanted.shape)
-    if wanted.dtype.kind == "f":
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max() + 1e-6 * 2**16)
+    pixels, correct = zarr.open_group(output, mode="r")["0"][...], expected(case)
+    assert pixels.dtype == correct.dtype
+    assert pixels.squeeze().shape == correct.squeeze().shape  # a TIFF need not name an axis of length 1
+    pixels = pixels.reshape(correct.shape)
+    if correct.dtype.kind == "f":
+        np.testing.assert_allclose(pixels, correct, rtol=0, atol=1e-6 * np.abs(correct).max() + 1e-6 * 2**16)
     else:
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(pixels, correct)
 
 
 def pick(rng, *choices):
-    """Return one of them."""
+    """Return one of the choices."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def any_case(rng) -> Case:
-    """Return a case drawn at random: 4 to 100 MiB of pixels, so that they show beside the process itself."""
+    """Return a random case of 4 to 100 MiB, so that the pixels show beside the process."""
     axes, shape = any_shape(rng)
     steps = any_steps(rng, dict(zip(axes, shape, strict=True)))
     dtype = pick(rng, "uint8", "uint16", "uint16", "int16", "float32")
@@ -255,7 +257,7 @@ def any_case(rng) -> Case:
 
 
 def any_shape(rng) -> tuple[str, tuple[int, ...]]:
-    """Return axes and their lengths: no more pixels than a run of a second or two has."""
+    """Return axes and lengths of an image that a run takes a second or two for."""
     axes = pick(rng, "tyx", "tyx", "tzyx", "tcyx", "yx", "zyx")
     lead = {"t": pick(rng, 1, 4, 16), "c": pick(rng, 1, 2), "z": pick(rng, 3, 8, 16)}
     side = pick(rng, 512, 1000, 2048) if len(axes) > 2 else pick(rng, 3000, 4096, 6000)
@@ -267,7 +269,7 @@ def any_shape(rng) -> tuple[str, tuple[int, ...]]:
 
 
 def any_steps(rng, sizes: dict[str, int]) -> list[dict[str, Any]]:
-    """Return a chain of one step or two that fits an image."""
+    """Return a chain of one or two steps that suits an image."""
     steps = [pick(rng, TOPHAT, DOG, WIDE, MEDIAN_LIKE)]
     if sizes.get("z", 0) > 2 and rng.random() < 0.4:
         steps = [BALL]
@@ -277,7 +279,7 @@ def any_steps(rng, sizes: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def any_storage(rng, axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return how an image is stored: a format, its chunks, strips or tiles, its codec."""
+    """Return the storage of an image: format, chunks, strips or tiles, codec."""
     kind = pick(rng, "plain", "plain", "sharded", "strips", "tiles", "one strip", "raw", "other codec")
     if kind in ("plain", "sharded", "other codec"):
         some = {"yx": lambda px: pick(rng, 256, 500, px, px), "tcz": lambda px: pick(rng, 1, 1, 4, px)}
@@ -297,7 +299,7 @@ def any_storage(rng, axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def any_selection(rng, axes: str, shape: tuple[int, ...], *, whole: bool) -> dict[str, Any]:
-    """Return what is selected of an image: along t and z nothing where a step needs all of them."""
+    """Return a selection of an image; none along t and z if a step needs all of them."""
     select: dict[str, Any] = {}
     for axis, px in zip(axes, shape, strict=True):
         if axis in "yx" and rng.random() < 0.25:

@@ -1,4 +1,4 @@
-"""Files and folders of somebody else, where an output is to be."""
+"""Foreign files and folders at the path of an output."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,15 @@ import zarr
 
 
 def everything(folder):
-    """Return what a folder holds, links and empty folders too."""
-    found = {}
+    """Return the content of a folder by path, with links and empty folders."""
+    content = {}
     for path in sorted(Path(folder).rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            found[name] = os.readlink(path)
+            content[name] = os.readlink(path)
         else:
-            found[name] = path.read_bytes() if path.is_file() else None
-    return found
+            content[name] = path.read_bytes() if path.is_file() else None
+    return content
 
 
 def plain_file(path):
@@ -36,15 +36,15 @@ MULTISCALES = [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0
 
 
 def other_writers(path, version="0.5", separator="/"):
-    """Write an OME-Zarr as another program does."""
-    made = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
+    """Write an OME-Zarr as other programs do."""
+    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
     if version == "0.5":
-        made.attrs["ome"] = {"version": "0.5", "multiscales": MULTISCALES}
-        made.create_array("0", data=np.ones((4, 4), "u1"), chunks=(2, 2))
+        group.attrs["ome"] = {"version": "0.5", "multiscales": MULTISCALES}
+        group.create_array("0", data=np.ones((4, 4), "u1"), chunks=(2, 2))
     else:
-        made.attrs["multiscales"] = MULTISCALES
+        group.attrs["multiscales"] = MULTISCALES
         keys = {"name": "v2", "separator": separator}
-        made.create_array("0", data=np.ones((4, 4), "u1"), chunks=(2, 2), chunk_key_encoding=keys)
+        group.create_array("0", data=np.ones((4, 4), "u1"), chunks=(2, 2), chunk_key_encoding=keys)
 
 
 def put(name, data=b"x"):

@@ -1,12 +1,12 @@
-"""Pages in Markdown, tried as a reader would try them: commands, configs and Python, from top to bottom.
+"""Run the commands, configs and Python of a Markdown page, from top to bottom.
 
-- A `sh` block is run line by line (`&&` joins several commands; `dask` goes on in the background; those
-  in `LEFT_OUT` are not run).
-- A `yaml` block is loaded as a config; a part of one is put over the last whole config of the page.
-- A `python` block is run, after those before it.
-- A block after a line that ends in a file's name, as in "`configs/movie.yaml`:", becomes that file first.
-- A `text` block after any of these is what it prints: `…` stands for anything.
-- A block below a comment `<!-- not run: why -->` is left out.
+- A `sh` block is run line by line (`&&` joins commands; `dask` is started in the background; those in
+  `LEFT_OUT` are not run).
+- A `yaml` block is loaded as a config; a part of a config replaces those keys in the last whole one.
+- A `python` block is run, with the names of those before it.
+- A block after a line that ends in the name of a file, as in "`configs/movie.yaml`:", is written there first.
+- A `text` block after one of these is its output; `…` stands for anything.
+- A block below a comment `<!-- not run: why -->` is skipped.
 """
 
 import contextlib
@@ -48,12 +48,12 @@ class Block:
     line: int
     run: bool = True
     file: str = ""
+    # Its output, as the page shows it.
     shown: str = ""
-    """What the page says that it prints."""
 
     @property
     def commands(self) -> list[list[str]]:
-        """The commands in a shell block, cut into words."""
+        """The commands of a shell block, split into words."""
         joined = self.text.replace("\\\n", " ")
         lines = [line.removeprefix("$ ").strip() for line in joined.splitlines()]
         parts = [part for line in lines for part in re.split(r"\s*&&\s*", line)]
@@ -62,15 +62,15 @@ class Block:
 
 
 def blocks_of(text: str) -> list[Block]:
-    """Return the fenced blocks of a page; those that show an output are part of what prints it."""
-    found: list[Block] = []
+    """Return the fenced blocks of a page, each with the output that the page shows."""
+    blocks: list[Block] = []
     for match in _FENCE.finditer(text):
         if match["language"] == "text":
-            assert found, "a text block has nothing before it that would print it"
-            found[-1] = replace(found[-1], shown=match["text"])
+            assert blocks, "a text block has nothing before it that would print it"
+            blocks[-1] = replace(blocks[-1], shown=match["text"])
             continue
         name = _NAME.search(text[: match.start()].rstrip(" "))
-        found.append(
+        blocks.append(
             Block(
                 match["language"],
                 match["text"],
@@ -79,11 +79,11 @@ def blocks_of(text: str) -> list[Block]:
                 file=name[1] if name else "",
             )
         )
-    return found
+    return blocks
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:
-    """Return what an output must have in it: the lines as shown, `…` being anything."""
+    """Return a pattern that finds the lines of a page in an output; `…` matches anything."""
     lines = [line.rstrip() for line in shown.strip("\n").splitlines()]
     parts = [
         r"(?:.*\n)*?" if line.strip() == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines
@@ -93,31 +93,19 @@ def pattern_of(shown: str) -> re.Pattern[str]:
 
 @dataclass
 class Reader:
-    """Someone who tries a page, block by block, in a folder of their own, which is the current one.
-
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    """
+    """State of a reader who tries a page, block by block, in `folder`, which is the current one."""
 
     folder: Path
     names: dict[str, Any] = field(default_factory=dict)
     whole: dict[str, Any] = field(default_factory=dict)
+    # Steps of the last config.
     steps: list[Any] = field(default_factory=list)
-    """Those of the last config."""
     servers: list[subprocess.Popen] = field(default_factory=list)
+    # Waits until the submitted jobs have ended.
     jobs: Callable[[], Any] = lambda: None
-    """Waits until jobs that were submitted have ended."""
 
     def try_block(self, block: Block) -> None:
-        """Do what a block says.
-
-        Raises
-        ------
-        AssertionError
-            A command fails, or what is printed is not what the page shows.
-        """
+        """Run a block; AssertionError if a command fails, or prints something else than the page shows."""
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             self._do(block, printed)
@@ -147,18 +135,18 @@ class Reader:
             dask.config.refresh(paths=[str(path.parent)])
 
     def _load(self, block: Block) -> None:
-        given = YAML(typ="safe").load(block.text)
+        section = YAML(typ="safe").load(block.text)
         if block.file.startswith("~"):
             return
-        if "steps" in given and "input" in given:
-            self.whole = given
+        if "steps" in section and "input" in section:
+            self.whole = section
             path = self.folder / (block.file or f"configs/line_{block.line}.yaml")
             if not block.file:
                 path.write_text(block.text)
         else:
             path = self.folder / f"configs/line_{block.line}.yaml"
             with open(path, "w") as file:
-                YAML().dump({**self.whole, **given}, file)
+                YAML().dump({**self.whole, **section}, file)
         self.steps = list(load_config(path).steps)
 
     def _run(self, command: list[str]) -> int:
@@ -177,15 +165,15 @@ class Reader:
         return done.returncode
 
     def end(self) -> None:
-        """End what goes on in the background."""
-        for server in reversed(self.servers):  # a worker ends sooner while its scheduler is there
+        """Stop the background processes."""
+        for server in reversed(self.servers):  # a worker ends sooner while its scheduler lives
             server.terminate()
             server.wait()
         dask.config.refresh()
 
 
 def _view(arguments: list[str]) -> int:
-    """Start a server of files, wait until it tells its address, and end it as Ctrl-C does."""
+    """Start `bgone view`, wait until it prints its address, and stop it with Ctrl-C."""
     command = [sys.executable, "-m", "pipeline", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -197,7 +185,7 @@ def _view(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def reader_in(folder: Path) -> Iterator[Reader]:
-    """Give a reader in a folder that has what a clone has: the example configs."""
+    """Yield a reader in a folder with the example configs."""
     before = os.getcwd()
     (folder / "configs").mkdir()
     for path in (ROOT / "configs").glob("*.yaml"):
@@ -212,5 +200,5 @@ def reader_in(folder: Path) -> Iterator[Reader]:
 
 
 def pictures_of(text: str) -> list[str]:
-    """Return the pictures that a page shows."""
+    """Return the links of a page's pictures."""
     return re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text)

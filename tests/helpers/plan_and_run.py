@@ -1,16 +1,16 @@
-"""Plan and run of one config, which must end alike."""
+"""`plan` and `run` of one config, which must end alike."""
 
 from neighbours import everything
 
 from pipeline.cli import main
 
 
-def both(made, capsys, *options):
-    """Return how plan and run end: they must end alike, and change nothing."""
-    before, found = everything(made.parent), []
+def both(path, capsys, *options):
+    """Return exit code and errors of plan and run, which must agree and change no file."""
+    before, outcomes = everything(path.parent), []
     for command in ("plan", "run"):
-        code = main([command, str(made), *options])
-        found.append((code, [line for line in capsys.readouterr().err.splitlines() if "error" in line]))
-        assert everything(made.parent) == before
-    assert found[0] == found[1]
-    return found[0]
+        code = main([command, str(path), *options])
+        outcomes.append((code, [line for line in capsys.readouterr().err.splitlines() if "error" in line]))
+        assert everything(path.parent) == before
+    assert outcomes[0] == outcomes[1]
+    return outcomes[0]

@@ -13,7 +13,7 @@ import types
 from pathlib import Path
 
 from crash_farm import in_child
-from forgetting import ForgettingDisk, come_back, cut_at
+from volatile_disk import VolatileDisk, come_back, cut_at
 from small_run import background_path, digest, small_run
 
 from pipeline.storage import durable
@@ -32,7 +32,7 @@ def until_cut(roots, point, survives, log, run):
         with open(log, "w") as file:
             json.dump(computed, file)
 
-    disk = ForgettingDisk(roots)
+    disk = VolatileDisk(roots)
     disk.install()
     durable.hook, cut = cut_at(disk, point, survives, AFTER, note)
     run(computed)

@@ -15,12 +15,12 @@ import tifffile
 
 from pipeline.write import verify
 
+# A folder in memory, where there is one: what runs here need not reach a disk.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""A folder in memory, where there is one: what runs here need not reach a disk."""
 
 
+# Seconds after which a test that waits fails; no test needs them on any machine that is not stuck.
 PATIENCE = 240
-"""Seconds after which a test that waits fails; no test needs them on any machine that is not stuck."""
 
 
 @dataclass
@@ -157,8 +157,8 @@ def config(folder, text=CONFIG, name="run.yaml", **changes):
     return folder / name
 
 
+# Files of an output that tell when it was made: provenance and report.
 TIMED = ("bgone/zarr.json", "bgone/.zattrs", "bgone/report.html")
-"""Files of an output that tell when it was made: provenance and report."""
 
 
 def files_of(output):

@@ -62,13 +62,14 @@ def _packbits(array):
     return b"\x81\x00" * (array.nbytes // 128) if not array.any() else imagecodecs.packbits_encode(array)
 
 
+# Codecs of bytes: compression tag, and encoder.
 BYTES = {
     "deflate": (8, imagecodecs.zlib_encode), "old deflate": (32946, imagecodecs.zlib_encode),
     "lzw": (5, imagecodecs.lzw_encode), "zstd": (50000, imagecodecs.zstd_encode),
     "lzma": (34925, imagecodecs.lzma_encode), "packbits": (32773, _packbits),
 }  # fmt: skip
-"""Codecs of bytes: compression tag, and encoder."""
 
+# Codecs of images, which say in the stream how large they are.
 IMAGES = {
     "png": (34933, imagecodecs.png_encode),
     "jpeg": (7, lambda image: imagecodecs.jpeg8_encode(image, level=100)),
@@ -82,4 +83,3 @@ IMAGES = {
     "jpeg xr": (34934, lambda image: imagecodecs.jpegxr_encode(image, level=1.0)),
     "lerc": (34887, imagecodecs.lerc_encode),
 }
-"""Codecs of images, which say in the stream how large they are."""

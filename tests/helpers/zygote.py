@@ -24,7 +24,7 @@ import yaozarrs.v04
 import yaozarrs.v05
 import zarr
 from distributed.cli import dask_scheduler, dask_worker
-from forgetting import ForgettingDisk, cut_at
+from volatile_disk import VolatileDisk, cut_at
 from harm import hook_of
 
 import pipeline
@@ -36,19 +36,19 @@ from pipeline.runtime import run as runner
 from pipeline.storage import durable
 from pipeline.write import work
 
+# Imported late otherwise, and then by each process anew.
 LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
-"""Imported late otherwise, and then by each process anew."""
 
+# What else is imported on the way; an ordinary user may not be able to read it where this runs as root.
 LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "imagecodecs._zstd")
-"""What else is imported on the way; an ordinary user may not be able to read it where this runs as root."""
 
 
+# What a process can be: bgone, or what `dask scheduler` and `dask worker` start.
 PROGRAMS = {
     "bgone": cli.main,
     "scheduler": lambda arguments: dask_scheduler.main(arguments, standalone_mode=False),
     "worker": lambda arguments: dask_worker.main(arguments, standalone_mode=False),
 }
-"""What a process can be: bgone, or what `dask scheduler` and `dask worker` start."""
 
 
 def warm_up():
@@ -113,7 +113,7 @@ def settle(request):
 
 def cut_power(roots, nth, survives):
     """Cut the power at the n-th change of a disk that forgets, or at the end; note the journal's lines."""
-    disk, lines = ForgettingDisk(roots), itertools.count()
+    disk, lines = VolatileDisk(roots), itertools.count()
     disk.install()
     written = 0
 
@@ -133,8 +133,8 @@ def cut_power(roots, nth, survives):
     return end
 
 
+# Of an entry of /proc/PID/pagemap: the page is in memory.
 PRESENT = 1 << 63
-"""Of an entry of /proc/PID/pagemap: the page is in memory."""
 
 
 def touch_libraries():

@@ -104,7 +104,7 @@ def seen(kept_folder):
     def look():
         places = listening()
         ports = sorted({place.port for place in places})
-        command = [sys.executable, str(HERE / "stranger.py"), str(mark), *map(str, ports)]
+        command = [sys.executable, str(HERE / "intruder.py"), str(mark), *map(str, ports)]
         stranger = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         pages = {status for port in ports for _, status in pages_at(port)}
         texts = [" ".join(process.cmdline()) for process in family()]

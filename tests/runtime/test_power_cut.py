@@ -11,8 +11,8 @@ import distributed
 import numpy as np
 import pytest
 import tifffile
-from forgetting import SURVIVES, ForgettingDisk, come_back
 from processes import CONFIG, MEMORY, assert_same, config, movie
+from volatile_disk import SURVIVES, VolatileDisk, come_back
 
 import pipeline
 from pipeline.write import verify
@@ -136,7 +136,7 @@ def test_what_workers_of_a_cluster_wrote_is_on_the_disk_when_it_is_published(fol
             "output": {"path": str(place / "out.ome.zarr")},
             "compute": {"cluster": cluster.scheduler_address, "window": {"t": 1}},
         }
-        disk = ForgettingDisk([str(place)])
+        disk = VolatileDisk([str(place)])
         monkeypatch.setattr(os, "fsync", disk.fsync)
         pipeline.run(asked)
     disk.cut_power("synced", 0, ".after")

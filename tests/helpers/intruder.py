@@ -1,9 +1,12 @@
-"""A process that was not invited: tries to have its own code run at each port of this machine it is told.
+"""Try to run code of its own at the Dask ports of other processes, without credentials.
 
-Prints a line for each port, protocol and request that was taken, none where all were refused.
+    python intruder.py MARK PORT …
+
+Prints a line for each port, protocol and request that was accepted.
 """
 
 import asyncio
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -16,12 +19,12 @@ SECONDS = 1
 
 
 def leave_a_mark(path):
-    """Show that it has run."""
+    """Create a file, to show that the code has run."""
     Path(path).touch()
 
 
 async def attempt(address, request, security):
-    """Ask for one thing, and return whether there was an answer."""
+    """Send a request, and return whether there was an answer."""
     try:
         comm = await asyncio.wait_for(
             connect(address, timeout=SECONDS, **security.get_connection_args("client")), SECONDS
@@ -42,10 +45,9 @@ async def main(mark, ports):
         for protocol, security in (("tcp", Security()), ("tls", Security.temporary()))
         for request in requests
     ]
-    for (address, request, _), taken in zip(
-        tries, await asyncio.gather(*(attempt(*each) for each in tries)), strict=True
-    ):
-        if taken:
+    answers = await asyncio.gather(*itertools.starmap(attempt, tries))
+    for (address, request, _), accepted in zip(tries, answers, strict=True):
+        if accepted:
             print(f"{address} took {request['op']}")
 
 
