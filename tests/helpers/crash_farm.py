@@ -56,7 +56,7 @@ def die_at(point, log, run):
 
 
 def after(outputs, expected, had_old, kernel_helps, run):
-    """Resume a killed run, and return what was faults before and after that."""
+    """Resume a killed run, and return what was wrong before and after that."""
     faults = []
     for output in outputs:
         if os.path.lexists(output):

@@ -1,4 +1,4 @@
-"""Runs of bgone in processes of their own, for tests: started quickly, harmed at chosen points, looked at."""
+"""Runs of bgone in processes that start fast and can be interrupted at chosen points."""
 
 import contextlib
 import json
@@ -15,17 +15,17 @@ import tifffile
 
 from pipeline.write import verify
 
-# A folder in memory, where there is one: what runs here need not reach a disk.
+# A folder in memory if there is one, so that runs do not wait for a disk.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-# Seconds after which a test that waits fails; no test needs them on any machine that is not stuck.
+# Seconds after which a waiting test fails; only a stuck machine reaches them.
 PATIENCE = 240
 
 
 @dataclass
 class Ended:
-    """How a process ended: its exit code (minus the signal that ended it), what it printed, what it held."""
+    """Exit code of a process (negative for a signal), its output, and its peak memory in bytes."""
 
     code: int
     out: str
@@ -36,7 +36,7 @@ class Ended:
 
 @dataclass
 class Zygote:
-    """The process that forks the others."""
+    """The process that forks the runs."""
 
     process: subprocess.Popen
     folder: Path
@@ -45,29 +45,29 @@ class Zygote:
     most: dict[int, int] = field(default_factory=dict)
 
     def start(self, *arguments, **request):
-        """Start `bgone` with arguments, and return the process's number."""
+        """Start `bgone` with arguments, and return the PID."""
         notes = Path(request.pop("notes", self.folder / uuid.uuid4().hex))
         notes.mkdir(exist_ok=True)
         notes.chmod(0o777)
-        texts = [str(argument) for argument in arguments]
-        pid = self._ask({"do": "start", "arguments": texts, "notes": str(notes), **request})
+        command = [str(argument) for argument in arguments]
+        pid = self._ask({"do": "start", "arguments": command, "notes": str(notes), **request})
         self.notes[pid] = notes
-        self.codes.pop(pid, None)  # of an earlier process that had this number
+        self.codes.pop(pid, None)  # of an earlier process with this PID
         return pid
 
     def wait(self, pid):
-        """Wait for a process to end."""
+        """Wait for the end of a process."""
         notes, end = self.notes[pid], time.monotonic() + PATIENCE
         while (code := self.code(pid)) is None:
             time.sleep(0.005)
             if time.monotonic() > end:
                 os.killpg(pid, signal.SIGKILL)
                 raise AssertionError(f"it did not end: {(notes / 'stderr').read_text()}")
-        said = [path.read_text() if path.exists() else "" for path in (notes / "stdout", notes / "stderr")]
-        return Ended(code, *said, notes, self.most[pid])
+        outputs = [path.read_text() if path.exists() else "" for path in (notes / "stdout", notes / "stderr")]
+        return Ended(code, *outputs, notes, self.most[pid])
 
     def code(self, pid):
-        """Return with what a process ended, or None while it has not."""
+        """Return the exit code of a process, or None while it runs."""
         if pid not in self.codes:
             ended = self._ask({"do": "look", "pid": pid})
             if ended is None:
@@ -76,7 +76,7 @@ class Zygote:
         return self.codes[pid]
 
     def reached(self, pid, count=1):
-        """Wait until a process, or workers of it, hold at a point, and return their numbers."""
+        """Wait until a process, or `count` of its workers, hold at a point; return their PIDs."""
         notes = self.notes[pid]
         path = notes / "reached"
 
@@ -88,18 +88,19 @@ class Zygote:
         return [int(line) for line in path.read_text().split()]
 
     def kill(self, pid):
-        """Kill a process, if it still runs, and wait for its end."""
+        """Kill a process if it still runs, and wait for its end."""
         if self.code(pid) is None:
             os.kill(pid, signal.SIGKILL)
             self.wait(pid)
 
     def end_group(self, pid):
-        """Kill what a process that has ended has left behind: forked workers may keep each other alive."""
+        """Kill the descendants of a process that has ended."""
+        # Forked workers can keep each other alive.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
     def run(self, *arguments, **request):
-        """Start it and wait for its end."""
+        """Start `bgone` with arguments and wait for its end."""
         return self.wait(self.start(*arguments, **request))
 
     def _ask(self, request):
@@ -111,7 +112,7 @@ class Zygote:
 
 
 def wait_until(condition):
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
@@ -119,7 +120,7 @@ def wait_until(condition):
 
 
 def go(notes):
-    """Let them go on."""
+    """Let the processes that hold at a point continue."""
     (notes / "go").touch()
 
 
@@ -129,7 +130,7 @@ FRAMES = (4, 40, 48)
 def movie(folder, frames=FRAMES, name="movie.tif", seed=3):
     """Write a small time-lapse, and return its path."""
     pixels = np.random.default_rng(seed).integers(100, 60000, frames, np.uint16)
-    pixels[frames[0] // 2] = 777  # flat: nothing of it is left, and no file is written
+    pixels[frames[0] // 2] = 777  # flat: a top-hat gives 0, and no file is written
     tifffile.imwrite(folder / name, pixels, imagej=True, metadata={"axes": "TYX"})
     return folder / name
 
@@ -157,23 +158,23 @@ def config(folder, text=CONFIG, name="run.yaml", **changes):
     return folder / name
 
 
-# Files of an output that tell when it was made: provenance and report.
+# Files of an output that depend on the time: provenance and report.
 TIMED = ("bgone/zarr.json", "bgone/.zattrs", "bgone/report.html")
 
 
 def files_of(output):
-    """Return what decides an output, file by file."""
-    found = {}
+    """Return the content of an output by path, without the files that depend on the time."""
+    content = {}
     for path in sorted(Path(output).rglob("*")):
         name = path.relative_to(output).as_posix()
         if path.is_file() and name not in TIMED:
-            found[name] = path.read_bytes()
-    return found
+            content[name] = path.read_bytes()
+    return content
 
 
 def assert_same(output, expected):
-    """Require that two outputs hold the same, down to the last byte, and are whole."""
-    found, wanted = files_of(output), files_of(expected)
-    assert sorted(found) == sorted(wanted)
-    assert [name for name in found if found[name] != wanted[name]] == []
+    """Require that two outputs have the same bytes, and agree with their manifest."""
+    actual, right = files_of(output), files_of(expected)
+    assert sorted(actual) == sorted(right)
+    assert [name for name in actual if actual[name] != right[name]] == []
     assert list(verify(str(output))) == []

@@ -1,4 +1,4 @@
-"""Tiny images whose pixels say where they belong, and files made of them."""
+"""Tiny images whose pixels encode their position, and files with them."""
 
 import re
 
@@ -12,7 +12,7 @@ from pipeline.read import open_source
 
 
 def coded(shape, dtype=np.uint16):
-    """Return pixels that are their own flat index: misplaced data names itself."""
+    """Return pixels that are their flat index, so that misplaced data shows."""
     return np.arange(np.prod(shape), dtype=np.int64).reshape(shape).astype(dtype)
 
 
@@ -22,16 +22,16 @@ def whole(source):
 
 
 def check_pixels(source, expected):
-    """Compare all pixels, then boxes of them, with an array."""
+    """Compare all pixels, then random regions, with an array."""
     assert source.spec.shape == expected.shape
     assert source.spec.dtype.isnative
     pixels = whole(source)
     assert pixels.dtype == source.spec.dtype
     np.testing.assert_array_equal(pixels, expected)
-    generator = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for _ in range(8):
         region = tuple(
-            slice(*np.sort(generator.choice(size + 1, 2, replace=False)).tolist()) for size in expected.shape
+            slice(*np.sort(rng.choice(size + 1, 2, replace=False)).tolist()) for size in expected.shape
         )
         block = source.read(region)
         assert block.flags.c_contiguous
@@ -40,7 +40,7 @@ def check_pixels(source, expected):
 
 
 def refusal(path, **options):
-    """Return the text with which a path is refused."""
+    """Return the message with which a path is refused."""
     with pytest.raises(RequestError) as caught:
         open_source(path, **options)
     text = str(caught.value)
@@ -56,7 +56,7 @@ def write_tiff(path, array, **options):
 
 
 def write_frames(folder, frames, name="f_{:03d}.tif", **options):
-    """Write one TIFF a frame and return the folder."""
+    """Write one TIFF for each frame and return the folder."""
     folder.mkdir(exist_ok=True)
     for index, frame in enumerate(frames):
         tifffile.imwrite(folder / name.format(index), frame, **options)
@@ -66,7 +66,7 @@ def write_frames(folder, frames, name="f_{:03d}.tif", **options):
 def write_ngff(
     path, arrays, axes, transforms, version="0.5", top=None, omero=None, name="", zarr_format=None
 ):
-    """Write an OME-Zarr by hand: metadata exactly as given."""
+    """Write an OME-Zarr with exactly this metadata."""
     kinds = {"t": ("time", "second"), "c": ("channel", None)}
     entries = []
     for axis in axes:

@@ -1,4 +1,4 @@
-"""What tests of reports share: small runs, and pages taken apart."""
+"""Small runs, and parts of their reports."""
 
 import base64
 import html
@@ -16,7 +16,7 @@ SCALE = {"t": "30 s", "y": "0.325 um", "x": "0.325 um"}
 
 
 def write_movie(folder):
-    """Write five frames, one of them with a flash; return their path."""
+    """Write five frames, one of them brighter, and return their path."""
     frames = np.random.default_rng(5).poisson(200, (5, 70, 90)).astype(np.uint16)
     frames[3] += 400
     path = folder / "movie.tif"
@@ -38,15 +38,15 @@ def page_of(output):
 
 
 def drawings(page, kind):
-    """Return the SVG of a kind, parsed."""
-    found = re.findall(rf'<svg class="{kind}".*?</svg>', page, re.DOTALL)
-    return [ElementTree.fromstring(text) for text in found]
+    """Return the parsed SVG drawings of a class."""
+    texts = re.findall(rf'<svg class="{kind}".*?</svg>', page, re.DOTALL)
+    return [ElementTree.fromstring(text) for text in texts]
 
 
 def images(page):
-    """Return the pictures of a page, decoded."""
+    """Return the decoded pictures of a page."""
     data = re.findall(r'href="data:image/png;base64,([^"]+)"', page)
-    return [imagecodecs.png_decode(base64.b64decode(each)) for each in data]
+    return [imagecodecs.png_decode(base64.b64decode(text)) for text in data]
 
 
 def text_of(page):
@@ -54,7 +54,7 @@ def text_of(page):
 
 
 class Whole(HTMLParser):
-    """Checks that every tag is closed, and notes what would be fetched."""
+    """Checks that every tag is closed, and collects the URLs that a browser would fetch."""
 
     ALONE = frozenset({"meta", "link", "br", "img", "input", "hr"})
 

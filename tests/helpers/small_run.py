@@ -1,4 +1,4 @@
-"""A run in miniature over what `pipeline.write` gives: for tests that break it."""
+"""A minimal run on top of `pipeline.write`, for tests that interrupt it."""
 
 import hashlib
 import os
@@ -30,24 +30,24 @@ SPEC = ImageSpec("tyx", (3, 520, 40), np.dtype("uint16"))
 
 
 def pixels_of(fill=0):
-    """Return pixels that say where they are; one window of them is 0 throughout."""
+    """Return pixels that encode their position; one window of them is 0."""
     pixels = np.arange(np.prod(SPEC.shape), dtype=np.int64).reshape(SPEC.shape) % 50021 + fill
     pixels[1] = 0
     return pixels.astype(SPEC.dtype)
 
 
 def inputs_of(fill=0):
-    """Return what decides those pixels."""
+    """Return the inputs that the fingerprint covers."""
     return {"config": {"steps": [{"add": fill}]}, "input": {"size": 7, "mtime_ns": 1}, "versions": {}}
 
 
 def background_path(output):
-    """Return where the background of an output goes."""
+    """Return the path of the background of an output."""
     return f"{os.path.dirname(output)}/background.zarr"
 
 
 def layout_of(output, fill=0, *, background=False, **keywords):
-    """Return the run's layout."""
+    """Return the layout of a run."""
     layout = make_layout(SPEC, str(output), chunks={"t": 1, "y": 260, "x": 40}, **keywords)
     if background:
         layout = with_background(layout, background_path(output), np.dtype("int32"))
@@ -55,17 +55,17 @@ def layout_of(output, fill=0, *, background=False, **keywords):
 
 
 def small_run(output, fill=0, *, overwrite=False, step=1, content=False, computed=None, hosts=1, **keywords):
-    """Run, or go on; return the windows that were computed now.
+    """Start or continue a run; return the windows that were computed now.
 
-    With two `hosts` windows are written as workers of a cluster write them, who sync their own files.
+    With two `hosts`, windows are written as by workers of a cluster, which sync their own files.
     """
     layout = layout_of(output, fill, **keywords)
     computed = [] if computed is None else computed
     if state(layout) == "published" and not (overwrite and not os.path.isdir(layout.work)):
         publish(layout)
         return computed
-    for each in layout.outputs if state(layout) != "sealed" else ():
-        check_target(each.path, overwrite=overwrite)
+    for target in layout.outputs if state(layout) != "sealed" else ():
+        check_target(target.path, overwrite=overwrite)
     with begin(layout, inputs_of(fill), lambda: {"step": step}, overwrite=overwrite) as journal:
         if journal.state == "unfinished":
             journal.check(content=content)
@@ -85,22 +85,22 @@ def _compute(layout, journal, fill, computed, hosts):
             if key in journal.done:
                 continue
             try:
-                records = _written(layout, journal, level, region, pixels, hosts)
+                records = _write_window(layout, journal, level, region, pixels, hosts)
             except DamagedChunksError as error:
                 journal.forget_files(error.keys)
                 return _compute(layout, journal, fill, computed, hosts)
-            for each, files in zip(layout.outputs, records, strict=True):
-                (sync if hosts == 1 else sync_shared)(each, files)
+            for target, files in zip(layout.outputs, records, strict=True):
+                (sync if hosts == 1 else sync_shared)(target, files)
             journal.append(key, *records, clipped=number)
             computed.append(key)
     return None
 
 
-def _written(layout, journal, level, region, pixels, hosts):
-    """Write one window of all outputs, and return the files of each."""
+def _write_window(layout, journal, level, region, pixels, hosts):
+    """Write one window of all outputs, and return the records of each."""
 
     def call():
-        first, *rest = [_write(each, journal, level, region, pixels) for each in layout.outputs]
+        first, *rest = [_write(target, journal, level, region, pixels) for target in layout.outputs]
         return BlockResult(tuple(first), 0, background=tuple(*rest))
 
     result = (call if hosts == 1 else RemoteWrite(lambda: None, layout, call))()
@@ -108,11 +108,13 @@ def _written(layout, journal, level, region, pixels, hosts):
 
 
 def _write(layout, journal, level, region, pixels):
-    """Write one window of one output, and return its files."""
+    """Write one window of one output, and return its records."""
     second = bool(layout.holder)
     if level:
-        known = journal.records(background=second)
-        return build_level(layout, level, region, [r for r in known if r.key.startswith(f"{level - 1}/")])
+        records = journal.records(background=second)
+        return build_level(
+            layout, level, region, [record for record in records if record.key.startswith(f"{level - 1}/")]
+        )
     return write_region(layout, 0, region, -pixels[region].astype(np.int32) if second else pixels[region])
 
 
@@ -123,8 +125,8 @@ def _cut(step):
 
 
 def digest(output):
-    """Return a digest of the pixels' files and where they lie."""
-    found = hashlib.sha256()
+    """Return a digest of the paths and contents of an output, without its `bgone` group."""
+    hashed = hashlib.sha256()
     for folder, folders, files in os.walk(output):
         folders.sort()
         if os.path.basename(folder) == "bgone":
@@ -132,5 +134,5 @@ def digest(output):
         for name in sorted(files):
             path = os.path.join(folder, name)
             with open(path, "rb") as file:
-                found.update(os.path.relpath(path, output).encode() + b"\0" + file.read())
-    return found.hexdigest()
+                hashed.update(os.path.relpath(path, output).encode() + b"\0" + file.read())
+    return hashed.hexdigest()

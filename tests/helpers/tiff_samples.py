@@ -1,4 +1,4 @@
-"""TIFF files of one page written tag by tag, so that any tag can be wrong."""
+"""TIFF files of one page, written tag by tag so that any tag can be wrong."""
 
 import struct
 
@@ -18,19 +18,19 @@ _STRIPS = [name for name in DEFAULT if not name.startswith("Tile")]
 
 
 def write_page(path, segments, *, without=(), **tags):
-    """Write a page out of its strips or tiles as stored, with tags set, and return the path.
+    """Write a page from its encoded strips or tiles, with some tags, and return the path.
 
-    Tags have the names in DEFAULT; a tag may be a list. Offsets and counts are filled in where not given.
+    Tags have the names in DEFAULT; a value may be a list. The default of offsets and counts is correct.
     """
     segments = [segments] if isinstance(segments, bytes) else segments
     tiled = any(name.startswith("Tile") for name in tags)
     names = [name for name in _STRIPS if not (tiled and "trip" in name)]
     names += ["TileWidth", "TileLength", "TileOffsets", "TileByteCounts"] if tiled else []
     kind = "Tile" if tiled else "Strip"
-    said = {name: tags.get(name, DEFAULT[name][2]) for name in names if name not in without}
+    tag_values = {name: tags.get(name, DEFAULT[name][2]) for name in names if name not in without}
     lengths = [len(segment) for segment in segments]
-    said[f"{kind}ByteCounts"] = tags.get(f"{kind}ByteCounts", lengths)
-    values = {name: [value] if isinstance(value, int) else value for name, value in said.items()}
+    tag_values[f"{kind}ByteCounts"] = tags.get(f"{kind}ByteCounts", lengths)
+    values = {name: [value] if isinstance(value, int) else value for name, value in tag_values.items()}
     values[f"{kind}Offsets"] = tags.get(f"{kind}Offsets", [0] * len(segments))
     directory = 2 + 12 * len(values) + 4
     extra = {name: _pack(name, value) for name, value in values.items()}
@@ -58,18 +58,18 @@ def _pack(name, values):
 
 
 def _packbits(array):
-    """Return runs of 128 zeros: imagecodecs' own encoder takes minutes for large ones."""
+    # imagecodecs takes minutes for large arrays of zeros; these are runs of 128.
     return b"\x81\x00" * (array.nbytes // 128) if not array.any() else imagecodecs.packbits_encode(array)
 
 
-# Codecs of bytes: compression tag, and encoder.
+# Byte codecs: compression tag and encoder.
 BYTES = {
     "deflate": (8, imagecodecs.zlib_encode), "old deflate": (32946, imagecodecs.zlib_encode),
     "lzw": (5, imagecodecs.lzw_encode), "zstd": (50000, imagecodecs.zstd_encode),
     "lzma": (34925, imagecodecs.lzma_encode), "packbits": (32773, _packbits),
 }  # fmt: skip
 
-# Codecs of images, which say in the stream how large they are.
+# Image codecs, whose streams contain the size.
 IMAGES = {
     "png": (34933, imagecodecs.png_encode),
     "jpeg": (7, lambda image: imagecodecs.jpeg8_encode(image, level=100)),

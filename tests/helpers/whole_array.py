@@ -1,4 +1,4 @@
-"""A chain on a whole array through scipy alone, in types so wide that nothing is lost: for comparing runs."""
+"""Chains on whole arrays by scipy, in types that lose nothing, to compare runs with."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ SMOOTH = {
 
 @dataclass
 class Whole:
-    """What a chain gives: Python's whole numbers, or float64; how far off a run may be; its dtype."""
+    """Result of a chain: values as Python ints or float64, dtype, and the error that a run may have."""
 
     values: NDArray
     dtype: str
@@ -24,7 +24,7 @@ class Whole:
 
 
 class RefusedError(Exception):
-    """No type holds what the chain would give."""
+    """No dtype holds the result of the chain."""
 
 
 def start(image: NDArray) -> Whole:
@@ -33,12 +33,12 @@ def start(image: NDArray) -> Whole:
 
 
 def after(whole: Whole, name: str, parameters: dict, channels: list[int] | None, axes: str) -> Whole:
-    """Return what a step makes of it, on the channels that it is for."""
+    """Apply a step to the channels that it is for."""
     if channels is None:
         return _step(whole, name, parameters, axes)
     axis = axes.index("c")
-    given = dtype_after(whole.dtype, name, parameters)
-    dtype = common(given, whole.dtype)
+    result = dtype_after(whole.dtype, name, parameters)
+    dtype = common(result, whole.dtype)
     parts, error = [], whole.error
     for channel in range(whole.values.shape[axis]):
         part = Whole(whole.values.take([channel], axis), whole.dtype, whole.error)
@@ -50,7 +50,7 @@ def after(whole: Whole, name: str, parameters: dict, channels: list[int] | None,
 
 
 def common(one: str, other: str) -> str:
-    """Return the least type that holds both."""
+    """Return the smallest dtype that holds both."""
     if "f" in (one[0], other[0]):
         if any(name in ("int64", "uint64") for name in (one, other)):
             raise RefusedError
@@ -83,13 +83,13 @@ def _step(whole: Whole, name: str, parameters: dict, axes: str) -> Whole:
     if values.dtype != object:
         values = values.astype(dtype)
     if name == "subtract_minimum":
-        result = values - _rank(values, _box(parameters["size"], axes), least=True)
+        result = values - _rank(values, _box(parameters["size"], axes), minimum=True)
     elif name == "subtract_opening":
-        low = _rank(values, _box(parameters["minimum_size"], axes), least=True)
-        result = values - _rank(low, _box(parameters["maximum_size"], axes), least=False)
+        low = _rank(values, _box(parameters["minimum_size"], axes), minimum=True)
+        result = values - _rank(low, _box(parameters["maximum_size"], axes), minimum=False)
     else:
         disk, bright = _disk(parameters["radius"], axes), name == "white_tophat"
-        background = _rank(_rank(values, disk, least=bright), disk, least=not bright)
+        background = _rank(_rank(values, disk, minimum=bright), disk, minimum=not bright)
         result = values - background if bright else background - values
     return Whole(result if result.dtype == object else result.astype(np.float64), dtype, 2 * whole.error)
 
@@ -125,29 +125,29 @@ def _disk(radius: float, axes: str) -> NDArray[np.bool_]:
     return disk.reshape((1,) * (len(axes) - 2) + disk.shape)
 
 
-def _rank(values: NDArray, footprint: NDArray[np.bool_], *, least: bool) -> NDArray:
-    """Return the least or the greatest value under a footprint; a NaN, and what is outside, never is."""
+def _rank(values: NDArray, footprint: NDArray[np.bool_], *, minimum: bool) -> NDArray:
+    """Return the minimum or maximum under a footprint, without NaN and pixels outside the image."""
     known = values.dtype == object or ~np.isnan(values)
-    outside = np.inf if least else -np.inf
+    outside = np.inf if minimum else -np.inf
     order = np.unique(values[known] if values.dtype != object else values)
-    # Filters look at the order of values alone, so ranks stand for those that a float would not hold.
+    # A minimum depends on the order only, so ranks can replace values that a float cannot hold.
     ranks = np.searchsorted(order.astype(values.dtype), values) if order.size else np.zeros(values.shape)
     ranks = np.where(known, ranks, outside).astype(np.float64)
     reach = [(side // 2,) * 2 for side in footprint.shape]
     padded = np.pad(ranks, reach, constant_values=outside)
-    run = ndimage.minimum_filter if least else ndimage.maximum_filter
-    found = run(padded, footprint=footprint, mode="constant", cval=outside)
-    inner = found[tuple(slice(px, px + n) for (px, _), n in zip(reach, values.shape, strict=True))]
+    filter_ = ndimage.minimum_filter if minimum else ndimage.maximum_filter
+    filtered = filter_(padded, footprint=footprint, mode="constant", cval=outside)
+    inner = filtered[tuple(slice(px, px + n) for (px, _), n in zip(reach, values.shape, strict=True))]
     if values.dtype == object:
         return order[inner.astype(np.intp)]
     result = np.full(values.shape, outside, values.dtype)
-    there = np.isfinite(inner)
-    result[there] = order[inner[there].astype(np.intp)]
+    finite = np.isfinite(inner)
+    result[finite] = order[inner[finite].astype(np.intp)]
     return result
 
 
 def cast(whole: Whole, dtype: str, offset: float) -> tuple[NDArray, NDArray[np.bool_], float]:
-    """Return what an output holds, which pixels it cannot hold, and what rounding may add to the error."""
+    """Cast to the dtype of an output; return values, clipped pixels, and the error that rounding may add."""
     kind = np.dtype(dtype)
     exact = whole.values.dtype == object and float(offset).is_integer()
     values = whole.values + int(offset) if exact else whole.values.astype(np.float64) + offset
@@ -168,7 +168,7 @@ def cast(whole: Whole, dtype: str, offset: float) -> tuple[NDArray, NDArray[np.b
         )
     rounded = np.rint(values)
     lost = ~np.isfinite(rounded)
-    # Exactly, as Python compares: a float64 rounds the ends of 64 bits.
+    # Compared as Python ints, because float64 rounds the ends of 64-bit types.
     whole_numbers = np.array([int(value) for value in np.where(lost, 0, rounded).ravel()], object)
     numbers = whole_numbers.reshape(rounded.shape)
     outside = ((numbers < least) | (numbers > most)).astype(bool) | lost

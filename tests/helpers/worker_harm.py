@@ -1,4 +1,4 @@
-"""A preload of Dask workers: what may befall them at a point where they change a disk. For tests only."""
+"""A preload of Dask workers that injects the faults of a test."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from pipeline.storage import durable
 
 
 def dask_setup(worker):
-    """Do what the test asked for in this worker."""
-    asked = json.loads(os.environ["BGONE_TEST_WORKERS"])
-    durable.hook = hook_of(asked["harm"], asked["notes"])
+    """Install the faults in this worker, and count its tasks."""
+    request = json.loads(os.environ["BGONE_TEST_WORKERS"])
+    durable.hook = hook_of(request["harm"], request["notes"])
     store = StoreRegion.__call__
 
-    def noted(self, region, before, block):
+    def counted(self, region, before, block):
         try:
             return store(self, region, before, block)
         finally:
-            with open(f"{asked['notes']}/tasks", "a") as file:
+            with open(f"{request['notes']}/tasks", "a") as file:
                 file.write(f"{os.getpid()}\n")
 
-    StoreRegion.__call__ = noted
+    StoreRegion.__call__ = counted

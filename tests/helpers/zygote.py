@@ -1,7 +1,7 @@
-"""Starts runs for tests: each a process of its own, forked from this one, which has imported everything.
+"""Fork runs for tests from a process that has imported everything.
 
-A process of Python takes seconds to start; one of these takes some hundredths. Nothing here starts a
-thread, so forking is safe. Reads one request a line, answers with one line, both JSON.
+A Python process takes seconds to start, a fork some hundredths. Nothing here starts a thread, so forking is
+safe. Reads one request per line and answers with one line, both in JSON.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ import yaozarrs.v04
 import yaozarrs.v05
 import zarr
 from distributed.cli import dask_scheduler, dask_worker
-from volatile_disk import VolatileDisk, cut_at
 from harm import hook_of
+from volatile_disk import VolatileDisk, cut_at
 
 import pipeline
 from pipeline import cli
@@ -36,14 +36,14 @@ from pipeline.runtime import run as runner
 from pipeline.storage import durable
 from pipeline.write import work
 
-# Imported late otherwise, and then by each process anew.
+# Imported here, so that not every child has to import them.
 LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
 
-# What else is imported on the way; an ordinary user may not be able to read it where this runs as root.
+# Also imported before a fork: a child that gives up root may not be able to read them.
 LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "imagecodecs._zstd")
 
 
-# What a process can be: bgone, or what `dask scheduler` and `dask worker` start.
+# What a child can run.
 PROGRAMS = {
     "bgone": cli.main,
     "scheduler": lambda arguments: dask_scheduler.main(arguments, standalone_mode=False),
@@ -52,7 +52,7 @@ PROGRAMS = {
 
 
 def warm_up():
-    """Compile, or load, the filters that most tests use."""
+    """Compile or load the filters that most tests use."""
     for name in LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -61,7 +61,7 @@ def warm_up():
 
 
 def start(request):
-    """Start a process for a request, and return its number."""
+    """Fork a process for a request, and return its PID."""
     pid = os.fork()
     if pid:
         return pid
@@ -81,7 +81,7 @@ def start(request):
 
 
 def settle(request):
-    """Make this process what the request asks for."""
+    """Apply the settings of a request to this process."""
     os.setpgid(0, 0)
     if request.get("like_started"):
         touch_libraries()
@@ -112,7 +112,7 @@ def settle(request):
 
 
 def cut_power(roots, nth, survives):
-    """Cut the power at the n-th change of a disk that forgets, or at the end; note the journal's lines."""
+    """Cut the power at the n-th change of a disk, or at the end; record the number of journal lines."""
     disk, lines = VolatileDisk(roots), itertools.count()
     disk.install()
     written = 0
@@ -123,25 +123,23 @@ def cut_power(roots, nth, survives):
 
     inner, end = cut_at(disk, nth, survives, ".after", note)
 
-    def hook(what, path):
+    def hook(event, path):
         nonlocal written
-        if what == "after append" and path.endswith("/journal"):
+        if event == "after append" and path.endswith("/journal"):
             written = next(lines)  # the first one is empty
-        inner(what, path)
+        inner(event, path)
 
     durable.hook = hook
     return end
 
 
-# Of an entry of /proc/PID/pagemap: the page is in memory.
+# Bit of an entry of /proc/PID/pagemap: the page is in memory.
 PRESENT = 1 << 63
 
 
 def touch_libraries():
-    """Hold the pages of libraries that the parent holds, as a process does that has imported them itself.
-
-    A fork shares only what no file holds, so without this one of 230 MiB looks like one of 140.
-    """
+    """Load the library pages that the parent has in memory, as a process started anew would."""
+    # A fork does not count them until they are used: 140 MiB instead of 230.
     page = os.sysconf("SC_PAGE_SIZE")
     with open("/proc/self/maps") as maps, open(f"/proc/{os.getppid()}/pagemap", "rb") as pages:
         for line in maps:
@@ -156,16 +154,16 @@ def touch_libraries():
 
 
 def count_points(path):
-    """Write down, at each point where a disk changes, which one it is."""
-    inner = durable.hook or (lambda what, path: None)
+    """Write the number and name of each point where a disk changes to a file."""
+    inner = durable.hook or (lambda event, path: None)
     number = 0
 
-    def hook(what, where):
+    def hook(event, where):
         nonlocal number
         with open(path, "w") as file:
-            file.write(f"{number} {what} {where}")
+            file.write(f"{number} {event} {where}")
         number += 1
-        inner(what, where)
+        inner(event, where)
 
     durable.hook = hook
 
@@ -178,7 +176,7 @@ def main():
             answer = start(request)
         else:
             pid, status, usage = os.wait4(request["pid"], os.WNOHANG)
-            # The kernel's own note of the most that it held: nothing is missed between two looks.
+            # The peak as the kernel records it, which polling would miss.
             answer = [os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024] if pid else None
         print(json.dumps(answer), flush=True)
 
