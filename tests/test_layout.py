@@ -1,6 +1,7 @@
 """The architecture: packages in the order of the data, imports that go down, one meaning a name."""
 
 import ast
+import importlib
 import sys
 from collections import defaultdict
 from graphlib import TopologicalSorter
@@ -163,3 +164,15 @@ def test_a_public_name_is_defined_in_one_module():
             homes[name].append(module)
     doubles = {name: modules for name, modules in homes.items() if len(modules) > 1}
     assert not doubles
+
+
+def test_benchmarks_import_what_there_is():
+    missing = [
+        f"{path.name}: {node.module}.{alias.name}"
+        for path in (ROOT.parent / "tests/benchmarks").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline")
+        for alias in node.names
+        if not hasattr(importlib.import_module(node.module), alias.name)
+    ]
+    assert not missing

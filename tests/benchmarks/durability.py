@@ -1,13 +1,13 @@
-"""Times runs with all that lets them survive, and with it off: fsync, checksums and the journal.
+"""Measure the cost of what lets runs survive: fsync, checksums and the journal.
 
     pip install '.[bench]'
     python tests/benchmarks/durability.py /dev/shm/bench --frames 200
     python tests/benchmarks/durability.py . --frames 200           # on a disk
 
-Prints, for each filter, what a run takes with everything on ÷ with everything off, and with one of them
-off: seconds by the clock (least ÷ least), and of the processors, which a busy machine changes less. In one
-process, by turns, start-up apart; `syncfs` at the end is in the clock's seconds of each, so that nobody is
-quick because the disk still has to do it. The input lies in memory where there is such a folder.
+Prints for each filter the ratio of a run with everything on to one with some or all of it off: clock
+(ratio of the minima) and processor time, which depends less on other load. The modes take turns in one
+process; start-up is not counted. The clock includes a `syncfs` after the run, so that no mode gains by
+leaving work to the disk. The input is in memory if possible.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STEPS = {
 
 @contextmanager
 def no_fsync() -> Iterator[None]:
-    """Leave it to the system when it brings files to the disk."""
+    """Leave writing to the disk to the system."""
     without = SimpleNamespace(**{**vars(os), "fsync": lambda descriptor: None})
     with (
         patch.object(durable, "os", without),
@@ -55,7 +55,7 @@ def no_fsync() -> Iterator[None]:
 
 @contextmanager
 def no_checksums() -> Iterator[None]:
-    """Neither sum up what is written nor compare what is read again."""
+    """Turn off checksums, of written and of read files."""
     with (
         patch.object(region, "crc32c", lambda data: 0),
         patch.object(region, "matches", lambda record, data: record is not None),
@@ -65,15 +65,15 @@ def no_checksums() -> Iterator[None]:
 
 @contextmanager
 def no_journal() -> Iterator[None]:
-    """Keep what is done in memory."""
-    kept: dict[WindowKey, dict[str, Any]] = {}
+    """Keep the journal in memory."""
+    entries_by_window: dict[WindowKey, dict[str, Any]] = {}
 
     def write(journal: Journal, window: WindowKey, entry: dict[str, Any]) -> None:
-        kept[window] = entry
+        entries_by_window[window] = entry
         journal._offsets[window] = 0
 
     def entries(journal: Journal, windows: Iterable[WindowKey]) -> Iterator[tuple[WindowKey, dict[str, Any]]]:
-        yield from ((window, kept[window]) for window in windows)
+        yield from ((window, entries_by_window[window]) for window in windows)
 
     with patch.object(Journal, "_write", write), patch.object(Journal, "_entries", entries):
         yield
@@ -83,14 +83,14 @@ def no_journal() -> Iterator[None]:
 def nothing() -> Iterator[None]:
     """Turn off all three."""
     with ExitStack() as stack:
-        for part in (no_fsync, no_checksums, no_journal):
-            stack.enter_context(part())
+        for mode in (no_fsync, no_checksums, no_journal):
+            stack.enter_context(mode())
         yield
 
 
 @contextmanager
 def everything() -> Iterator[None]:
-    """Turn off none."""
+    """Turn off nothing."""
     yield
 
 
@@ -103,22 +103,22 @@ MODES = {
 }
 
 
-class Took(NamedTuple):
-    """Seconds by the clock, and of the processors."""
+class Seconds(NamedTuple):
+    """Clock and processor time of a run."""
 
     clock: float
     processors: float
 
 
 def sync_disk(folder: Path) -> None:
-    """Bring all that waits for the disk of a folder there."""
+    """Write all cached data of the file system of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     ctypes.CDLL(None).syncfs(descriptor)
     os.close(descriptor)
 
 
-def timed_run(source: Path, target: Path, step: dict[str, Any], workers: int, window: int | None) -> Took:
-    """Run a config, remove what it wrote, and return what it took."""
+def timed_run(source: Path, target: Path, step: dict[str, Any], workers: int, window: int | None) -> Seconds:
+    """Run a config, remove its output, and return its time."""
     compute: dict[str, Any] = {"cluster": "threads", "workers": workers}
     if window is not None:
         compute["window"] = {"t": window}
@@ -136,7 +136,7 @@ def timed_run(source: Path, target: Path, step: dict[str, Any], workers: int, wi
     clock = summary.seconds + time.perf_counter() - ended
     shutil.rmtree(target)
     sync_disk(target.parent)
-    return Took(clock, processors)
+    return Seconds(clock, processors)
 
 
 def main() -> None:
@@ -151,29 +151,29 @@ def main() -> None:
     os.makedirs(options.folder, exist_ok=True)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else options.folder
     with (
-        tempfile.TemporaryDirectory(dir=memory, prefix="bgone-") as near,
-        tempfile.TemporaryDirectory(dir=options.folder, prefix="bgone-") as far,
+        tempfile.TemporaryDirectory(dir=memory, prefix="bgone-") as source_folder,
+        tempfile.TemporaryDirectory(dir=options.folder, prefix="bgone-") as target_folder,
     ):
-        source, target = Path(near) / "in.zarr", Path(far) / "out.zarr"
+        source, target = Path(source_folder) / "in.zarr", Path(target_folder) / "out.zarr"
         make_input(source, options.frames)
         for name, step in STEPS.items():
             timed_run(source, target, step, cores(), options.window)
-            took: dict[str, list[Took]] = {mode: [] for mode in options.modes}
+            times_by_mode: dict[str, list[Seconds]] = {mode: [] for mode in options.modes}
             for turn in range(options.rounds):
-                # By turns, and each time another way round, so that no mode always follows the same one.
+                # In alternating order, so that no mode always follows the same one.
                 for mode in options.modes[:: -1 if turn % 2 else 1]:
                     with MODES[mode]():
-                        took[mode].append(timed_run(source, target, step, cores(), options.window))
+                        times_by_mode[mode].append(timed_run(source, target, step, cores(), options.window))
             print(f"{name}, {options.frames} frames, {cores()} threads:")
-            for mode, times in took.items():
-                print(f"  {mode:20} {ratios(times, took[options.modes[-1]])}", flush=True)
+            for mode, times in times_by_mode.items():
+                print(f"  {mode:20} {ratios(times, times_by_mode[options.modes[-1]])}", flush=True)
 
 
-def ratios(times: list[Took], base: list[Took]) -> str:
-    """Return the least and the median ÷ those of another mode."""
+def ratios(times: list[Seconds], base: list[Seconds]) -> str:
+    """Format minimum and median of a mode, and their ratio to those of another."""
     words = []
-    for kind in Took._fields:
-        own, other = ([getattr(each, kind) for each in group] for group in (times, base))
+    for kind in Seconds._fields:
+        own, other = ([getattr(seconds, kind) for seconds in group] for group in (times, base))
         least, median = min(own) / min(other), statistics.median(own) / statistics.median(other)
         words.append(f"{kind} {min(own):6.2f} s, ÷ {least:.3f} (median {median:.3f})")
     return "; ".join(words)

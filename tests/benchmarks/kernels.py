@@ -1,12 +1,12 @@
-"""Times the kernels against scikit-image, scipy, OpenCV and dask-image, side by side, on one thread.
+"""Time the kernels against scikit-image, scipy, OpenCV and dask-image on one thread.
 
     pip install '.[bench]'
     python tests/benchmarks/kernels.py            # the whole table: about half an hour
     python tests/benchmarks/kernels.py --quick    # the targets only: a few minutes
 
-Each figure is the least of several calls, taken in turns with the peers in one process, so that
-a busy machine slows all of them alike; what counts is the ratio. A peer that would take
-minutes is timed on a crop and scaled by the number of pixels: marked `~`.
+Each figure is the minimum of several calls. bgone and the peers take turns in one process, so that other
+load slows all of them alike; only the ratios matter. A peer that would take minutes is timed on a crop and
+scaled by the number of pixels, marked `~`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ cv2.setNumThreads(1)
 PEERS = ("scikit-image", "scipy", "OpenCV", "OpenCV, own dtype", "dask-image")
 
 # Seconds that one call of a peer may take before it is timed on a crop.
-LONGEST = 2.0
+MAX_SECONDS = 2.0
 
 Call = Callable[[np.ndarray], object]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One operation and what does it, by name; bgone first."""
+    """One operation, by bgone and by its peers."""
 
     name: str
     ours: Call
@@ -150,8 +150,8 @@ def stack_dog(low: float, high: float) -> Case:
     )
 
 
-def made(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An image with structure at all sizes: what a min filter finds there is not all the same."""
+def make_image(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An image with structures of all sizes, so that minima differ from pixel to pixel."""
     rng = np.random.default_rng(0)
     smooth = ndimage.zoom(
         rng.random([max(2, size // 64) for size in shape]),
@@ -164,54 +164,54 @@ def made(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 def once(call: Call, image: np.ndarray) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     call(image)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def crop_for(call: Call, image: np.ndarray) -> np.ndarray | None:
-    """Return the image, a crop where a peer would take too long, or None where it refuses the dtype."""
+    """Return the image, or a crop if the call would take too long, or None if it refuses the dtype."""
     probe = np.ascontiguousarray(image[tuple(slice(0, min(size, 160)) for size in image.shape)])
     try:
         expected = once(call, probe) * image.size / probe.size
     except (cv2.error, ValueError, TypeError):
         return None
-    if expected <= LONGEST:
+    if expected <= MAX_SECONDS:
         return image
-    share = (LONGEST / expected) ** 0.5
-    # Borders cost scipy more than the middle: on a crop hardly wider than the footprint, 4 times as much.
+    share = (MAX_SECONDS / expected) ** 0.5
+    # Borders take scipy longer: on a crop hardly wider than the footprint, 4 times.
     least = 640 if image.ndim == 2 else 200
     sides = [max(min(size, least), int(size * share)) for size in image.shape[-2:]]
     return np.ascontiguousarray(image[..., : sides[0], : sides[1]])
 
 
 def measure(case: Case, image: np.ndarray, rounds: int) -> dict[str, tuple[float, bool]]:
-    """Return the least seconds of each, scaled to the image, and whether it was scaled."""
+    """Return the minimum seconds of each peer, scaled to the image, and whether it was scaled."""
     calls = {"bgone": case.ours, **case.peers}
     inputs = {name: image if name == "bgone" else crop_for(call, image) for name, call in calls.items()}
     case.ours(image)  # compile before the clock starts
     best: dict[str, float] = {}
     for number in range(rounds):
         for name, call in calls.items():
-            given = inputs[name]
-            # One round is enough of what takes seconds: its noise is small.
-            if given is None or (number and best[name] > 1):
+            input_ = inputs[name]
+            # One round is enough for calls of seconds, whose relative noise is small.
+            if input_ is None or (number and best[name] > 1):
                 continue
-            seconds = once(call, given) * image.size / given.size
+            seconds = once(call, input_) * image.size / input_.size
             best[name] = min(best.get(name, np.inf), seconds)
     return {name: (seconds, inputs[name].size < image.size) for name, seconds in best.items()}
 
 
 def copy_seconds(image: np.ndarray) -> float:
-    """Return what memory alone takes to copy the image: 64 of them at once, so that no cache holds them."""
+    """Return the seconds of copying the image in memory; 64 copies at once, so that no cache holds them."""
     source = np.stack([image] * 64)
     target = np.empty_like(source)
     np.copyto(target, source)
-    return min(once(lambda many: np.copyto(target, many), source) for _ in range(5)) / len(source)
+    return min(once(lambda images: np.copyto(target, images), source) for _ in range(5)) / len(source)
 
 
 def cases(quick: bool) -> list[tuple[tuple[int, ...], str, list[Case]]]:
-    """Return what is measured: shape, dtype, operations."""
+    """Return the rows of the table: shape, dtype, operations."""
     plane, stack = (2048, 2048), (64, 512, 512)
     if quick:
         targets = [tophat(5), tophat(25), tophat(50), gaussian(3), gaussian(10), dog(1, 100)]
@@ -239,10 +239,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def row(case: Case, image: np.ndarray, found: dict[str, tuple[float, bool]]) -> str:
-    ours = found["bgone"][0]
+def row(case: Case, image: np.ndarray, seconds: dict[str, tuple[float, bool]]) -> str:
+    ours = seconds["bgone"][0]
     cells = [
-        f"{'~' * found[name][1]}{found[name][0] / ours:.3g} ×" if name in found else "" for name in PEERS
+        f"{'~' * seconds[name][1]}{seconds[name][0] / ours:.3g} ×" if name in seconds else ""
+        for name in PEERS
     ]
     shape = " × ".join(map(str, image.shape))
     return f"| {case.name} | {shape} | {image.dtype} | {1000 * ours:.3g} ms | {' | '.join(cells)} |"
@@ -258,10 +259,10 @@ def main() -> None:
     print(f"| operation | image | dtype | bgone | {' | '.join(PEERS)} |")
     print(f"| --- | --- | --- | ---: |{' ---: |' * len(PEERS)}")
     for shape, dtype, operations in cases(options.quick):
-        image = made(shape, dtype)
+        image = make_image(shape, dtype)
         for case in operations:
             print(row(case, image, measure(case, image, options.rounds)), flush=True)
-    frame = made((2048, 2048), "uint16")
+    frame = make_image((2048, 2048), "uint16")
     step = pipeline.WhiteTophat(radius=25)
     best = min(once(step, frame) for _ in range(2 * options.rounds))
     copy = copy_seconds(frame)

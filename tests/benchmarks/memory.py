@@ -1,11 +1,11 @@
-"""Compares the memory that runs are predicted to take with what they took, from outside.
+"""Compare the predicted memory of runs with the memory that they take, seen from outside.
 
     python tests/benchmarks/memory.py /dev/shm/memory
     python tests/benchmarks/memory.py /dev/shm/memory --only tiles
 
-Every run is a process of its own. Its tree is looked at every 10 ms, and the kernel's note of each
-process's peak read with it. Prints, for each, predicted ÷ measured (by the run itself, and from
-outside): never below 1, and for real images not above 1.5. Ends with exit code 1 where one is below 1.
+Every run is its own process. Its tree is polled every 10 ms, with the peaks that the kernel records.
+Prints predicted ÷ measured for each run, by the run itself and from outside. The ratio must be 1 or more,
+and should be at most 1.5 for images of real size. The exit code is 1 if one is below 1.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Case:
-    """One run: its input, its steps, and what else its config says."""
+    """One run: its input, its steps, and the rest of its config."""
 
     name: str
     steps: list[dict[str, Any]]
@@ -61,18 +61,18 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """Return all of them."""
-    found = []
+    """Return all cases."""
+    threads = []
     for workers in (1, 2, 4):
-        said = {"workers": workers}
+        compute = {"workers": workers}
         for name, steps in {"tophat": [TOPHAT], "dog": [DOG], "chain": CHAIN}.items():
-            found.append(Case(f"{name}, {workers} threads", steps, compute=said))
+            threads.append(Case(f"{name}, {workers} threads", steps, compute=compute))
     local = {"cluster": "local", "workers": 2}
     tiles = {"workers": 2, "memory": "512 MiB"}
     plane = {"shape": (1, 12000, 12000), "chunks": (1, 1024, 1024)}
     ball = {"shape": (6, 40, 512, 512), "axes": "tzyx", "chunks": (1, 1, 512, 512)}
     return [
-        *found,
+        *threads,
         Case("tiny tophat", [TOPHAT], (20, 256, 256)),
         Case("tiny dog", [DOG], (20, 256, 256)),
         Case("opening uint8", [OPENING], dtype="uint8", compute={"workers": 2}),
@@ -111,7 +111,7 @@ def cases() -> list[Case]:
 
 
 def make_input(folder: Path, case: Case) -> Path:
-    """Write the input, eight frames of noise on an uneven background over and over."""
+    """Write the input: eight frames of noise on an uneven background, repeated."""
     path = folder / ("in.ome.tif" if case.tiff == "ome" else "in.tif" if case.tiff else "in.zarr")
     rng = np.random.default_rng(0)
     height, width = case.shape[-2:]
@@ -124,7 +124,7 @@ def make_input(folder: Path, case: Case) -> Path:
         more: dict[str, Any] = (
             {"ome": True, "compression": "zlib", "tile": (256, 256)} if case.tiff == "ome" else {}
         )
-        # Tiles are not cut out of an iterator's planes.
+        # tifffile cannot cut tiles from an iterator of planes.
         data = np.stack(list(stack)).reshape(case.shape) if more else stack
         tifffile.imwrite(
             path, data, shape=case.shape, dtype=case.dtype, metadata={"axes": case.axes.upper()}, **more
@@ -144,19 +144,19 @@ def make_input(folder: Path, case: Case) -> Path:
 
 
 def tree(pid: int) -> list[int]:
-    """Return the numbers of a process and its descendants."""
-    found = [pid]
-    for one in found:
+    """Return the PIDs of a process and its descendants."""
+    pids = [pid]
+    for process in pids:
         try:
-            for thread in os.listdir(f"/proc/{one}/task"):
-                found += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
+            for thread in os.listdir(f"/proc/{process}/task"):
+                pids += map(int, Path(f"/proc/{process}/task/{thread}/children").read_text().split())
         except OSError:
             continue
-    return found
+    return pids
 
 
 def status(pid: int) -> dict[str, int]:
-    """Return the sizes in a process's status, in bytes."""
+    """Return the sizes in the status of a process, in bytes."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -166,7 +166,7 @@ def status(pid: int) -> dict[str, int]:
 
 
 def run(folder: Path, source: Path, case: Case) -> tuple[dict[str, Any], int, int]:
-    """Run a case; return its summary, and its peak from outside: all processes summed, libraries once."""
+    """Run a case; return its summary, the peak sum of all processes, and that with libraries counted once."""
     config = {
         "input": {"path": str(source), "axes": case.axes},
         "steps": case.steps,
@@ -180,11 +180,13 @@ def run(folder: Path, source: Path, case: Case) -> tuple[dict[str, Any], int, in
     )  # fmt: skip
     peak, once = 0, 0
     while process.poll() is None:
-        seen = [found for pid in tree(process.pid) if (found := status(pid))]
+        statuses = [sizes for pid in tree(process.pid) if (sizes := status(pid))]
         own = status(process.pid).get("VmHWM", 0)
-        peak = max(peak, own, sum(one.get("VmRSS", 0) for one in seen))
-        files = [one.get("RssFile", 0) for one in seen]
-        once = max(once, sum(one.get("VmRSS", 0) for one in seen) - sum(files) + max(files, default=0))
+        peak = max(peak, own, sum(sizes.get("VmRSS", 0) for sizes in statuses))
+        files = [sizes.get("RssFile", 0) for sizes in statuses]
+        once = max(
+            once, sum(sizes.get("VmRSS", 0) for sizes in statuses) - sum(files) + max(files, default=0)
+        )
         time.sleep(0.01)
     assert process.stdout is not None
     text = process.stdout.read()
@@ -197,7 +199,7 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="", help="cases whose names hold this")
+    parser.add_argument("--only", default="", help="cases whose names contain this")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     print(

@@ -1,15 +1,15 @@
-"""Times whole runs from file to file against a copy by the same reader, writer and codec.
+"""Time whole runs from file to file against a copy by the same reader, writer and codec.
 
     pip install '.[bench]'
     python tests/benchmarks/runs.py /dev/shm/bench --frames 400
 
-Prints ratios, each side by side in this one go, the least of several rounds:
+Prints ratios of times from this one run of the benchmark, each the minimum of several rounds:
 
-- the copy ÷ the bare sum of file in, decode, encode, file out over the cores;
-- the run ÷ (copy + kernel ÷ cores), where the copy writes the input's pixels again, and where it
-  writes what the filter makes of them (floats of a DoG hardly compress, so more bytes must move);
+- the copy ÷ the sum of file in, decode, encode, file out over the cores;
+- the run ÷ (copy + kernel ÷ cores), for a copy that writes the input's pixels, and for one that writes
+  the filtered pixels (floats of a DoG hardly compress, so more bytes are written);
 - one worker ÷ two; tiles with halos ÷ whole planes; the time per window of many ÷ of few;
-- the straightforward Dask script ÷ the run (on a few frames, scaled); start-up, apart.
+- a plain Dask script ÷ the run (on a few frames, scaled); start-up, separately.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pipeline.model.machine import cores
 from pipeline.read import Source, open_source
 from pipeline.steps import Step
 from pipeline.write import Layout, create, make_layout, sync, write_region
-from pipeline.write.region import codec_of
+from pipeline.write.region import stored_array
 
 SIDE, DIFFERENT = 2048, 8
 DOG = pipeline.DifferenceOfGaussians(low_sigma=1, high_sigma=100)
@@ -60,27 +60,27 @@ def some_frames(side: int = SIDE, count: int = DIFFERENT) -> list[np.ndarray]:
 
 
 def make_input(path: Path, frames: int, side: int = SIDE, chunk: int = SIDE) -> None:
-    """Write frames, over and over the same few."""
+    """Write an input of a few frames, repeated."""
     shutil.rmtree(path, ignore_errors=True)
     array = zarr.create_array(
         path, shape=(frames, side, side), chunks=(1, chunk, chunk), dtype="uint16",
         compressors=BloscCodec(cname="lz4", shuffle="bitshuffle"), dimension_names=("t", "y", "x"),
     )  # fmt: skip
-    some = some_frames(side, min(frames, DIFFERENT))
+    distinct = some_frames(side, min(frames, DIFFERENT))
     for frame in range(frames):
-        array[frame] = some[frame % len(some)]
+        array[frame] = distinct[frame % len(distinct)]
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
     """Return how long a call takes."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     call()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def least_seconds(call: Callable[[Any], Any], given: list[Any]) -> float:
-    """Return how long a call takes, the mean of several arguments and the least of three times."""
-    return min(seconds_of(lambda: [call(one) for one in given]) for _ in range(3)) / len(given)
+def least_seconds(call: Callable[[Any], Any], arguments: list[Any]) -> float:
+    """Return how long a call takes: the mean over the arguments, the minimum of three times."""
+    return min(seconds_of(lambda: list(map(call, arguments))) for _ in range(3)) / len(arguments)
 
 
 def whole(frame: int) -> tuple[slice, ...]:
@@ -96,35 +96,35 @@ def new_output(opened: Source, target: Path, dtype: np.dtype) -> Layout:
     return layout
 
 
-def copy_seconds(source: Path, target: Path, made: list[np.ndarray] | None, workers: int) -> float:
-    """Copy frame by frame on some threads; where `made` is given, write that in place of what was read."""
+def copy_seconds(source: Path, target: Path, filtered: list[np.ndarray] | None, workers: int) -> float:
+    """Copy frame by frame on some threads; write the `filtered` frames instead, if there are any."""
     opened = open_source(str(source))
-    layout = new_output(opened, target, np.dtype("uint16") if made is None else made[0].dtype)
+    layout = new_output(opened, target, np.dtype("uint16") if filtered is None else filtered[0].dtype)
 
-    def one(frame: int) -> None:
+    def copy_frame(frame: int) -> None:
         block = opened.read(whole(frame))
-        if made is not None:
-            block = made[frame % len(made)][None]
+        if filtered is not None:
+            block = filtered[frame % len(filtered)][None]
         sync(layout, write_region(layout, 0, whole(frame), block))
 
     with ThreadPoolExecutor(workers) as pool:
-        seconds = seconds_of(lambda: list(pool.map(one, range(opened.spec.shape[0]))))
+        seconds = seconds_of(lambda: list(pool.map(copy_frame, range(opened.spec.shape[0]))))
     shutil.rmtree(layout.work)
     return seconds
 
 
 def bare_seconds(source: Path, target: Path, frames: int) -> float:
-    """Return the sum of file in, decode, encode and file out, each alone, on one thread."""
+    """Return the sum of file in, decode, encode and file out, each timed alone on one thread."""
     layout = new_output(open_source(str(source)), target, np.dtype("uint16"))
-    codec = codec_of(layout, 0)
+    array = stored_array(layout, 0)
     names = [f"{source}/c/{frame}/0/0" for frame in range(min(frames, DIFFERENT))]
     scratch, numbers = Path(layout.work), itertools.count()
 
     def encode(frame: np.ndarray) -> list[bytes | None]:
-        return [codec.encode(frame[unit]) for _, unit in layout.file_regions(0, whole(0))]
+        return [array.encoded(frame[unit]) for _, unit in layout.file_regions(0, whole(0))]
 
     def write(files: list[bytes | None]) -> None:
-        # New files, on the disk when it returns, as the copy's are.
+        # New files, synced, like those of the copy.
         for data in files:
             with open(scratch / str(next(numbers)), "wb") as file:
                 file.write(data or b"")
@@ -137,18 +137,18 @@ def bare_seconds(source: Path, target: Path, frames: int) -> float:
         encoded = [encode(frame) for frame in pixels]
         parts = ((lambda name: Path(name).read_bytes(), names), (Blosc().decode, stored), (encode, pixels),
                  (write, encoded))  # fmt: skip
-        return sum(least_seconds(call, given) for call, given in parts)
+        return sum(least_seconds(call, arguments) for call, arguments in parts)
 
-    with ThreadPoolExecutor(1) as pool:  # as a task does it; Blosc has threads of its own in the main one
-        found = pool.submit(work).result()
+    with ThreadPoolExecutor(1) as pool:  # like a task: in the main thread Blosc would use its own threads
+        seconds = pool.submit(work).result()
     shutil.rmtree(layout.work)
-    return found * frames
+    return seconds * frames
 
 
 def run_seconds(
     source: Path, target: Path, step: dict, workers: int, cluster: str = "threads", **more: Any
 ) -> tuple[float, float, pipeline.Summary]:
-    """Run a config; return seconds of work, of start-up before it, and the summary."""
+    """Run a config; return the seconds of the run and of its start-up, and the summary."""
     shutil.rmtree(target, ignore_errors=True)
     summary = pipeline.run(
         {
@@ -163,14 +163,14 @@ def run_seconds(
 
 
 def kernel_seconds(step: Step) -> float:
-    """Return the least time of the filter on one frame, on one thread."""
+    """Return the minimum time of the filter on one frame, on one thread."""
     frame = some_frames(count=1)[0]
     step(frame)
     return min(seconds_of(lambda: step(frame)) for _ in range(7))
 
 
 def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
-    """Return what the script that people write today takes a frame: scikit-image in map_overlap, to_zarr."""
+    """Return the time per frame of a plain Dask script: scikit-image in map_overlap, then to_zarr."""
     import dask.array as da
 
     depth = 50 if "tophat" in name else 400
@@ -181,28 +181,28 @@ def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
         return filters.difference_of_gaussians(block[0], 1, 100)[None]
 
     lazy = da.from_zarr(str(source))[:frames]
-    done = lazy.map_overlap(call, depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
+    filtered = lazy.map_overlap(call, depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
     shutil.rmtree(target, ignore_errors=True)
-    seconds = seconds_of(lambda: done.to_zarr(str(target)))
+    seconds = seconds_of(lambda: filtered.to_zarr(str(target)))
     shutil.rmtree(target)
     return seconds / frames
 
 
 def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> None:
-    """Print a run of each filter against the copy, one worker against two, and the plain script."""
+    """Print the ratios of each filter to the copy, of one worker to two, and of the plain script."""
     workers = cores()
     bare = bare_seconds(source, target, frames)
     copy = min(copy_seconds(source, target, None, workers) for _ in range(rounds))
     print(f"copy ÷ (bare sum ÷ cores)                    {copy / (bare / workers):.2f}", flush=True)
-    for name, (step, alone, output) in FILTERS.items():
-        made = [alone(frame) for frame in some_frames()]
+    for name, (step, filter_step, output) in FILTERS.items():
+        filtered = [filter_step(frame) for frame in some_frames()]
         if output:
-            made = [np.rint(frame).astype(output["dtype"]) for frame in made]
+            filtered = [np.rint(frame).astype(output["dtype"]) for frame in filtered]
         copies, moved, runs, singles, startups = [copy], [], [], [], []
-        kernel = kernel_seconds(alone) * frames
+        kernel = kernel_seconds(filter_step) * frames
         for _ in range(rounds):
             copies.append(copy_seconds(source, target, None, workers))
-            moved.append(copy_seconds(source, target, made, workers))
+            moved.append(copy_seconds(source, target, filtered, workers))
             seconds, startup, summary = run_seconds(source, target, step, workers, output=output)
             runs.append(seconds)
             startups.append(startup)
@@ -210,7 +210,7 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
         run, plain, real = min(runs), min(copies), min(moved)
         script = script_seconds(source, target, name, 1) * frames
         shares = ", ".join(
-            f"{kind} {100 * part:.0f} %" for kind, part in summary.performance["shares"].items()
+            f"{kind} {100 * share:.0f} %" for kind, share in summary.performance["shares"].items()
         )
         print(f"{name}, {frames} frames, {workers} threads: run {run:.1f} s, copy {plain:.1f} s, copy of the")
         print(f"  result {real:.1f} s, kernel {kernel:.1f} s, start-up {min(startups):.1f} s; {shares}")
@@ -221,29 +221,26 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
 
 
 def compare_tiles(folder: Path, rounds: int) -> None:
-    """Print a run in tiles of 1024² with halos against one in whole planes of 8192²."""
+    """Print the ratio of a run in tiles of 1024² with halos to one in whole planes of 8192²."""
     source, target = folder / "planes.zarr", folder / "out.zarr"
     make_input(source, 4, side=8192, chunk=1024)
-    step, workers, chunks = (
-        FILTERS["white_tophat 25"][0],
-        cores(),
-        {"output": {"chunks": {"y": 1024, "x": 1024}}},
-    )
+    step = FILTERS["white_tophat 25"][0]
+
+    def seconds_in_blocks(side: int) -> float:
+        output = {"chunks": {"y": 1024, "x": 1024}}
+        return run_seconds(source, target, step, cores(), block={"y": side, "x": side}, output=output)[0]
+
     planes, tiles = [], []
     for _ in range(rounds):
-        planes.append(
-            run_seconds(source, target, step, workers, block={"y": 8192, "x": 8192}, **dict(chunks))[0]
-        )
-        tiles.append(
-            run_seconds(source, target, step, workers, block={"y": 1024, "x": 1024}, **dict(chunks))[0]
-        )
+        planes.append(seconds_in_blocks(8192))
+        tiles.append(seconds_in_blocks(1024))
     shutil.rmtree(source)
     print(f"tiles of 1024² ÷ whole planes of 8192²       {min(tiles) / min(planes):.2f}", flush=True)
 
 
 def compare_windows(folder: Path, few: int, many: int) -> None:
-    """Print the time per window of a run of many windows against that of a run of few."""
-    each = {}
+    """Print the ratio of the time per window in a run of many windows to that in a run of few."""
+    per_window = {}
     for windows in (few, many, few):
         source = folder / "windows.zarr"
         shutil.rmtree(source, ignore_errors=True)
@@ -253,12 +250,14 @@ def compare_windows(folder: Path, few: int, many: int) -> None:
         step = {"white_tophat": {"radius": 2}}
         more = {"output": {"chunks": {"t": 1}}, "window": {"t": 1}}
         seconds = run_seconds(source, folder / "out.zarr", step, cores(), **more)[0]
-        each[windows] = min(seconds / windows, each.get(windows, np.inf))
-    print(f"time per window, {many} windows ÷ {few}       {each[many] / each[few]:.2f}", flush=True)
+        per_window[windows] = min(seconds / windows, per_window.get(windows, np.inf))
+    print(
+        f"time per window, {many} windows ÷ {few}       {per_window[many] / per_window[few]:.2f}", flush=True
+    )
 
 
 def print_startup(folder: Path) -> None:
-    """Print how long a command takes on two frames, from the shell to the end."""
+    """Print the time of a command on two frames, with the start of Python."""
     source = folder / "short.zarr"
     make_input(source, 2)
     config = folder / "short.yaml"
@@ -267,15 +266,15 @@ def print_startup(folder: Path) -> None:
     )
     command = [sys.executable, "-m", "pipeline", "run", str(config), "--overwrite"]
     subprocess.run(command, check=True, capture_output=True)
-    took = []
+    seconds = []
     for _ in range(3):
         shutil.rmtree(folder / "out.zarr")
-        took.append(seconds_of(lambda: subprocess.run(command, check=True, capture_output=True)))
-    print(f"a run of two frames, from the shell to the end  {min(took):.1f} s", flush=True)
+        seconds.append(seconds_of(lambda: subprocess.run(command, check=True, capture_output=True)))
+    print(f"a run of two frames, from the shell to the end  {min(seconds):.1f} s", flush=True)
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a new folder, on the file system to be timed")
     parser.add_argument("--frames", type=int, default=400)

@@ -1,4 +1,4 @@
-"""Inputs and configs for `same_outputs.py`: small, the same at each call, and of every kind."""
+"""Small, reproducible inputs and configs of every kind for `same_outputs.py`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tifffile
 import zarr
 from zarr.codecs import BloscCodec
 
-# Said in every config, since what is free on the machine would change the plan.
+# Set in every config, because the plan depends on the free memory otherwise.
 MEMORY = "2 GiB"
 
 
 def pixels(shape: Sequence[int], dtype: str, low: float, high: float, seed: int = 0) -> np.ndarray:
-    """Return an uneven background with noise and spots, from about `low` to about `high`."""
+    """Return an uneven background with noise and spots, about `low` to `high`."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: shape[-2], : shape[-1]]
     background = 0.3 + 0.2 * np.sin(rows / 37) + 0.1 * np.cos(columns / 23)
@@ -27,7 +27,7 @@ def pixels(shape: Sequence[int], dtype: str, low: float, high: float, seed: int 
 
 
 def write_ome_tiff(path: Path) -> None:
-    """Write five axes, two named channels and physical sizes, in compressed tiles."""
+    """Write an image of five axes with two named channels and physical sizes, in compressed tiles."""
     sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25, "PhysicalSizeZ": 1.0, "TimeIncrement": 20.0}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"} | {"TimeIncrementUnit": "s"}
     metadata = {"axes": "TCZYX", "Channel": {"Name": ["GFP", "RFP"]}, **sizes, **units}
@@ -38,7 +38,7 @@ def write_ome_tiff(path: Path) -> None:
 
 
 def write_ome_zarr(path: Path, array: np.ndarray, version: str, **layout: Any) -> None:
-    """Write one level of axes tyx; 0.4 in Zarr format 2, 0.5 in format 3."""
+    """Write one level with axes tyx; 0.4 in Zarr format 2, 0.5 in format 3."""
     zarr_format = 3 if version == "0.5" else 2
     kinds = {"t": ("time", "second"), "y": ("space", "micrometer"), "x": ("space", "micrometer")}
     axes = [{"name": axis, "type": kind, "unit": unit} for axis, (kind, unit) in kinds.items()]
@@ -59,7 +59,7 @@ def write_ome_zarr(path: Path, array: np.ndarray, version: str, **layout: Any) -
 
 
 def write_zarr(path: Path, array: np.ndarray, axes: str) -> None:
-    """Write an array that is no OME-Zarr, with names of its axes."""
+    """Write a plain Zarr array with names of its axes."""
     stored = zarr.create_array(
         path,
         shape=array.shape,
@@ -72,7 +72,7 @@ def write_zarr(path: Path, array: np.ndarray, axes: str) -> None:
 
 
 def make_inputs(folder: Path, sample: Callable[..., None]) -> None:
-    """Write every input that a config names.
+    """Write the inputs of all configs.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _config(
     compute: Mapping[str, Any] = {},
     **more: Any,
 ) -> dict[str, Any]:
-    """Return a config but for the output's path."""
+    """Return a config without the path of the output."""
     return {
         "input": {"path": f"../inputs/{path}", **more},
         "steps": steps,
@@ -130,7 +130,7 @@ CLIP = {"overflow": "clip"}
 TILES = {"block": {"y": 256, "x": 256}, "window": {"t": 1, "y": 512, "x": 512}}
 LONG_WINDOWS = {"window": {"t": 1}}
 
-# Name → config; `background: true` stands for a path, which `same_outputs.py` puts there.
+# Name → config. `same_outputs.py` replaces `background: true` by a path.
 CASES: dict[str, dict[str, Any]] = {
     "stack_tophat_um": _config(
         "stack.tif", [{"white_tophat": {"radius": "3.5 um"}}], {"background": True},
@@ -200,7 +200,7 @@ CASES: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 
-# Name → config, and after how many journalled windows the run is killed; the first 60 are the pixels.
+# Name → config, and the number of windows in the journal at which the run is killed; 60 are the full size.
 STOPPED: dict[str, tuple[dict[str, Any], int]] = {
     "stopped_in_windows": (
         _config("long.ome.zarr", [{"white_tophat": {"radius": 15}}], {"background": True}, LONG_WINDOWS), 5,

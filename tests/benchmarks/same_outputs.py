@@ -1,16 +1,16 @@
-"""Shows that two checkouts give the same outputs.
+"""Check that two checkouts give the same outputs.
 
     python tests/benchmarks/same_outputs.py OLD_CHECKOUT NEW_CHECKOUT
     python tests/benchmarks/same_outputs.py OLD_CHECKOUT NEW_CHECKOUT --resume
 
-Runs each config of `same_cases.py` by the command line of either checkout, at the same paths one
-after the other, and compares all files of the outputs (`same_trees.py`), and what `plan --json`
-says. With `--resume`, runs of the old code are killed too, and the new one is given the same
-command: it must end with the right output, or refuse, name what changed and offer `--overwrite`.
+Runs each config of `same_cases.py` with the command of either checkout at the same paths, and compares all
+files of the outputs (`same_trees.py`) and the output of `plan --json`. With `--resume`, it also kills runs
+of the old code and gives the same command to the new code, which must finish with the right output, or
+refuse, name the change and offer `--overwrite`.
 
-Prints one line a config, and what differs; exits 1 where results do. It knows the command, the keys
-of a config and the format of an output, nothing of what is inside a checkout, and needs an
-environment that holds what both depend on. A first run also compiles the kernels of a checkout.
+Prints a line for each config, and the differences; exits with 1 if results differ. It uses only the
+command, the config and the format of the output, and needs an environment with the dependencies of both
+checkouts. The first run of a checkout also compiles its kernels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PATIENCE = 600
 
 @dataclass(frozen=True)
 class Bench:
-    """Two checkouts, and the folder that the commands of both work in."""
+    """Two checkouts, and the working folder of their commands."""
 
     old: Path
     new: Path
@@ -48,7 +48,7 @@ class Bench:
 
     @property
     def out(self) -> Path:
-        """Where every command writes, so that no path in an output differs."""
+        """Output folder of both, so that paths in the outputs are equal."""
         return self.folder / "out"
 
     def config(self, name: str) -> str:
@@ -57,7 +57,7 @@ class Bench:
 
 
 def command(checkout: Path, *arguments: object) -> dict[str, Any]:
-    """Return what `subprocess` needs to call a checkout's command."""
+    """Return the arguments of `subprocess` for a command of a checkout."""
     return {
         "args": [sys.executable, "-m", "pipeline", *map(str, arguments)],
         "env": {**os.environ, "PYTHONPATH": str(checkout)},
@@ -65,14 +65,14 @@ def command(checkout: Path, *arguments: object) -> dict[str, Any]:
 
 
 def call(bench: Bench, checkout: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Call a checkout's command."""
+    """Run a command of a checkout."""
     return subprocess.run(
         **command(checkout, *arguments), cwd=bench.folder, capture_output=True, text=True, timeout=PATIENCE
     )
 
 
 def must(bench: Bench, checkout: Path, *arguments: object) -> str:
-    """Call a command of the old checkout, which has to succeed; return what it printed."""
+    """Run a command of the old checkout, which must succeed; return its output."""
     result = call(bench, checkout, *arguments)
     if result.returncode != 0:
         sys.exit(
@@ -91,7 +91,7 @@ def check_checkout(bench: Bench, checkout: Path) -> None:
 
 
 def write_config(bench: Bench, name: str, config: dict[str, Any]) -> None:
-    """Write a config, as JSON, which YAML includes."""
+    """Write a config as JSON, which is also YAML."""
     config = copy.deepcopy(config)
     config["output"]["path"] = f"../out/{name}.ome.zarr"
     if config["output"].get("background"):
@@ -100,7 +100,7 @@ def write_config(bench: Bench, name: str, config: dict[str, Any]) -> None:
 
 
 def keep(bench: Bench, side: str, name: str) -> Path:
-    """Move what was written aside; return where it is now."""
+    """Move the output folder aside; return its new path."""
     target = bench.folder / side / name
     target.parent.mkdir(exist_ok=True)
     bench.out.rename(target)
@@ -108,30 +108,30 @@ def keep(bench: Bench, side: str, name: str) -> Path:
 
 
 def run(bench: Bench, checkout: Path, side: str, name: str) -> tuple[Path, float]:
-    """Run a config; return where its outputs are, and seconds."""
-    began = time.perf_counter()
+    """Run a config; return the folder of its outputs, and the seconds."""
+    start = time.perf_counter()
     must(bench, checkout, "run", bench.config(name), "--quiet")
-    return keep(bench, side, name), time.perf_counter() - began
+    return keep(bench, side, name), time.perf_counter() - start
 
 
 def failed(result: subprocess.CompletedProcess[str]) -> Difference:
-    """Return that a command of the new checkout failed."""
+    """Return the failure of a command of the new checkout as a difference."""
     last_lines = "\n".join(result.stderr.strip().splitlines()[-4:])
     return Difference(f"the new code ended with {result.returncode}: {last_lines}")
 
 
 def compare_case(bench: Bench, name: str) -> tuple[list[Difference], str]:
-    """Plan and run a config with both checkouts; return what differs, and how it went."""
+    """Plan and run a config with both checkouts; return the differences, and a summary."""
     plans = [
         call(bench, checkout, "plan", bench.config(name), "--json") for checkout in (bench.old, bench.new)
     ]
     old, seconds = run(bench, bench.old, "old", name)
-    began = time.perf_counter()
+    start = time.perf_counter()
     result = call(bench, bench.new, "run", bench.config(name), "--quiet")
     if any(done.returncode != 0 for done in (*plans, result)):
         shutil.rmtree(bench.out, ignore_errors=True)
         return [failed(done) for done in (*plans, result) if done.returncode != 0], ""
-    new, took = keep(bench, "new", name), time.perf_counter() - began
+    new, took = keep(bench, "new", name), time.perf_counter() - start
     differences = [
         *compare_json("plan", *(json.loads(plan.stdout) for plan in plans)),
         *compare_trees(old, new),
@@ -142,13 +142,13 @@ def compare_case(bench: Bench, name: str) -> tuple[list[Difference], str]:
 
 
 def journalled(bench: Bench) -> int:
-    """Return how many windows the unfinished run has noted as done."""
+    """Return the number of windows in the journal of the unfinished run."""
     journals = list(bench.out.glob("*.work-*/journal"))
     return journals[0].read_bytes().count(b"\n") if journals else 0
 
 
 def stop_run(bench: Bench, name: str, windows: int) -> int:
-    """Start a run of the old code, kill it once some windows are journalled; return how many are."""
+    """Start a run of the old code, kill it after some windows; return how many are in the journal."""
     arguments = command(bench.old, "run", bench.config(name), "--quiet")
     process = subprocess.Popen(
         **arguments, cwd=bench.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -167,7 +167,7 @@ def stop_run(bench: Bench, name: str, windows: int) -> int:
 
 
 def compare_stopped(bench: Bench, name: str, windows: int) -> tuple[list[Difference], str]:
-    """Kill a run of the old code, let the new one go on; return what differs, and how it went."""
+    """Kill a run of the old code, continue it with the new; return the differences, and a summary."""
     whole, _ = run(bench, bench.old, "old", name)
     facts = f"killed after {stop_run(bench, name, windows)} windows"
     result = call(bench, bench.new, "run", bench.config(name), "--quiet")
@@ -185,7 +185,7 @@ def compare_stopped(bench: Bench, name: str, windows: int) -> tuple[list[Differe
 
 
 def report(name: str, differences: Iterable[Difference], facts: str) -> bool:
-    """Print how a config went; return whether the results are the same."""
+    """Print the result of a config; return whether the outputs are the same."""
     failures = [difference.text for difference in differences if difference.fails]
     notes = list(dict.fromkeys(difference.text for difference in differences if not difference.fails))
     print(f"{name:24}{'DIFFERS' if failures else 'equal':9}{facts}")
@@ -199,7 +199,7 @@ def report(name: str, differences: Iterable[Difference], facts: str) -> bool:
 
 
 def compare(bench: Bench, only: list[str], resume: bool) -> bool:
-    """Compare all configs, or some; return whether the results are the same."""
+    """Compare all configs, or some; return whether all outputs are the same."""
     for checkout in (bench.old, bench.new):
         check_checkout(bench, checkout)
     make_inputs(bench.folder / "inputs", lambda *arguments: must(bench, bench.old, "sample", *arguments))
@@ -219,15 +219,17 @@ def compare(bench: Bench, only: list[str], resume: bool) -> bool:
 
 
 def main() -> None:
-    """Read the command line, compare, and exit with 0 or 1."""
+    """Run the command line; exit with 0 or 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", type=Path, help="checkout whose results are right")
-    parser.add_argument("new", type=Path, help="checkout that is to give the same")
+    parser.add_argument("old", type=Path, help="checkout with the right results")
+    parser.add_argument("new", type=Path, help="checkout that must give the same")
     parser.add_argument(
-        "--folder", type=Path, help="a new folder for inputs and outputs, kept; default: one that goes"
+        "--folder",
+        type=Path,
+        help="a new folder for inputs and outputs, which is kept; default: a temporary one",
     )
     parser.add_argument("--only", nargs="+", choices=[*CASES, *STOPPED], default=[], metavar="CONFIG",
-                        help="these configs and no others")  # fmt: skip
+                        help="only these configs")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="also let the new code finish killed runs")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="same-"))

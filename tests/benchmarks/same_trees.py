@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
-# The group of an output that holds provenance, manifest, table and report.
+# Group of an output with provenance, manifest, table and report.
 PROVENANCE = "bgone"
 
 # Keys of the provenance that differ between two runs of the same code.
@@ -30,14 +30,14 @@ VARYING = (
     "bgone.summary.performance.*",
 )
 
-# Keys that may differ between two codes of equal results: listed, no failure.
+# Keys that may differ between two versions with the same results; printed, not a failure.
 NOTED = ("*versions.*", "*fingerprint", "*memory_predicted_bytes", "bgone.summary.bytes_stored")
 
-# Keys that differ where a run was stopped and went on.
+# Keys that differ after a run was stopped and continued.
 RESUMED = ("bgone.summary.*",)
 
 
-# Lines of a report that tell times and memory, as those keys do.
+# Lines of a report with the times and memory of the run.
 VARYING_LINES = re.compile(
     r'^.*(?:Written by|class="(?:bars|key)"'
     r"|<th>(?:took|time|memory|driver seconds|started|finished)</th>).*$",
@@ -47,14 +47,14 @@ VARYING_LINES = re.compile(
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs; whether that means that the results do."""
+    """A difference between two outputs."""
 
     text: str
-    fails: bool = True
+    fails: bool = True  # whether the results differ
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each leaf of a JSON value: its keys joined by dots, and the leaf as JSON."""
+    """Yield each leaf of a JSON value: its keys, joined by dots, and the leaf as JSON."""
     pairs: Any = ()
     if isinstance(value, dict):
         pairs = value.items()
@@ -67,14 +67,15 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def compare_json(where: str, old: Any, new: Any, varying: tuple[str, ...] = ()) -> Iterator[Difference]:
-    """Yield the keys whose values differ, but for those that match a pattern of `varying`."""
+    """Yield the keys with different values, except those that match a pattern of `varying`."""
     before, after = dict(leaves(old)), dict(leaves(new))
     for key in dict.fromkeys([*before, *after]):
         values = before.get(key, "nothing"), after.get(key, "nothing")
         if values[0] != values[1] and not any(fnmatch(key, pattern) for pattern in varying):
             noted = any(fnmatch(key, pattern) for pattern in NOTED)
-            place = key.rpartition(".")[2] if noted else f"{where}: {key}"  # noted once, not in each file
-            yield Difference(f"{place} was {values[0]}, is {values[1]}", not noted)
+            # Printed once, so without the file.
+            label = key.rpartition(".")[2] if noted else f"{where}: {key}"
+            yield Difference(f"{label} was {values[0]}, is {values[1]}", not noted)
 
 
 def files(folder: Path) -> set[str]:
@@ -83,14 +84,14 @@ def files(folder: Path) -> set[str]:
 
 
 def compare_trees(old: Path, new: Path, varying: tuple[str, ...] = VARYING) -> Iterator[Difference]:
-    """Yield what differs between two folders of outputs.
+    """Yield the differences between two folders of outputs.
 
     Parameters
     ----------
     old, new : Path
-        Folders that hold the outputs of one config each, and nothing else.
+        Folders with the outputs of one config each, and nothing else.
     varying : tuple of str
-        Patterns of keys of the provenance that are not compared.
+        Patterns of keys in the provenance that are not compared.
     """
     before, after = files(old), files(new)
     yield from (Difference(f"{name} is missing") for name in sorted(before - after))
@@ -115,7 +116,7 @@ def is_chunk(name: str) -> bool:
 
 
 def array_of(root: Path, name: str) -> str:
-    """Return the folder of the array that a file of pixels belongs to."""
+    """Return the folder of the array that a chunk belongs to."""
     for parent in Path(name).parents:
         metadata = root / parent / "zarr.json"
         is_array = metadata.exists() and json.loads(metadata.read_text())["node_type"] == "array"
@@ -125,7 +126,7 @@ def array_of(root: Path, name: str) -> str:
 
 
 def compare_pixels(name: str, old: Path, new: Path) -> Difference:
-    """Return how the decoded pixels of two arrays differ, whose bytes do."""
+    """Compare the decoded pixels of two arrays with different bytes."""
     before, after = (np.asarray(zarr.open_array(path, mode="r")[...]) for path in (old, new))
     if (before.shape, before.dtype) != (after.shape, after.dtype):
         return Difference(f"{name} was {before.dtype} {before.shape}, is {after.dtype} {after.shape}")
@@ -138,23 +139,23 @@ def compare_pixels(name: str, old: Path, new: Path) -> Difference:
     return Difference(f"{name}: {count} of {before.size} pixels differ, by up to {most:g}")
 
 
-def said_once(group: dict[str, Any]) -> dict[str, Any]:
-    """Return a provenance without `inputs`, where that repeats config, input and versions, as 0.1.0 did."""
-    own = dict(group["bgone"])
-    twin = own.get("inputs")
-    if twin is not None:
-        config = {name: section for name, section in own["config"].items() if name != "compute"}
-        same_input = twin["input"].items() <= own["input"].items()
-        if same_input and twin["config"] == config and twin["versions"] == own["versions"]:
-            del own["inputs"]
-            own["files"] = twin["files"]
-    return {**group, "bgone": own}
+def without_inputs(group: dict[str, Any]) -> dict[str, Any]:
+    """Return a provenance without the `inputs` of 0.1.0, if they repeat config, input and versions."""
+    provenance = dict(group["bgone"])
+    inputs = provenance.get("inputs")
+    if inputs is not None:
+        config = {name: section for name, section in provenance["config"].items() if name != "compute"}
+        same_input = inputs["input"].items() <= provenance["input"].items()
+        if same_input and inputs["config"] == config and inputs["versions"] == provenance["versions"]:
+            del provenance["inputs"]
+            provenance["files"] = inputs["files"]
+    return {**group, "bgone": provenance}
 
 
 def compare_files(
     name: str, old: Path, new: Path, varying: tuple[str, ...], chunks: set[str]
 ) -> Iterator[Difference]:
-    """Yield what differs between two files that hold no pixels; `chunks` have other bytes anyway."""
+    """Yield the differences of two files without pixels; `chunks` are the files with different bytes."""
     if old.name in METADATA:
         before, after = json.loads(old.read_text()), json.loads(new.read_text())
         if old.parent.name != PROVENANCE:
@@ -162,16 +163,16 @@ def compare_files(
         elif old.name == "zarr.json":
             before, after = ({**group.pop("attributes"), "group": group} for group in (before, after))
         if old.parent.name == PROVENANCE and "bgone" in before:
-            before, after = said_once(before), said_once(after)
+            before, after = without_inputs(before), without_inputs(after)
         yield from compare_json(name, before, after, varying)
     elif old.suffix == ".csv":
         with open(old, newline="") as first, open(new, newline="") as second:
             yield from compare_json(name, list(csv.DictReader(first)), list(csv.DictReader(second)))
     elif old.name == "manifest.txt":
         image = str(Path(name).parent.parent)
-        other = {str(Path(path).relative_to(image)) for path in chunks if Path(path).is_relative_to(image)}
-        yield from compare_json(name, manifest(old, other), manifest(new, other))
-        yield from check_manifest(name, new, other)
+        changed = {str(Path(path).relative_to(image)) for path in chunks if Path(path).is_relative_to(image)}
+        yield from compare_json(name, manifest(old, changed), manifest(new, changed))
+        yield from check_manifest(name, new, changed)
     elif old.suffix == ".html":
         before, after = (VARYING_LINES.sub("", path.read_text()).splitlines() for path in (old, new))
         if before != after:
@@ -181,24 +182,24 @@ def compare_files(
         yield Difference(f"{name} differs")
 
 
-def manifest(path: Path, other: set[str]) -> dict[str, str]:
-    """Return the lines of a manifest by file; of `other` files, whether they are there.
+def manifest(path: Path, changed: set[str]) -> dict[str, str]:
+    """Return the lines of a manifest by file; of files in `changed` only whether they are EMPTY.
 
-    The last line sums up the others, so it counts only where no file is in `other`.
+    The last line is a checksum of the others, so it is compared only if no file has changed.
     """
     lines = {}
     for line in path.read_text().splitlines():
         key, _, rest = line.rpartition(" ") if line.startswith("#") else line.partition(" ")
-        if key in other or (other and key.startswith("# end")):
+        if key in changed or (changed and key.startswith("# end")):
             rest = str(rest == "EMPTY")
         lines[key] = rest
     return lines
 
 
-def check_manifest(name: str, path: Path, other: set[str]) -> Iterator[Difference]:
-    """Yield which of `other` files a manifest does not describe: bytes, and crc32c of them."""
+def check_manifest(name: str, path: Path, changed: set[str]) -> Iterator[Difference]:
+    """Yield the `changed` files whose size and crc32c differ from the manifest."""
     lines = manifest(path, set())
-    for key in sorted(other):
+    for key in sorted(changed):
         data = (path.parent.parent / key).read_bytes()
         if lines.get(key) != f"{len(data)} {google_crc32c.value(data):08x}":
             yield Difference(f"{name}: {key} is not what it says")

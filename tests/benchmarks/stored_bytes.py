@@ -1,23 +1,22 @@
-"""Compares engines that turn pixels into stored bytes and back: ours, tensorstore, zarrs, zarr-python.
+"""Compare engines that encode and decode stored pixels: ours, tensorstore, zarrs, zarr-python.
 
     pip install '.[bench]' tensorstore zarrs
     python tests/benchmarks/stored_bytes.py
     python tests/benchmarks/stored_bytes.py --folder /scratch/bytes --frames 24 --rounds 5
 
-Each engine writes and reads the same array (2048² uint16 frames, blosc lz4 bitshuffle; plain chunks of
-1024², or shards of 4 frames with inner chunks of 512²) in a process of its own, pinned to one core. They
-take turns, and the least of several rounds counts. Prints
+Each engine writes and reads the same array (2048² uint16 frames, blosc lz4 bitshuffle; chunks of 1024², or
+shards of 4 frames with inner chunks of 512²) in its own process on one core. They take turns; the minimum
+of several rounds is printed:
 
-- milliseconds a frame on the clock and of the processor: write, read whole frames, read a window of
-  1024² off the grid, in memory and on disk (there the files are not in the page cache when they are read);
-- the MiB that a read of many frames at once, and a write of one shard, take beside the pixels;
-- what importing each library takes: seconds, MiB, threads;
-- what a read does with chunks that become far more than their pixels, or are damaged: the error and the
-  MiB that were taken meanwhile.
+- clock and processor time in ms per frame: write, read whole frames, read a window of 1024² off the grid,
+  in memory and on disk (where files are not in the page cache when they are read);
+- memory beside the pixels, in MiB, of a read of many frames and of a write of one shard;
+- the cost of importing each library: seconds, MiB, threads;
+- the error and the memory for chunks that decode to far more than their pixels, or are damaged.
 
-Ours syncs each file (as a run does) or not (`own, no sync`): of the libraries only tensorstore can.
-`tensorstore, own files` has tensorstore encode into memory, and puts the bytes in place as ours are, with
-their checksum for the manifest. An engine that is not installed is left out.
+`own` syncs each file, as a run does; `own, no sync` does not. Of the libraries only tensorstore can sync.
+`tensorstore, own files` encodes with tensorstore in memory, and writes the files like ours, with the
+checksum for the manifest. An engine that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "shards": {"chunks": {"t": 1, "y": 512, "x": 512}, "shards": {"t": 4, "y": SIDE, "x": SIDE}},
 }
 FRAMES_A_WRITE = {"plain": 1, "shards": 4}
-# A part of a frame that meets four plain chunks, and nine inner ones.
+# A part of a frame that intersects four plain chunks, and nine inner ones.
 WINDOW = (slice(300, 1324), slice(700, 1724))
 
 Region = tuple[slice, ...]
@@ -59,9 +58,10 @@ Read = Callable[[Region], NDArray[Any]]
 
 
 class Engine(NamedTuple):
-    """One way to write and read an array that is laid out already.
+    """A way to write and read an existing array.
 
-    `writer` and `reader` open it: a `Layout` → a call that writes, a folder → a call that reads.
+    `writer` takes a `Layout` and returns a function that writes; `reader` takes a folder and returns one
+    that reads.
     """
 
     module: str
@@ -89,7 +89,7 @@ def own_reader(folder: Path) -> Read:
 
 
 def tensorstore_array(kvstore: dict[str, Any] | str, *, synced: bool = False, **more: Any) -> Any:
-    """Open an array with one thread, and nothing cached."""
+    """Open an array with one thread and no cache."""
     import tensorstore
 
     return tensorstore.open(
@@ -114,7 +114,7 @@ def tensorstore_writer(layout: Any, *, synced: bool) -> Write:
 
 
 def tensorstore_encoder(layout: Any) -> Write:
-    """Encode with tensorstore; name, checksum and write the files as ours are."""
+    """Encode with tensorstore; write files with our names and checksums."""
     import json
 
     import tensorstore
@@ -129,7 +129,7 @@ def tensorstore_encoder(layout: Any) -> Write:
 
     def write(region: Region, block: NDArray[Any]) -> None:
         array[region].write(block).result()
-        for index, _ in layout.units(0, region):
+        for index, _ in layout.file_regions(0, region):
             key = layout.chunk_key(0, index)
             data = array.kvstore.read(key.removeprefix("0/")).result().value
             durable.write_file(f"{layout.image}/{key}", data, f"{layout.work}/drafts")
@@ -146,7 +146,7 @@ def tensorstore_reader(folder: Path) -> Read:
 
 
 def zarr_array(folder: str | Path, mode: str, *, rust: bool) -> Any:
-    """Open an array of zarr-python with one thread, decoded by itself or by zarrs."""
+    """Open an array with zarr-python on one thread, with its own codecs or those of zarrs."""
     import zarr
 
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
@@ -156,13 +156,13 @@ def zarr_array(folder: str | Path, mode: str, *, rust: bool) -> Any:
 
 
 def zarr_writer(layout: Any, *, rust: bool) -> Write:
-    """Write with zarr-python, encoded by itself or by zarrs."""
+    """Write with zarr-python or zarrs."""
     array = zarr_array(layout.array_path(0), "r+", rust=rust)
     return array.__setitem__
 
 
 def zarr_reader(folder: Path, *, rust: bool) -> Read:
-    """Read with zarr-python, decoded by itself or by zarrs."""
+    """Read with zarr-python or zarrs."""
     array = zarr_array(folder, "r", rust=rust)
     return lambda region: np.asarray(array[region])
 
@@ -186,7 +186,7 @@ IMPORTS = ("numpy", "pipeline.read", "numcodecs.blosc", "zarr", "tensorstore", "
 
 
 def pin(core: int) -> None:
-    """Keep a process, and all threads that libraries will start in it, on one core."""
+    """Bind this process, and the threads of its libraries, to one core."""
     os.sched_setaffinity(0, {core})
     os.environ["RAYON_NUM_THREADS"] = "1"
     import numcodecs.blosc
@@ -205,7 +205,7 @@ def some_frames() -> NDArray[np.uint16]:
 
 
 def new_layout(folder: Path, name: str, frames: int) -> Any:
-    """Lay out an empty array, whose metadata every engine takes as they are."""
+    """Create an empty array, whose metadata all engines use."""
     from pipeline.model.image import ImageSpec
     from pipeline.write import create, make_layout
 
@@ -218,7 +218,7 @@ def new_layout(folder: Path, name: str, frames: int) -> Any:
 
 
 def timed(calls: Iterable[Callable[[], object]]) -> tuple[float, float]:
-    """Return seconds on the clock and of the processor that some calls take."""
+    """Return the clock and processor time of some calls."""
     clock, processor = time.perf_counter(), time.process_time()
     for call in calls:
         call()
@@ -226,36 +226,36 @@ def timed(calls: Iterable[Callable[[], object]]) -> tuple[float, float]:
 
 
 def time_writes(engine: str, folder: Path, name: str, frames: int) -> tuple[float, float]:
-    """Write all frames of a new array, and check that ours reads them; runs in the engine's process."""
+    """Write all frames of a new array and check them with our reader; runs in the engine's process."""
     writer = ENGINES[engine].writer
     assert writer is not None
     layout = new_layout(folder, name, frames)
     write, step, images = writer(layout), FRAMES_A_WRITE[name], some_frames()
     regions = [(slice(at, at + step), slice(0, SIDE), slice(0, SIDE)) for at in range(0, frames, step)]
     blocks = [images[[at % DIFFERENT for at in range(*region[0].indices(frames))]] for region in regions]
-    taken = timed(
+    seconds = timed(
         functools.partial(write, region, block) for region, block in zip(regions, blocks, strict=True)
     )
     last = own_reader(Path(layout.array_path(0)))(regions[-1])
     np.testing.assert_array_equal(last, blocks[-1])
-    return taken
+    return seconds
 
 
 def time_reads(engine: str, array: Path, window: Region, frames: int, cold: bool) -> tuple[float, float]:
-    """Read all frames, or a window of each, one frame after the other; runs in the engine's process."""
+    """Read all frames, or a window of each, one by one; runs in the engine's process."""
     reader = ENGINES[engine].reader
     assert reader is not None
     if cold:
-        forget(array)
+        drop_from_cache(array)
     read = reader(array)
-    taken = timed(functools.partial(read, (slice(frame, frame + 1), *window)) for frame in range(frames))
+    seconds = timed(functools.partial(read, (slice(frame, frame + 1), *window)) for frame in range(frames))
     last = read((slice(frames - 1, frames), *window))
     np.testing.assert_array_equal(last[0], some_frames()[(frames - 1) % DIFFERENT][window])
-    return taken
+    return seconds
 
 
-def forget(folder: Path) -> None:
-    """Drop files from the page cache."""
+def drop_from_cache(folder: Path) -> None:
+    """Remove the files of a folder from the page cache."""
     for path in filter(Path.is_file, folder.rglob("*")):
         file = os.open(path, os.O_RDONLY)
         os.fsync(file)
@@ -264,17 +264,21 @@ def forget(folder: Path) -> None:
 
 
 def compare_speed(places: dict[str, Path], frames: int, rounds: int, core: int) -> None:
-    """Print the milliseconds a frame of every engine."""
+    """Print the milliseconds per frame of every engine."""
     context = multiprocessing.get_context("spawn")
     pools = {engine: ProcessPoolExecutor(1, context, pin, (core,)) for engine in ENGINES if installed(engine)}
 
-    def least(engines: list[str], call: Callable[..., tuple[float, float]], *given: Any) -> dict[str, Any]:
-        taken: dict[str, list[tuple[float, float]]] = {engine: [] for engine in engines}
+    def least(
+        engines: list[str], call: Callable[..., tuple[float, float]], *arguments: Any
+    ) -> dict[str, Any]:
+        seconds: dict[str, list[tuple[float, float]]] = {engine: [] for engine in engines}
         for _ in range(rounds):
             for engine in engines:
-                taken[engine].append(pools[engine].submit(call, engine, *given).result())
-        return {engine: [1000 * min(one) / frames for one in zip(*all_, strict=True)]
-                for engine, all_ in taken.items()}  # fmt: skip
+                seconds[engine].append(pools[engine].submit(call, engine, *arguments).result())
+        return {
+            engine: [1000 * min(times) / frames for times in zip(*rounds_, strict=True)]
+            for engine, rounds_ in seconds.items()
+        }
 
     whole = (slice(0, SIDE), slice(0, SIDE))
     writers = [engine for engine in pools if ENGINES[engine].writer]
@@ -296,12 +300,12 @@ def compare_speed(places: dict[str, Path], frames: int, rounds: int, core: int) 
 
 
 def new_path(folder: Path) -> str:
-    """Return where `new_layout` has put its array."""
+    """Return the path of the array that `new_layout` has made."""
     return str(next(folder.rglob("zarr.json")).parent)
 
 
 def compare_memory(folder: Path, frames: int, core: int) -> None:
-    """Print what a read of all frames at once, and a write of a shard of 4, hold beside the pixels."""
+    """Print the memory beside the pixels of a read of all frames, and of a write of a shard of 4."""
     context = multiprocessing.get_context("spawn")
     for name in LAYOUTS:
         for engine in filter(installed, ENGINES):
@@ -325,7 +329,7 @@ def write_memory(engine: str, folder: Path, name: str) -> float:
     writer = ENGINES[engine].writer
     assert writer is not None
     write, block = writer(new_layout(folder, name, 8)), some_frames()
-    return taken_by(lambda: write((slice(0, 4), slice(0, SIDE), slice(0, SIDE)), block))
+    return peak_of(lambda: write((slice(0, 4), slice(0, SIDE), slice(0, SIDE)), block))
 
 
 def read_memory(engine: str, array: Path, frames: int) -> float:
@@ -335,12 +339,12 @@ def read_memory(engine: str, array: Path, frames: int) -> float:
     read = reader(array)
     read((slice(0, 1), slice(0, 64), slice(0, 64)))
     return (
-        taken_by(lambda: read((slice(0, frames), slice(0, SIDE), slice(0, SIDE)))) - frames * SIDE**2 / 2**19
+        peak_of(lambda: read((slice(0, frames), slice(0, SIDE), slice(0, SIDE)))) - frames * SIDE**2 / 2**19
     )
 
 
-def taken_by(call: Callable[[], object]) -> float:
-    """Return the MiB by which a call raises the most that this process ever held."""
+def peak_of(call: Callable[[], object]) -> float:
+    """Return the MiB by which a call raises the peak memory of this process."""
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     call()
@@ -353,18 +357,18 @@ def installed(engine: str) -> bool:
 
 
 def compare_imports() -> None:
-    """Print what importing a library takes in a new process, the least of three."""
+    """Print the cost of importing a library in a new process, the minimum of three."""
     code = (
-        "import os, sys, time; began = time.perf_counter(); import {}; took = time.perf_counter() - began\n"
-        "said = open('/proc/self/status').read()\n"
-        "of = lambda name: said.split(name + ':')[1].split()[0]\n"
+        "import os, sys, time; start = time.perf_counter(); import {}; took = time.perf_counter() - start\n"
+        "status = open('/proc/self/status').read()\n"
+        "of = lambda name: status.split(name + ':')[1].split()[0]\n"
         "print(took, int(of('VmRSS')) / 1024, of('Threads'))"
     )
     for names in IMPORTS:
         command = [sys.executable, "-c", code.format(names)]
-        said = [subprocess.run(command, capture_output=True, text=True).stdout.split() for _ in range(3)]
-        if all(said):
-            seconds, mebibytes, threads = min(said, key=lambda one: float(one[0]))
+        outputs = [subprocess.run(command, capture_output=True, text=True).stdout.split() for _ in range(3)]
+        if all(outputs):
+            seconds, mebibytes, threads = min(outputs, key=lambda output: float(output[0]))
             print(
                 f"import {names:18}{float(seconds):6.2f} s {float(mebibytes):6.0f} MiB {threads:>4} threads"
             )
@@ -372,17 +376,17 @@ def compare_imports() -> None:
 
 
 BOMB = 512 << 20
-# Address space of a process that reads what is damaged.
+# Address space of a process that reads a damaged chunk.
 ROOM = 8 << 30
 CHUNK = (1, 512, 512)
 
 
 def damages() -> Iterator[tuple[str, Any, Callable[[bytes], bytes]]]:
-    """Yield name, codec, and what happens to the bytes of one chunk of 512 KiB."""
+    """Yield a name, a codec, and a function that damages the bytes of a chunk of 512 KiB."""
     import numcodecs
     from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
-    def lying(data: bytes) -> bytes:
+    def wrong_header(data: bytes) -> bytes:
         return data[:4] + ((1 << 31) - 64).to_bytes(4, "little") + data[8:]
 
     zeros = np.zeros(BOMB, np.uint8)
@@ -390,23 +394,23 @@ def damages() -> Iterator[tuple[str, Any, Callable[[bytes], bytes]]]:
     yield "zstd bomb", [ZstdCodec()], lambda _: numcodecs.Zstd(1).encode(zeros)
     yield "blosc bomb", [BloscCodec(cname="zstd")], lambda _: numcodecs.Blosc("zstd").encode(zeros)
     yield "gzip bomb", [GzipCodec()], lambda _: gzip.compress(bytes(BOMB), 1)
-    yield "blosc header lies", [BloscCodec()], lying
+    yield "blosc header lies", [BloscCodec()], wrong_header
     yield "blosc cut", [BloscCodec()], lambda data: data[: len(data) // 2]
     yield "blosc of one pixel", [BloscCodec()], lambda _: numcodecs.Blosc().encode(np.ones(1, "<u2"))
     yield "crc32c wrong", [BloscCodec(), Crc32cCodec()], lambda data: data[:-1] + bytes([data[-1] ^ 1])
 
 
 def compare_damage(folder: Path, core: int) -> None:
-    """Print what each engine says of a damaged chunk, and the MiB that it took."""
+    """Print the error and the memory of each engine for damaged chunks."""
     import zarr
 
     pixels = np.random.default_rng(0).integers(0, 4000, (2, 512, 512)).astype("<u2")
-    for name, codecs, harm in damages():
+    for name, codecs, damage in damages():
         shutil.rmtree(folder, ignore_errors=True)
         array = zarr.create_array(folder, shape=pixels.shape, chunks=CHUNK, dtype="<u2", compressors=codecs)
         array[...] = pixels
         file = folder / "c" / "1" / "0" / "0"
-        file.write_bytes(harm(file.read_bytes()))
+        file.write_bytes(damage(file.read_bytes()))
         if "GiB" in name:
             os.truncate(file, 64 << 30)
         for engine in ENGINES:
@@ -414,15 +418,15 @@ def compare_damage(folder: Path, core: int) -> None:
                 context = multiprocessing.get_context("spawn")
                 with ProcessPoolExecutor(1, context, pin, (core,)) as pool:
                     try:
-                        said = pool.submit(read_damaged, engine, folder).result()
+                        result = pool.submit(read_damaged, engine, folder).result()
                     except Exception as error:
-                        said = f"the process died: {type(error).__name__}"
-                print(f"{name:20}{engine:14}{said}", flush=True)
+                        result = f"the process died: {type(error).__name__}"
+                print(f"{name:20}{engine:14}{result}", flush=True)
     shutil.rmtree(folder)
 
 
 def read_damaged(engine: str, array: Path) -> str:
-    """Read two chunks of which the second is damaged; return the memory that it took and the error."""
+    """Read two chunks, the second damaged; return the memory that it took and the error."""
     reader = ENGINES[engine].reader
     assert reader is not None
     read = reader(array)
@@ -440,24 +444,24 @@ def read_damaged(engine: str, array: Path) -> str:
     watcher.start()
     try:
         read((slice(0, 2), slice(0, 512), slice(0, 512)))
-        said = "no error"
+        message = "no error"
     except Exception as error:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
     done.set()
     watcher.join()
-    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) >> 10
-    return f"{taken:5} MiB used, {max(max(sizes) - before, 0) >> 10:5} asked for: {said[:260]}"
+    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) >> 10
+    return f"{used:5} MiB used, {max(max(sizes) - before, 0) >> 10:5} asked for: {message[:260]}"
 
 
 def resident(name: str) -> int:
-    """Return a figure of this process from the kernel, in KiB."""
+    """Return a size from the status of this process, in KiB."""
     return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="on a disk; a temporary folder where it is not given")
+    parser.add_argument("--folder", type=Path, help="on a disk; default: a temporary folder")
     parser.add_argument("--frames", type=int, default=24, help="a multiple of 4")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
