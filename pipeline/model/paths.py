@@ -32,20 +32,8 @@ def check_name(path: str, field: str = "") -> None:
 def resolve_path(path: str, base: str | os.PathLike[str]) -> str:
     """Return an absolute path, with ~ and ${VAR} replaced; of a URL only ${VAR}.
 
-    Parameters
-    ----------
-    path : str
-        As written.
-    base : path
-        Folder that a relative path starts from.
+    RequestError if a variable is not set, a ${ is not closed, ~ names no user, or it is not valid UTF-8.
 
-    Raises
-    ------
-    RequestError
-        A variable is not set, a ${ is not closed, ~ names no user, or the path is not valid UTF-8.
-
-    Examples
-    --------
     >>> resolve_path("../data/a.tif", "/home/me/configs")
     '/home/me/data/a.tif'
     """

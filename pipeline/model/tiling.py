@@ -23,18 +23,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Cut:
-    """One axis of a window, cut into blocks.
+    """One axis of a window, cut into blocks."""
 
-    Parameters
-    ----------
-    edges : tuple of int
-        First pixel of each block in the image, and the end of the last one.
-    reads : tuple of (int, int)
-        Start and stop of what each block reads, its halo included.
-    """
-
-    edges: tuple[int, ...]
-    reads: tuple[tuple[int, int], ...]
+    edges: tuple[int, ...]  # first pixel of each block in the image, and the end of the last one
+    reads: tuple[tuple[int, int], ...]  # start and stop of what each block reads, with its halo
 
     @property
     def count(self) -> int:

@@ -159,15 +159,8 @@ class Quantity:
         return cls(value, unit_name(match[2]))
 
     def pixels(self, scale: float | None, unit: str | None) -> float:
-        """Convert to pixels of size `scale` `unit`, rounded to 0.001 px.
+        """Convert to pixels of size `scale` `unit`, rounded to 0.001 px; RequestError if it is not known.
 
-        Raises
-        ------
-        RequestError
-            It has a unit, and the axis has no scale or one of another kind.
-
-        Examples
-        --------
         >>> Quantity.parse("8.125 um").pixels(0.3250000078, "micrometer")
         25.0
         """

@@ -1,4 +1,4 @@
-"""Time is noted once, by the thread that spends it."""
+"""Time is counted once, by the thread that spends it."""
 
 import threading
 
@@ -18,17 +18,17 @@ def test_a_nested_kind_of_work_counts_for_the_outer_one_alone():
 
 def test_each_thread_has_an_account_of_its_own():
     collect_seconds()
-    found = []
+    accounts = []
 
-    def other():
+    def spend():
         with spending("filter"):
             pass
-        found.append(collect_seconds())
+        accounts.append(collect_seconds())
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=spend)
     thread.start()
     thread.join()
-    assert list(found[0]) == ["filter"]
+    assert list(accounts[0]) == ["filter"]
     assert collect_seconds() == {}
 
 
@@ -43,9 +43,9 @@ def test_an_error_inside_is_noted_too():
 
 
 def test_shares_are_of_all_the_workers_time():
-    found = performance({"encode": 1.0, "read": 1.0, "filter": 5.0}, {"sync": 0.5}, 2, 5.0)
-    assert found["shares"] == {"read": 0.1, "filter": 0.5, "encode": 0.1, "wait": 0.3}
-    assert time_text(found) == (
+    measured = performance({"encode": 1.0, "read": 1.0, "filter": 5.0}, {"sync": 0.5}, 2, 5.0)
+    assert measured["shares"] == {"read": 0.1, "filter": 0.5, "encode": 0.1, "wait": 0.3}
+    assert time_text(measured) == (
         "of the workers' time 50 % filters, 30 % waiting, 10 % reading files, 10 % encoding"
     )
     assert "wait" not in performance({"read": 1.0}, {}, 0, 5.0)["seconds"]

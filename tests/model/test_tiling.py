@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.model.tiling import Tiling, cut_axis, spans
@@ -18,6 +18,7 @@ def tilings(draw):
     return Tiling({"x": size}, {"x": block}, {"x": window}, {"x": halo})
 
 
+@settings(deadline=None)
 @given(tilings())
 def test_every_pixel_is_kept_once_and_read_with_its_whole_halo(tiling):
     size, halo = tiling.sizes["x"], tiling.halo["x"]
@@ -32,6 +33,7 @@ def test_every_pixel_is_kept_once_and_read_with_its_whole_halo(tiling):
     assert (kept == 1).all()
 
 
+@settings(deadline=None)
 @given(tilings())
 def test_chunks_of_a_window_are_never_shorter_than_the_depth_of_the_overlap(tiling):
     for cut in tiling.axis_windows("x"):
@@ -40,6 +42,7 @@ def test_chunks_of_a_window_are_never_shorter_than_the_depth_of_the_overlap(tili
             assert min(cut.chunks) >= tiling.halo["x"]
 
 
+@settings(deadline=None)
 @given(tilings())
 def test_overhead_is_pixels_read_over_pixels_kept(tiling):
     cuts = [tiling.cuts(window)[0] for window in range(tiling.windows)]
@@ -59,6 +62,7 @@ def test_a_short_rest_joins_the_block_before_it():
     assert spans(0, 5, 10) == (0, 5)
 
 
+@settings(deadline=None)
 @given(tilings(), st.integers(1, 30))
 def test_chunk_reads_are_counted_as_a_store_would_see_them(tiling, px):
     count = -(-tiling.sizes["x"] // px)
