@@ -157,7 +157,7 @@ def cast(whole: Whole, dtype: str, offset: float) -> tuple[NDArray, NDArray[np.b
         outside = np.isfinite(values) & (np.abs(values) > most)
         kept = np.where(np.isfinite(values), np.clip(values, -most, most), values)
         spread = float(np.max(np.abs(kept[np.isfinite(kept)]), initial=0.0))
-        return kept, outside, 2 * np.finfo(kind).eps * (spread + abs(offset))
+        return kept, outside, 2 * float(np.finfo(kind).eps) * (spread + abs(offset))
     least, most = (np.array(int(end), object) for end in (np.iinfo(kind).min, np.iinfo(kind).max))
     if exact:
         outside = (values < least) | (values > most)
