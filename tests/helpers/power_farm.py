@@ -7,6 +7,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import types
@@ -20,6 +21,7 @@ from pipeline.storage import durable
 from pipeline.write import verify
 
 AFTER = ".after"
+WORK = re.compile(r".*\.work-[0-9a-f]{16}")
 RENAME = durable._renameat2
 publish = importlib.import_module("pipeline.write.publish")
 
@@ -96,8 +98,10 @@ def farm(folder, keywords, old, survives, points):
         with open(log) as file:
             journalled = [tuple(key) for key in json.load(file)]
         ended = os.path.exists(f"{log}.ended")
-        # With `overwrite` a complete output would be written again.
-        options["overwrite"] = options.get("overwrite", False) and not ended
+        # With `overwrite` a complete output would be written again. It is complete from the moment that
+        # its work folder has another name.
+        complete = ended or (journalled and not work_folders(roots))
+        options["overwrite"] = options.get("overwrite", False) and not complete
         # The windows of the first start must be kept, whatever the step is now.
         options["step"] = 3
         arguments = (outputs, expected, ended, journalled, run)
@@ -108,6 +112,10 @@ def farm(folder, keywords, old, survives, points):
         if ended:
             return problems, point
     raise AssertionError("the points did not end")
+
+
+def work_folders(roots):
+    return [path for root in roots for path in Path(root).rglob("*") if WORK.fullmatch(path.name)]
 
 
 class OtherDisk(types.ModuleType):

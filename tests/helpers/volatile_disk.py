@@ -31,6 +31,7 @@ class VolatileDisk:
         self._folders = {}
         self._pins = {}
         self._renames = {}
+        self._exchanged = {}
         self._lock = threading.Lock()
         for root in roots:
             self._record_all(root)
@@ -49,6 +50,7 @@ class VolatileDisk:
         """Write what survives of each root into a folder whose name ends in `after`."""
         rng = random.Random(seed)
         with self._lock:
+            self._find_exchanges()
             for root in self.roots:
                 self._restore(self._key(os.stat(root)), root, f"{root}{after}", survives, rng)
 
@@ -86,6 +88,15 @@ class VolatileDisk:
         if key not in self._pins:
             self._pins[key] = os.open(path, os.O_PATH)
 
+    def _find_exchanges(self):
+        """Tie two files that took each other's name: an exchange survives for both of them, or for none."""
+        for folder, synced in self._folders.items():
+            now = self._listing(f"/proc/self/fd/{self._pins[folder]}")
+            for name in synced.keys() & now.keys():
+                pair = synced[name], now[name]
+                if pair[0] != pair[1]:
+                    self._exchanged |= dict.fromkeys(pair, min(pair))
+
     def _restore(self, key, real, path, survives, rng):
         """Write what survives of a folder."""
         os.mkdir(path)
@@ -109,6 +120,7 @@ class VolatileDisk:
 
     def _name_survives(self, key, survives, rng):
         """Return whether changes of a file's names survive: in both folders of a rename, or in none."""
+        key = self._exchanged.get(key, key)
         survived = survives == "names" or (survives == "some" and rng.random() < 0.5)
         return self._renames.setdefault(key, survived)
 
