@@ -12,27 +12,22 @@ from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import group_files, image_attributes
 
-NAME_BYTES, PATH_BYTES = 255, 4095
-"""What most file systems take, where they do not say it."""
+# What most file systems take; some cannot be asked.
+_NAME_BYTES, _PATH_BYTES = 255, 4095
 
 
 def check_layout(layout: Layout) -> None:
-    """Refuse an output whose files could not be named, or whose metadata could not be written.
-
-    Raises
-    ------
-    RequestError
-        A name is too long or no text, or NGFF cannot say what the image is.
-    """
+    """Raise RequestError if files of an output cannot be named, or its metadata not be written."""
     field = "output.background" if layout.holder else "output.path"
-    _check_name(layout.path, field)
+    _check_names(layout.path, field)
     if layout.work_root:
-        _check_name(layout.work_root, "output.work")
-    longest = max(_longest(layout), key=lambda path: len(os.fsencode(path)))
-    most, found = _limit(layout.path, "PC_PATH_MAX", PATH_BYTES + 1) - 1, len(os.fsencode(longest))
-    if found > most:
+        _check_names(layout.work_root, "output.work")
+    longest = max(len(os.fsencode(path)) for path in _longest_paths(layout))
+    # PC_PATH_MAX counts the NUL at the end.
+    most = _limit(layout.path, "PC_PATH_MAX", _PATH_BYTES + 1) - 1
+    if longest > most:
         raise RequestError(
-            f"{layout.path} is too deep: paths of its files have {found} bytes, and the disk takes {most}",
+            f"{layout.path} is too deep: paths of its files have {longest} bytes, and the disk takes {most}",
             "choose another output, nearer to the root",
             field,
         )
@@ -42,9 +37,9 @@ def check_layout(layout: Layout) -> None:
             array_metadata(layout, level)
 
 
-def _check_name(path: str, field: str) -> None:
+def _check_names(path: str, field: str) -> None:
     check_name(path, field)
-    most = _limit(path, "PC_NAME_MAX", NAME_BYTES)
+    most = _limit(path, "PC_NAME_MAX", _NAME_BYTES)
     for name in path.split("/"):
         if len(name.encode()) > most:
             raise RequestError(
@@ -54,17 +49,16 @@ def _check_name(path: str, field: str) -> None:
             )
 
 
-def _longest(layout: Layout) -> Iterator[str]:
-    """Yield the longest paths that come to be written, and what they are before they have their names."""
-    yield f"{layout.work}/drafts/{32 * '0'}"
+def _longest_paths(layout: Layout) -> Iterator[str]:
+    yield f"{layout.drafts}/{32 * '0'}"
     for level, array in enumerate(layout.levels):
-        key = layout.chunk_key(level, tuple(size - 1 for size in array.grid))
+        key = layout.chunk_key(level, tuple(count - 1 for count in array.grid))
         yield f"{layout.image}/{key}"
         yield f"{layout.path}/{key}"
 
 
 def _limit(path: str, name: str, usual: int) -> int:
-    """Return what the file system at a path says about names there."""
+    """Ask the file system that `path` will be on for one of its limits."""
     folder = path
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)

@@ -12,36 +12,35 @@ from pipeline.write.region import read_file
 
 
 def create(layout: Layout) -> None:
-    """Make the work folder with an empty array for each level; on resume it changes nothing.
+    """Make the work folder, with an empty array for each level; what is there already stays.
 
     Raises
     ------
     RequestError
-        The folder cannot be made, or the image's scale cannot be said in NGFF.
+        The folder cannot be made, or NGFF cannot express the image's scale.
     """
     with durable.before_start():
         for output in layout.outputs:
-            # What cannot be said about it is better known now than at the end.
+            # Metadata that cannot be written is refused now, rather than after the last pixel.
             image_attributes(output)
-        for folder in (layout.work, f"{layout.work}/drafts"):
-            durable.make_folder(folder)
+        durable.make_folder(layout.drafts)
         for output in layout.outputs:
-            _create_arrays(output)
+            for level in range(len(output.levels)):
+                _create_array(output, level)
 
 
-def _create_arrays(layout: Layout) -> None:
-    durable.make_folder(layout.image)
-    for level in range(len(layout.levels)):
-        durable.make_folder(layout.array_path(level))
-        for name, data in array_metadata(layout, level).items():
-            path = f"{layout.array_path(level)}/{name}"
-            if read_file(path) != data:
-                durable.write_file(path, data, f"{layout.work}/drafts")
-                durable.sync_all([path], layout.image)
+def _create_array(layout: Layout, level: int) -> None:
+    folder = layout.array_path(level)
+    durable.make_folder(folder)
+    for name, data in array_metadata(layout, level).items():
+        path = f"{folder}/{name}"
+        if read_file(path) != data:
+            durable.write_file(path, data, layout.drafts)
+            durable.sync_all([path], layout.image)
 
 
 def array_metadata(layout: Layout, level: int) -> dict[str, bytes]:
-    """Return the metadata files of a level's array, as zarr itself writes them."""
+    """Return the metadata files of a level's array, by name, as zarr writes them."""
     import zarr
     from zarr.storage import MemoryStore
 
@@ -69,7 +68,7 @@ def array_metadata(layout: Layout, level: int) -> dict[str, bytes]:
 
 
 def _codecs(layout: Layout) -> list[dict[str, Any]]:
-    """Return the compressor and the checksum in the words of Zarr 3."""
+    """Return the compressor and the checksum as codecs of Zarr 3."""
     codecs: list[dict[str, Any]] = []
     if (codec := compressor_of(layout.compressor)) is not None:
         configuration = codec.get_config()

@@ -24,7 +24,6 @@ from pipeline.write import (
     read_manifest,
     seal,
     state,
-    stored_fingerprint,
     verify,
     write_region,
 )
@@ -193,7 +192,7 @@ def test_provenance_keeps_whatever_it_is_given(tmp_path):
     assert kept["c"] == {"1": [3, str(tmp_path)]}
     assert kept["d"] is None
     assert kept["µ"] == "é"
-    assert stored_fingerprint(layout.path) == "ab"
+    assert provenance_of(layout.path)["fingerprint"] == "ab"
     with open(f"{layout.path}/bgone/report.html", "rb") as file:
         assert file.read() == b"<p>"
 
