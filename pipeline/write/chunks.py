@@ -66,20 +66,9 @@ def choose_chunks(spec: ImageSpec, requested: Mapping[str, int] | None = None) -
     several channels. Else planes are cut evenly to at most 1024 px a side, and several of them
     (along z, then t) share a chunk if one is below 1 MiB.
 
-    Parameters
-    ----------
-    spec : ImageSpec
-        The output's image, with the input's chunks.
-    requested : mapping of str to int, optional
-        Axis → px, for some axes or all.
+    `spec` has the input's chunks; `requested` is axis → px, for some axes or all. RequestError if
+    an axis is not the image's, or a size is below 1 px.
 
-    Raises
-    ------
-    RequestError
-        An axis is not the image's, or a size is below 1 px.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> choose_chunks(ImageSpec("tyx", (100, 2048, 2048), np.dtype("uint16")))
     (1, 1024, 1024)
@@ -132,19 +121,8 @@ def choose_shards(
 ) -> tuple[int, ...] | None:
     """Choose the shape of a shard: whole chunks, at most as many as the image has.
 
-    Parameters
-    ----------
-    spec : ImageSpec
-        The output's image.
-    chunks : tuple of int
-        The shape of a chunk.
-    requested : mapping of str to int, optional
-        Axis → px, one chunk along the axes left out; without it there are no shards.
-
-    Raises
-    ------
-    RequestError
-        An axis is not the image's, or a size is no multiple of the chunk's.
+    `requested` is axis → px, one chunk along the axes left out; without it there are no shards.
+    RequestError if an axis is not the image's, or a size is no multiple of the chunk's.
     """
     if not requested:
         return None

@@ -18,18 +18,10 @@ _STRIDE = 7  # tiles from one plane to the next, so that they do not all show on
 
 
 def contrast_limits(layout: Layout) -> list[ContrastLimits]:
-    """Return contrast limits for each channel, from a sample of the pixels.
+    """Return contrast limits for each channel (one in all without an axis c), from a sample.
 
-    Parameters
-    ----------
-    layout : Layout
-        The output, with all of its levels written.
-
-    Returns
-    -------
-    list of ContrastLimits
-        One in all without an axis c. Start and end are percentiles of the sample, so that a few
-        hot pixels do not make the rest dark; low and high are its minimum and maximum.
+    All levels of the output are written. Start and end are percentiles, so that a few hot pixels
+    do not make the rest dark; low and high are minimum and maximum.
     """
     return [_channel_limits(layout, channel) for channel in range(layout.spec.sizes.get("c", 1))]
 

@@ -37,6 +37,8 @@ def begin(
 ) -> Iterator[Journal]:
     """Start or resume a run: work folder, lock, empty arrays, journal.
 
+    If the journal's `state` is "sealed" or "published", only `publish` is left to do.
+
     Parameters
     ----------
     layout : Layout
@@ -46,12 +48,7 @@ def begin(
     windows : callable
         Returns how the run is cut, as JSON; called only if no earlier start has fixed it.
     overwrite : bool
-        Drop an unfinished run with other inputs.
-
-    Yields
-    ------
-    Journal
-        If its `state` is "sealed" or "published", only `publish` is left to do.
+        Remove unfinished runs with other inputs, which are refused otherwise.
 
     Raises
     ------
@@ -148,16 +145,10 @@ class Journal:
         background: Iterable[ChunkRecord] = (),
         **facts: Any,
     ) -> None:
-        """Record a window as done; its files must be flushed to the disk before, by `sync`.
+        """Record a window as done, with its files in the output and in the background.
 
-        Parameters
-        ----------
-        window : WindowKey
-            The window.
-        records, background : iterable of ChunkRecord
-            Its files, of the output and of its background.
-        **facts
-            Further results to keep, as JSON: how many pixels were clipped.
+        The files must be on the disk before (`sync`). `facts` are further results to keep, as
+        JSON: how many pixels were clipped.
         """
         entry: dict[str, Any] = {"chunks": [list(record) for record in records], **facts}
         if second := [list(record) for record in background]:
@@ -191,19 +182,11 @@ class Journal:
             yield from (ChunkRecord(*record) for record in entry.get(name, ()))
 
     def check(self, *, content: bool = False) -> list[WindowKey]:
-        """Compare the files of finished windows with their records, and forget damaged windows.
+        """Compare the files of finished windows with their records; forget and return damaged ones.
 
-        Parameters
-        ----------
-        content : bool
-            Checksum every file, not only those of the window journalled last; of the others only
-            the size is compared.
-
-        Returns
-        -------
-        list of WindowKey
-            The windows forgotten.
+        Sizes are compared, and checksums of the window journalled last; with `content`, of all.
         """
+        # What a disk loses in a power cut, against its word, is what it was given last.
         last = self._offsets.last()
         damaged = set()
         for windows, read in ((None, content), ([] if last is None else [last], True)):

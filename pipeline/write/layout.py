@@ -35,7 +35,7 @@ class Layout:
     spec: ImageSpec  # axes as stored, padded ones included
     axes: str  # axes of the blocks to write: those of `spec` without the padded ones
     levels: tuple[Level, ...]  # full resolution first
-    compressor: str = "blosc-lz4"
+    compressor: str = "blosc-lz4"  # one of COMPRESSORS
     checksum: bool = False  # a crc32c at the end of each chunk
     version: Version = "0.5"  # of NGFF: 0.5 is Zarr 3, 0.4 is Zarr 2
     fingerprint: str = ""  # names the work folder; empty while the run is only planned
@@ -194,14 +194,10 @@ def make_layout(
         Where the finished output appears.
     chunks, shards : mapping of str to int, optional
         Axis → px.
-    compressor : str
-        One of `COMPRESSORS`.
-    checksum : bool
-        End each chunk in its crc32c.
+    compressor, checksum, version
+        As in `Layout`.
     pyramid : bool
         Add coarser levels, y and x halved until both are at most 512 px.
-    version : str
-        "0.5" or "0.4", of NGFF.
     axes : str, optional
         The axes as stored; those that the image lacks are added with length 1.
     work_root, fingerprint : str

@@ -104,15 +104,10 @@ def verify(output: str) -> Iterator[Damage]:
 
     Every file is read once, a few at a time; memory does not grow with the output.
 
-    Parameters
-    ----------
-    output : str
-        Folder of the output.
-
     Raises
     ------
     RequestError
-        It is no output of bgone; raised at once.
+        `output` is no output of bgone; raised at once.
     VerificationError
         The manifest is missing or damaged.
     """

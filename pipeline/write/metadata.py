@@ -35,20 +35,10 @@ class ContrastLimits:
 
 
 def image_attributes(layout: Layout, limits: Sequence[ContrastLimits] | None = None) -> dict[str, Any]:
-    """Return the NGFF attributes of the image's group, validated.
+    """Return the NGFF attributes of the image's group; StoppedError if they would be invalid.
 
-    Parameters
-    ----------
-    layout : Layout
-        The output.
-    limits : sequence of ContrastLimits, optional
-        One for each channel (one in all without an axis c). Without limits and channel names
-        there is no `omero` part.
-
-    Raises
-    ------
-    StoppedError
-        The metadata is not valid NGFF.
+    `limits` has one for each channel (one in all without an axis c). Without limits and channel
+    names there is no `omero` part.
     """
     from yaozarrs import v04, v05
 

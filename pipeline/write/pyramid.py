@@ -27,9 +27,8 @@ def build_level(
     Parameters
     ----------
     layout : Layout
-        The output; the finer level is written as far as `region` needs it.
     level : int
-        1 or more.
+        1 or more; the next finer level is written as far as `region` needs it.
     region : tuple of slice
         Of that level, along the axes as stored; whole files, as from `level_windows`.
     records : iterable of ChunkRecord, optional

@@ -42,7 +42,6 @@ def seal(
     Parameters
     ----------
     layout : Layout
-        The output.
     records : iterable of ChunkRecord
         One for each file of each level, in any order; read once.
     provenance : mapping

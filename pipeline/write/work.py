@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -96,23 +95,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-@dataclass(frozen=True)
-class UnfinishedRun:
-    """An unfinished run of some output."""
-
-    path: str  # of its work folder
-    fingerprint: str
-
-    @property
-    def inputs(self) -> dict[str, Any] | None:
-        """The inputs of the fingerprint, or None if they were lost."""
-        inputs = read_checked(f"{self.path}/inputs.json")
-        return inputs if isinstance(inputs, dict) else None
-
-
-def find_work(output: str, work_root: str = "") -> list[UnfinishedRun]:
-    """Find the unfinished runs of an output, of any config, beside it and in `work_root`."""
-    runs = []
+def find_work(output: str, work_root: str = "") -> list[str]:
+    """Find the work folders of an output, of any config, beside it and in `work_root`."""
+    folders = []
     for prefix in dict.fromkeys([work_path(output, "", work_root), work_path(output, "")]):
         parent, start = os.path.split(prefix)
         with contextlib.suppress(OSError):
@@ -120,14 +105,12 @@ def find_work(output: str, work_root: str = "") -> list[UnfinishedRun]:
                 path = os.path.join(parent, name)
                 # A folder of the user's may begin alike.
                 if name.startswith(start) and FINGERPRINT.fullmatch(name, len(start)) and holds_run(path):
-                    runs.append(UnfinishedRun(path, name[len(start) :]))
-    return runs
+                    folders.append(path)
+    return folders
 
 
-def check_others(
-    layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False
-) -> list[UnfinishedRun]:
-    """Return the unfinished runs of the same output with other inputs, for `overwrite` to drop.
+def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> list[str]:
+    """Return the work folders of the same output with other inputs, for `overwrite` to remove.
 
     Raises
     ------
@@ -135,19 +118,22 @@ def check_others(
         There is one, without `overwrite`: lists what changed since. Or a process is writing it.
     """
     others = [
-        run for run in find_work(layout.path, layout.work_root) if run.fingerprint != layout.fingerprint
+        work
+        for work in find_work(layout.path, layout.work_root)
+        if not work.endswith(f".work-{layout.fingerprint}")
     ]
-    for run in others:
-        refuse_held(run.path)
+    for work in others:
+        refuse_held(work)
         if overwrite:
             continue
-        changed = changes(run.inputs, inputs) if run.inputs is not None else ["its config is lost"]
+        known = read_checked(f"{work}/inputs.json")
+        changed = changes(known, inputs) if isinstance(known, dict) else ["its config is lost"]
         listed = "; ".join(changed[:_MOST_LISTED])
         if len(changed) > _MOST_LISTED:
             listed += f"; and {len(changed) - _MOST_LISTED} more"
         raise RequestError(
             f"an unfinished run of this output was started with something else ({listed})",
-            f"go back to that to finish it, or drop it ({run.path}) with --overwrite",
+            f"go back to that to finish it, or drop it ({work}) with --overwrite",
             "output.path",
         )
     return others
@@ -155,8 +141,8 @@ def check_others(
 
 def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
     """Refuse a start beside other unfinished runs, as `check_others` does, or remove those."""
-    for run in check_others(layout, inputs, overwrite=overwrite):
-        discard_work(run.path)
+    for work in check_others(layout, inputs, overwrite=overwrite):
+        discard_work(work)
 
 
 def canonical(value: Any) -> bytes:

@@ -308,6 +308,15 @@ def test_verify_names_what_was_damaged_later(tmp_path, harm, version):
     assert [damage.key for damage in verify(layout.path)] == [victim]
 
 
+def test_provenance_may_be_larger_than_other_metadata(tmp_path, monkeypatch):
+    spec = ImageSpec("yx", (8, 8), np.dtype("uint8"))
+    layout = make_layout(spec, f"{tmp_path}/o.zarr", fingerprint="ab")
+    seal(layout, write_all(layout, np.ones((8, 8), "uint8")), {"input": 9000 * "x"})
+    publish(layout)
+    monkeypatch.setattr("pipeline.write.own._METADATA_BYTES", 5000)
+    assert list(verify(layout.path)) == []
+
+
 def test_a_damaged_manifest_is_seen(tmp_path):
     layout = finished(tmp_path)
     path = f"{layout.path}/bgone/manifest.txt"
