@@ -1,4 +1,4 @@
-"""The work folder, and the empty arrays in it."""
+"""Create the work folder, with the empty arrays of an output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.write.region import read_file
 
 
 def create(layout: Layout) -> None:
-    """Make the work folder, with an empty array for each level; what is there already stays.
+    """Make the work folder, with an empty array for each level, or complete it on resume.
 
     Raises
     ------

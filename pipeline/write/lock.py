@@ -141,7 +141,8 @@ def refuse_held(work: str) -> None:
 def _exclusive(path: str) -> Iterator[int]:
     """Open a file while no other process has it open in this way.
 
-    Of two runs that find the lock of a dead one only one can so take it over.
+    It is held while a lock is read and rewritten: of two runs that find the lock of a dead
+    process only one takes it over.
     """
     try:
         while True:
