@@ -389,11 +389,7 @@ class Runs(RuleBasedStateMachine):
 
     def refused_rightly(self, error, overwrite):
         assert not overwrite
-        other = [
-            work
-            for work in find_work(self.output)
-            if work != layout_of(self.output, self.fill).work
-        ]
+        other = [work for work in find_work(self.output) if work != layout_of(self.output, self.fill).work]
         assert other or self.shown is not None, error
 
     @rule(fill=st.integers(0, 2))
