@@ -6,9 +6,8 @@ every coarser level, `sync`, journal; `seal`; `publish`. `verify` checks a finis
 Here belongs what knows the output on disk: layout, metadata, manifest, journal, lock, commit.
 """
 
-from pipeline.write.check import check_layout
 from pipeline.write.contrast import contrast_limits
-from pipeline.write.create import create
+from pipeline.write.create import check_layout, create
 from pipeline.write.layout import Layout, make_layout, with_background, work_path
 from pipeline.write.lock import refuse_held
 from pipeline.write.manifest import check_files, read_manifest, verify

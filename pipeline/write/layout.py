@@ -128,13 +128,16 @@ class Layout:
         for index in cells_meeting(region, cell):
             yield index, cell_region(index, cell, shape)
 
+    def steps(self, level: int) -> tuple[int, ...]:
+        """Return the px of the next finer level along each axis of one px of a level: 1 or 2."""
+        finer, coarser = self.levels[level - 1].factors, self.levels[level].factors
+        return tuple(c // f for c, f in zip(coarser, finer, strict=True))
+
     def source_region(self, level: int, region: Region) -> Region:
         """Return the region of the next finer level that a region of a level is the mean of."""
-        finer, coarser = self.levels[level - 1], self.levels[level]
-        steps = [c // f for c, f in zip(coarser.factors, finer.factors, strict=True)]
         return tuple(
             slice(side.start * step, min(side.stop * step, size))
-            for side, step, size in zip(region, steps, finer.shape, strict=True)
+            for side, step, size in zip(region, self.steps(level), self.levels[level - 1].shape, strict=True)
         )
 
 

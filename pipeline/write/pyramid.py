@@ -44,13 +44,11 @@ def build_level(
     DamagedChunksError
         Files of the finer level do not match their records.
     """
-    finer, coarser = layout.levels[level - 1].factors, layout.levels[level].factors
-    steps = tuple(c // f for c, f in zip(coarser, finer, strict=True))
     expected = None if records is None else tuple(records)
     written: list[ChunkRecord] = []
     for _, file_region in layout.file_regions(level, region):
         source = read_region(layout, level - 1, layout.source_region(level, file_region), expected)
-        written += write_region(layout, level, file_region, mean_blocks(source, steps))
+        written += write_region(layout, level, file_region, mean_blocks(source, layout.steps(level)))
     return tuple(written)
 
 
@@ -75,9 +73,8 @@ class LevelRegions:
         unless one file alone needs more.
         """
         array = layout.levels[level]
-        shares = math.prod(array.factors) // math.prod(layout.levels[level - 1].factors)
-        file_bytes = math.prod(array.file_shape) * layout.spec.dtype.itemsize * shares
-        most = max(1, max_bytes // file_bytes)
+        source_px = math.prod(array.file_shape) * math.prod(layout.steps(level))
+        most = max(1, max_bytes // (source_px * layout.spec.dtype.itemsize))
         counts = []
         for count in reversed(array.grid):
             counts.append(min(count, most))

@@ -20,7 +20,7 @@ from pipeline.model.image import ImageSpec
 from pipeline.storage import durable
 from pipeline.write import journal, make_layout
 from pipeline.write import work as work_folders
-from pipeline.write.check import check_layout
+from pipeline.write.create import check_layout
 from pipeline.write.lock import Lock
 
 TEXT = CONFIG.replace("movie.tif", "in.zarr, axes: tyx")
