@@ -2,74 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.model.image import Region
+from pipeline.write.chunks import cell_region
 from pipeline.write.layout import Layout
 from pipeline.write.metadata import ContrastLimits, default_limits
 from pipeline.write.region import read_region
 
-# Of each channel: so many planes, evenly spread over time and depth.
-PLANES = 16
-_LONGEST = 1024
-_KEPT = 256
-_STRIDE = 7
-"""From part to part, so that planes do not all show one side."""
-_SHOWN = (0.5, 99.8)
+PLANES = 16  # sampled of each channel, evenly spread over time and depth
+_PERCENTILES = (0.5, 99.8)
+_TILE = 1024  # px a side: the most that is read of a plane
+_SAMPLED = 256  # px a side: about what is kept of a tile
+_STRIDE = 7  # tiles from one plane to the next, so that they do not all show one side
 
 
 def contrast_limits(layout: Layout) -> list[ContrastLimits]:
-    """Return a contrast for each channel, from a sample of the pixels.
+    """Return contrast limits for each channel (one in all without an axis c), from a sample.
 
-    Parameters
-    ----------
-    layout : Layout
-        The output, all of its levels written.
-
-    Returns
-    -------
-    list of ContrastLimits
-        Black and white are percentiles of the sample, so that a few hot pixels do not make the
-        rest dark; low and high are its least and greatest value. One in all without an axis c.
+    All levels of the output are written. Start and end are percentiles, so that a few hot pixels
+    do not make the rest dark; low and high are minimum and maximum.
     """
     return [_channel_limits(layout, channel) for channel in range(layout.spec.sizes.get("c", 1))]
 
 
 def _channel_limits(layout: Layout, channel: int) -> ContrastLimits:
-    values = np.concatenate([_thinned(layout, region) for region in _regions(layout, channel)])
+    samples = []
+    for region in _tiles(layout, channel):
+        tile = read_region(layout, len(layout.levels) - 1, region)
+        rows, columns = (-(-size // _SAMPLED) for size in tile.shape[-2:])
+        # A copy, as a view would keep the whole tile in memory.
+        samples.append(tile[..., ::rows, ::columns].reshape(-1).copy())
+    values = np.concatenate(samples)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return default_limits(layout.spec.dtype)
-    start, end = (float(value) for value in np.percentile(values, _SHOWN))
+    start, end = (float(value) for value in np.percentile(values, _PERCENTILES))
     low, high = float(values.min()), float(values.max())
     if end <= start:
         start, end = low, high if high > low else low + 1
     return ContrastLimits(start, end, low, max(high, end))
 
 
-def _thinned(layout: Layout, region: Region) -> NDArray[Any]:
-    """Return a few pixels of a plane, so that only one plane is ever held whole."""
-    plane = read_region(layout, len(layout.levels) - 1, region)
-    rows, columns = (-(-size // _KEPT) for size in plane.shape[-2:])
-    return plane[..., ::rows, ::columns].reshape(-1).copy()
-
-
-def _regions(layout: Layout, channel: int) -> list[Region]:
-    """Return a part of each chosen plane; where the coarsest level is large, another part of each."""
-    shape = dict(zip(layout.spec.axes, layout.levels[-1].shape, strict=True))
-    parts_of = {axis: -(-shape[axis] // _LONGEST) for axis in "yx"}
-    stacks = [shape.get(axis, 1) for axis in "tz"]
-    count = stacks[0] * stacks[1]
-    chosen = np.unique(np.linspace(0, count - 1, min(PLANES, count)).astype(int))
+def _tiles(layout: Layout, channel: int) -> list[Region]:
+    """Return one tile of each sampled plane."""
+    axes, shape = layout.spec.axes, layout.levels[-1].shape
+    sizes = dict(zip(axes, shape, strict=True))
+    cell = [_TILE if axis in "yx" else 1 for axis in axes]
+    tiles = [-(-sizes[axis] // _TILE) for axis in "yx"]
+    stack = sizes.get("t", 1), sizes.get("z", 1)
+    count = stack[0] * stack[1]
+    planes = np.unique(np.linspace(0, count - 1, min(PLANES, count)).astype(int))
     regions = []
-    for number, place in enumerate(chosen):
-        row, column = divmod(number * _STRIDE % (parts_of["y"] * parts_of["x"]), parts_of["x"])
-        at = {"t": int(place) // stacks[1], "z": int(place) % stacks[1], "c": channel}
-        parts = {axis: slice(at.get(axis, 0), at.get(axis, 0) + 1) for axis in layout.spec.axes}
-        for axis, part in (("y", row), ("x", column)):
-            parts[axis] = slice(part * _LONGEST, min(shape[axis], (part + 1) * _LONGEST))
-        regions.append(tuple(parts.values()))
+    for number, plane in enumerate(planes):
+        t, z = np.unravel_index(plane, stack)
+        y, x = np.unravel_index(number * _STRIDE % (tiles[0] * tiles[1]), tiles)
+        index = {"t": int(t), "c": channel, "z": int(z), "y": int(y), "x": int(x)}
+        regions.append(cell_region([index[axis] for axis in axes], cell, shape))
     return regions

@@ -1,4 +1,4 @@
-"""One writer for one work folder: a file that says who."""
+"""The lock of a work folder: a file that names the one run which may write there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import psutil
 
@@ -24,28 +24,24 @@ NAME = "lock"
 
 @dataclass(frozen=True)
 class Holder:
-    """The run that writes: where, and what tells its process from a later one of the same number.
-
-    `space` is the process-number space of a container: numbers of another one mean nothing here.
-    `token` tells two runs of one process apart.
-    """
+    """A run that holds a lock."""
 
     host: str
     pid: int
-    start: str
-    boot: str
-    space: str
-    token: str
+    start: str  # of the process: another process may get the same number later
+    boot: str  # id of the machine's boot, for the same reason
+    space: str  # namespace of the process number: numbers in another container mean nothing here
+    token: str  # tells runs of one process apart
 
     @classmethod
     def me(cls) -> Holder:
-        """Return a new run of this process."""
+        """Return the holder of a new run of this process."""
         pid = os.getpid()
         return cls(socket.gethostname(), pid, _start_of(pid) or "", _boot(), _space(), uuid.uuid4().hex)
 
     @property
-    def state(self) -> str:
-        """Return alive, dead, or unknown where it cannot be seen from here."""
+    def state(self) -> Literal["alive", "dead", "unknown"]:
+        """Whether the process lives; unknown if it cannot be seen from here."""
         if self.host != socket.gethostname():
             return "unknown"
         if self.boot != _boot():
@@ -56,15 +52,16 @@ class Holder:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process started, in words that no change of the clock changes; None if there is none."""
+    """Return when a process started, or None if there is none."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
+        # In ticks since boot: psutil's time of day shifts when the clock is set.
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name, in parentheses, may hold spaces; the start is the 22nd field in all.
             return file.read().rpartition(b")")[2].split()[19].decode()
-    except FileNotFoundError:
+    except FileNotFoundError:  # macOS has no /proc
         return f"{process.create_time():.0f}"
     except (psutil.Error, OSError, IndexError):
         return None
@@ -81,28 +78,20 @@ def _space() -> str:
 
 
 def holder_of(work: str) -> Holder | None:
-    """Return who holds the lock of a work folder, or None where nobody does."""
+    """Return who holds the lock of a work folder, or None."""
     data = read_file(f"{work}/{NAME}")
     try:
         return Holder(**json.loads(data)) if data else None
     except (ValueError, TypeError):
-        # Torn while it was written: its writer died in that moment, before it did anything.
+        # Torn: its writer died in that moment, before it wrote anything else.
         return None
 
 
 class Lock:
-    """The right to write in a work folder; use it in a `with` statement.
+    """The right to write in an existing work folder, held in a `with` statement.
 
-    Parameters
-    ----------
-    work : str
-        The work folder, which exists.
-
-    Raises
-    ------
-    RequestError
-        On entering: another process, or another run of this one, holds it. A lock whose
-        process is dead is taken over.
+    Entering raises RequestError if another process, or another run of this one, holds it. The
+    lock of a dead process is taken over.
     """
 
     def __init__(self, work: str) -> None:
@@ -117,14 +106,14 @@ class Lock:
         return self
 
     def is_anothers(self) -> bool:
-        """Return whether another run holds it."""
+        """Check whether another run holds the lock."""
         return holder_of(self.work) not in (None, self._me)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A work folder that was removed with its lock is no error, nor a full disk: a lock that
-        # stays is taken over once this process is dead.
+        # The work folder may be gone with its lock, or the disk be full; a lock that stays is
+        # taken over once this process is dead.
         with contextlib.suppress(PipelineError):
             if holder_of(self.work) == self._me:
                 with _exclusive(self._path) as descriptor:
@@ -132,7 +121,7 @@ class Lock:
 
 
 def refuse_held(work: str) -> None:
-    """Raise RequestError if someone holds the lock of a work folder, or may hold it."""
+    """Raise RequestError if a process holds the lock of a work folder, or may hold it."""
     holder = holder_of(work)
     if holder is None or holder.state == "dead":
         return
@@ -150,16 +139,16 @@ def refuse_held(work: str) -> None:
 
 @contextlib.contextmanager
 def _exclusive(path: str) -> Iterator[int]:
-    """Open a file while nobody else has it open in this way.
+    """Open a file while no other process has it open in this way.
 
-    The kernel's lock lasts only as long as who holds the file is looked up and changed, so that
-    of two that find a dead one's lock only one takes it over. Where the file system has no such
-    locks, that moment is unguarded.
+    It is held while a lock is read and rewritten: of two runs that find the lock of a dead
+    process only one takes it over.
     """
     try:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
+                # Some network file systems have no flock; there, this moment is unguarded.
                 with contextlib.suppress(OSError):
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # The file may have been removed with its folder while this one waited.

@@ -1,8 +1,8 @@
-"""The list of what every file of a finished output holds, and its check.
+"""The manifest of a finished output: what each file holds, and the check against it.
 
-A text of one line a file, inside the output's group `bgone`, where readers of NGFF do not look:
-the path, then bytes and crc32c (of the bytes as stored), or EMPTY. The last line counts the lines
-and holds the crc32c of all before it.
+A text with one line for each file, inside the group `bgone`, where readers of NGFF do not look:
+its path, then its bytes and the crc32c of those, or EMPTY. The last line counts the lines and
+holds the crc32c of all before it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 
 import google_crc32c
@@ -22,13 +23,13 @@ from pipeline.write.region import ChunkRecord, matches, read_file
 
 MANIFEST = f"{BGONE}/manifest.txt"
 _HEADER = b"# bgone manifest 1: path, bytes, crc32c of them; EMPTY: no file, every pixel is 0\n"
-_BATCH = 512
+_BATCH = 512  # records in memory at a time
 _READERS = 4
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A file of an output that is not what was written."""
+    """A file of an output that does not match its record."""
 
     key: str
     what: str
@@ -38,7 +39,7 @@ class Damage:
 
 
 def record_line(record: ChunkRecord) -> str:
-    """Return a record as the manifest has it.
+    """Return the line of a record.
 
     >>> record_line(ChunkRecord("0/c/1/0/0", 812, 255)), record_line(ChunkRecord("0/c/2/0/0", 0, None))
     ('0/c/1/0/0 812 000000ff', '0/c/2/0/0 EMPTY')
@@ -47,13 +48,7 @@ def record_line(record: ChunkRecord) -> str:
 
 
 def parse_line(line: str) -> ChunkRecord:
-    """Read what `record_line` wrote.
-
-    Raises
-    ------
-    ValueError
-        It did not write this.
-    """
+    """Return the record of a line; ValueError if it is damaged."""
     parts = line.split(" ")
     if len(parts) == 2 and parts[1] == "EMPTY":
         return ChunkRecord(parts[0], 0, None)
@@ -62,7 +57,7 @@ def parse_line(line: str) -> ChunkRecord:
 
 
 def manifest_parts(records: Iterable[ChunkRecord]) -> Iterator[bytes]:
-    """Yield the manifest's bytes part by part, so that it never lies in memory whole."""
+    """Yield the bytes of a manifest in parts, so that memory does not grow with the output."""
     digest = google_crc32c.Checksum(_HEADER)
     yield _HEADER
     count, rest = 0, iter(records)
@@ -75,12 +70,12 @@ def manifest_parts(records: Iterable[ChunkRecord]) -> Iterator[bytes]:
 
 
 def read_manifest(output: str) -> Iterator[ChunkRecord]:
-    """Yield the records of a finished output, in the order they were written.
+    """Yield the records of a finished output, in the order of its manifest.
 
     Raises
     ------
     VerificationError
-        The manifest is missing, cut or changed; raised where it shows, at the latest at the end.
+        The manifest is missing, cut or changed; raised after the last record at the latest.
     """
     path = f"{output}/{MANIFEST}"
     digest = google_crc32c.Checksum()
@@ -107,70 +102,50 @@ def read_manifest(output: str) -> Iterator[ChunkRecord]:
 def verify(output: str) -> Iterator[Damage]:
     """Yield the files of a finished output that are not what was written.
 
-    Parameters
-    ----------
-    output : str
-        Folder of the output.
+    Every file is read once, a few at a time; memory does not grow with the output.
 
     Raises
     ------
     RequestError
-        It is no output of bgone; raised at once.
+        `output` is no output of bgone; raised at once.
     VerificationError
-        There is no manifest, or it is damaged itself.
-
-    Notes
-    -----
-    Reads every file once, some at a time; memory does not grow with the output.
+        The manifest is missing or damaged.
     """
     require_output(output)
     return chain(check_files(output, read_manifest(output)), _check_metadata(output))
 
 
 def _check_metadata(output: str) -> Iterator[Damage]:
-    """Yield what of the groups' metadata is lost; it may be changed, a channel's colour say."""
+    # Groups' metadata has no record: users may edit it, to change a channel's colour.
     for key in lost_metadata(output):
         yield Damage(key, "the file is missing, or no longer says what the image is")
 
 
 def check_files(folder: str, records: Iterable[ChunkRecord], *, content: bool = True) -> Iterator[Damage]:
-    """Yield the files below `folder` that are not what their records say.
+    """Yield the files of the image in `folder` that do not match their records.
 
-    Parameters
-    ----------
-    folder : str
-        Of the image.
-    records : iterable of ChunkRecord
-        What the files ought to hold.
-    content : bool
-        Whether to read them and compare checksums, rather than their sizes alone.
+    Without `content` only sizes are compared, not checksums.
     """
     rest = iter(records)
-
-    def look(record: ChunkRecord) -> Damage | None:
-        return _look(folder, record, content)
-
+    check = partial(_check_file, folder, content=content)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="bgone-check") as pool:
         while batch := list(islice(rest, _BATCH)):
-            yield from (damage for damage in pool.map(look, batch) if damage is not None)
+            yield from (damage for damage in pool.map(check, batch) if damage is not None)
 
 
-def _look(folder: str, record: ChunkRecord, content: bool) -> Damage | None:
+def _check_file(folder: str, record: ChunkRecord, *, content: bool) -> Damage | None:
     path = f"{folder}/{record.key}"
+    fault = ""
     try:
         size = os.stat(path).st_size
+        if record.empty:
+            fault = "there is a file where all pixels should be 0"
+        elif size != record.nbytes:
+            fault = f"{size} bytes instead of {record.nbytes}"
+        elif content and not matches(record, read_file(path)):
+            fault = "its checksum is wrong: the bytes have changed"
     except (FileNotFoundError, NotADirectoryError):
-        return None if record.empty else Damage(record.key, "the file is missing")
+        fault = "" if record.empty else "the file is missing"
     except OSError as error:
-        return Damage(record.key, f"the file cannot be read: {error.strerror}")
-    if record.empty:
-        return Damage(record.key, "there is a file where all pixels should be 0")
-    if size != record.nbytes:
-        return Damage(record.key, f"{size} bytes instead of {record.nbytes}")
-    if not content:
-        return None
-    try:
-        same = matches(record, read_file(path))
-    except OSError as error:
-        return Damage(record.key, f"the file cannot be read: {error.strerror}")
-    return None if same else Damage(record.key, "its checksum is wrong: the bytes have changed")
+        fault = f"the file cannot be read: {error.strerror}"
+    return Damage(record.key, fault) if fault else None

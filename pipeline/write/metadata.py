@@ -1,4 +1,4 @@
-"""An output's metadata: NGFF and provenance."""
+"""Metadata of an output's groups: NGFF, and JSON for whatever the provenance holds."""
 
 from __future__ import annotations
 
@@ -18,67 +18,55 @@ from pipeline.model.errors import StoppedError
 from pipeline.model.image import Channel
 from pipeline.write.layout import Layout
 
-# Seen against black and against each other; a channel's own colour comes first.
+BGONE = "bgone"  # group of the manifest and the provenance
+
+# For channels that bring no colour: distinct on black, and from each other.
 _COLORS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-BGONE = "bgone"
 
 
 @dataclass(frozen=True)
 class ContrastLimits:
-    """Contrast of a channel: what is shown black and white, and what values there are."""
+    """Contrast limits of a channel, as in napari and in NGFF's `omero.channels.window`."""
 
-    start: float
-    end: float
-    low: float
+    start: float  # shown black
+    end: float  # shown white
+    low: float  # ends of a viewer's slider
     high: float
 
 
 def image_attributes(layout: Layout, limits: Sequence[ContrastLimits] | None = None) -> dict[str, Any]:
-    """Return the NGFF attributes of the image's group, validated.
+    """Return the NGFF attributes of the image's group; StoppedError if they would be invalid.
 
-    Parameters
-    ----------
-    layout : Layout
-        The output.
-    limits : sequence of ContrastLimits, optional
-        One for each channel (one in all without an axis c); without them there is no `omero` part
-        unless channels are named.
-
-    Raises
-    ------
-    StoppedError
-        The metadata is not valid NGFF.
+    `limits` has one for each channel (one in all without an axis c). Without limits and channel
+    names there is no `omero` part.
     """
     from yaozarrs import v04, v05
 
     _check_scale(layout)
     name = layout.spec.name or layout.path.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
-    multiscale = {
+    multiscale: dict[str, Any] = {
         "name": name,
         "axes": [_axis(layout, axis) for axis in layout.spec.axes],
         "datasets": [_dataset(layout, level) for level in range(len(layout.levels))],
-        "type": "mean",
-        "metadata": {"description": "mean of the level before, integers rounded half to even"},
     }
-    if len(layout.levels) == 1:
-        del multiscale["type"], multiscale["metadata"]
-    if layout.version == "0.4":
-        multiscale["version"] = "0.4"
+    if len(layout.levels) > 1:
+        multiscale["type"] = "mean"
+        multiscale["metadata"] = {"description": "mean of the level before, integers rounded half to even"}
     image: dict[str, Any] = {"multiscales": [multiscale]}
-    omero = _omero(layout, limits, name)
-    if omero is not None:
-        image["omero"] = omero
+    if limits is not None or layout.spec.channels:
+        image["omero"] = _omero(layout, limits, name)
+    model: type[v04.Image] | type[v05.Image]
+    if layout.version == "0.4":
+        multiscale["version"], model, attributes = "0.4", v04.Image, image
+    else:
+        image["version"], model, attributes = "0.5", v05.Image, {"ome": image}
     try:
-        # A unit that NGFF does not list is allowed, and what the data says.
+        # yaozarrs warns of units that NGFF does not list, which are allowed.
         with warnings.catch_warnings(action="ignore"):
-            if layout.version == "0.4":
-                v04.Image.model_validate(image)
-                return image
-            image["version"] = "0.5"
-            v05.Image.model_validate(image)
+            model.model_validate(image)
     except ValidationError as error:
         raise StoppedError(f"the metadata of {layout.path} is not valid NGFF: {error}") from error
-    return {"ome": image}
+    return attributes
 
 
 def _check_scale(layout: Layout) -> None:
@@ -87,33 +75,27 @@ def _check_scale(layout: Layout) -> None:
             raise StoppedError(
                 f"a pixel of {size} along {axis} is no size", "give it in input.scale", "input.scale"
             )
-    for axis, place in layout.spec.translation.items():
-        if not math.isfinite(place):
+    for axis, origin in layout.spec.translation.items():
+        if not math.isfinite(origin):
             raise StoppedError(
-                f"the first pixel lies at {place} along {axis}, which is no place",
+                f"the first pixel lies at {origin} along {axis}, which is no place",
                 "mend the input's metadata",
                 "input.path",
             )
 
 
 def _axis(layout: Layout, axis: str) -> dict[str, str]:
-    entry = {"name": axis, "type": kind(axis)}
-    if unit := layout.spec.units.get(axis):
-        entry["unit"] = unit
-    return entry
+    unit = layout.spec.units.get(axis)
+    return {"name": axis, "type": kind(axis)} | ({"unit": unit} if unit else {})
 
 
 def _dataset(layout: Layout, level: int) -> dict[str, Any]:
-    """Return scale and translation of a level.
-
-    A pixel's coordinate is that of its centre, so the first pixel of a level that halves
-    lies half a fine pixel further in: ½ × (factor − 1) pixels of full resolution.
-    """
-    spec, factors = layout.spec, layout.levels[level].factors
-    scale, translation = [], []
-    for axis, factor in zip(spec.axes, factors, strict=True):
+    spec, scale, translation = layout.spec, [], []
+    for axis, factor in zip(spec.axes, layout.levels[level].factors, strict=True):
         size = float(spec.scale.get(axis, 1.0))
         scale.append(size * factor)
+        # A coordinate is that of a pixel's centre, so the first pixel of a coarser level lies
+        # ½ × (factor − 1) pixels of full resolution further in.
         translation.append(float(spec.translation.get(axis, 0.0)) + size * (factor - 1) / 2)
     transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
     if any(translation):
@@ -121,41 +103,33 @@ def _dataset(layout: Layout, level: int) -> dict[str, Any]:
     return {"path": str(level), "coordinateTransformations": transforms}
 
 
-def _omero(layout: Layout, limits: Sequence[ContrastLimits] | None, name: str) -> dict[str, Any] | None:
+def _omero(layout: Layout, limits: Sequence[ContrastLimits] | None, name: str) -> dict[str, Any]:
     count = layout.spec.sizes.get("c", 1)
-    channels = layout.spec.channels
-    if limits is None and not channels:
-        return None
-    shown = list(limits or [default_limits(layout.spec.dtype)] * count)
-    single = "FFFFFF" if count == 1 else ""
-    entries = []
+    limits = list(limits or [default_limits(layout.spec.dtype)])
+    channels = []
     for index in range(count):
-        channel = channels[index] if index < len(channels) else None
-        entry: dict[str, Any] = {
-            "active": True,
-            "color": _color(channel) or single or _COLORS[index % len(_COLORS)],
-            "coefficient": 1,
-            "family": "linear",
-            "inverted": False,
-            "label": (channel.name if channel else "") or f"channel {index}",
-            "window": _omero_window(shown[min(index, len(shown) - 1)]),
-        }
-        entries.append(entry)
+        channel = layout.spec.channels[index] if index < len(layout.spec.channels) else Channel("")
+        shown = limits[min(index, len(limits) - 1)]
+        color = channel.color.lstrip("#").upper()
+        if not re.fullmatch("[0-9A-F]{6}", color):
+            color = "FFFFFF" if count == 1 else _COLORS[index % len(_COLORS)]
+        channels.append(
+            {
+                "active": True,
+                "color": color,
+                "coefficient": 1,
+                "family": "linear",
+                "inverted": False,
+                "label": channel.name or f"channel {index}",
+                "window": {"start": shown.start, "end": shown.end, "min": shown.low, "max": shown.high},
+            }
+        )
     model = "greyscale" if count == 1 else "color"
-    return {"name": name, "channels": entries, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
-
-
-def _color(channel: Channel | None) -> str:
-    color = channel.color.lstrip("#").upper() if channel else ""
-    return color if re.fullmatch("[0-9A-F]{6}", color) else ""
-
-
-def _omero_window(limits: ContrastLimits) -> dict[str, float]:
-    return {"start": limits.start, "end": limits.end, "min": limits.low, "max": limits.high}
+    return {"name": name, "channels": channels, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
 
 
 def default_limits(dtype: np.dtype) -> ContrastLimits:
-    """Return the whole range of an integer type, or 0 to 1."""
+    """Return the range of an integer type from 0 on, or 0 to 1 for floats."""
     if dtype.kind == "f":
         return ContrastLimits(0.0, 1.0, 0.0, 1.0)
     info = np.iinfo(dtype)
@@ -163,7 +137,7 @@ def default_limits(dtype: np.dtype) -> ContrastLimits:
 
 
 def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the metadata files of a group: path inside the image → bytes."""
+    """Return the metadata files of a group, by their path inside the image."""
     prefix = f"{folder}/" if folder else ""
     if layout.version == "0.5":
         group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
@@ -173,12 +147,13 @@ def group_files(layout: Layout, folder: str, attributes: Mapping[str, Any]) -> d
 
 def _json(value: object) -> bytes:
     text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    # A name on a disk need not be UTF-8, and is a valid escape so.
+    # A file name need not be UTF-8; its surrogates become valid JSON escapes.
     return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold, so that a run of days does not end in an odd value of its provenance."""
+    """Convert a value to what JSON can hold."""
+    # Lenient: an odd value of the provenance must not end a run of days at its last step.
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

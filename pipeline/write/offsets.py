@@ -1,4 +1,4 @@
-"""Offsets of the windows' lines in the journal, in eight bytes a window."""
+"""Where the lines of windows begin in the journal, in eight bytes a window."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ _NOWHERE = -1
 
 
 class WindowKey(NamedTuple):
-    """What is computed and journalled together.
-
-    Of level 0 a window; of a coarser level a group of its regions.
-    """
+    """A window of level 0, or a group of regions of a coarser level: what is journalled together."""
 
     level: int
     number: int
@@ -23,10 +20,8 @@ class WindowKey(NamedTuple):
 
 
 class Offsets:
-    """Windows → byte offsets; a dict of a hundred thousand would take 30 MB.
+    """A compact mapping of windows to byte offsets.
 
-    Examples
-    --------
     >>> offsets = Offsets()
     >>> offsets[WindowKey(0, 10)], offsets[WindowKey(0, 9)] = 70, 90
     >>> [key.number for key in offsets], offsets[WindowKey(0, 9)], WindowKey(0, 8) in offsets
@@ -34,6 +29,7 @@ class Offsets:
     """
 
     def __init__(self) -> None:
+        # An array for each level: a dict of 100,000 windows would take 30 MB.
         self._levels: dict[int, array[int]] = {}
 
     def __contains__(self, key: WindowKey) -> bool:
@@ -50,16 +46,16 @@ class Offsets:
         offsets[key.number] = offset
 
     def discard(self, key: WindowKey) -> None:
-        """Forget a window, if it is there."""
+        """Remove a window if it is there."""
         if key in self:
             self._levels[key.level][key.number] = _NOWHERE
 
     def __iter__(self) -> Iterator[WindowKey]:
         for level, offsets in sorted(self._levels.items()):
-            yield from (WindowKey(level, at) for at, offset in enumerate(offsets) if offset != _NOWHERE)
+            yield from (WindowKey(level, i) for i, offset in enumerate(offsets) if offset != _NOWHERE)
 
     def last(self) -> WindowKey | None:
-        """Return the window whose line begins furthest on."""
+        """Return the window with the largest offset: the one journalled last."""
         return max(self, key=self._get, default=None)
 
     def _get(self, key: WindowKey) -> int:

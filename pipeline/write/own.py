@@ -1,4 +1,4 @@
-"""Work folders and OME-Zarrs that bgone may remove, and what in them is somebody else's."""
+"""What bgone may remove: its work folders, and outputs that `--overwrite` replaces."""
 
 from __future__ import annotations
 
@@ -7,95 +7,121 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.storage import durable
 from pipeline.storage.files import METADATA_FILES, is_node
+from pipeline.write.layout import Layout
 from pipeline.write.metadata import BGONE
+from pipeline.write.region import read_file
 
-FINGERPRINT = re.compile(r"[0-9a-f]{16}")
-"""How the name of a work folder ends."""
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")  # the end of a work folder's name
+ABOVE = "above"  # lists the folders made for the work folder, which go with it if they are empty
+SEALED = "sealed"  # holds the id of the run whose result is complete
 
-_MARKS = ("lock", "journal", "inputs.json", "windows.json", "sealed")
-"""A folder with none of these, nor drafts, is no work folder: `lock` comes first, `sealed` goes last."""
-
-_NOTES = (*_MARKS, "above", "probe")
+# A work folder always has one of these: `lock` comes first and `sealed` goes last.
+_MARKS = ("lock", "journal", "inputs.json", "windows.json", SEALED)
+_NOTES = (*_MARKS, ABOVE, "probe", "replaced-image", "replaced-background")
 _IMAGES = ("image", "background")
-_REPLACED = tuple(f"replaced-{name}" for name in _IMAGES)
 _DRAFT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}\.probe")
 _CHUNK = re.compile(r"c|(c\.)?[0-9]+(\.[0-9]+)*")
+# Files that desktops and zarr leave in any folder.
 _LITTER = re.compile(r"\.zmetadata|\.DS_Store|Thumbs\.db|desktop\.ini|\._.*")
-_LARGEST = 64 << 20
-"""Bytes of a metadata file; what is larger is none."""
+_METADATA_BYTES = 64 << 20
+
+
+def write_note(layout: Layout, name: str, data: bytes) -> None:
+    """Write a file of the work folder, complete and flushed to the disk."""
+    path = f"{layout.work}/{name}"
+    durable.write_file(path, data, layout.drafts)
+    durable.sync_all([path], layout.work)
 
 
 def holds_run(folder: str) -> bool:
-    """Return whether a folder is the work folder of a run: it holds its notes, or nothing as yet."""
+    """Check whether a folder is a work folder: one with a run's notes, or empty as yet."""
     try:
         names = os.listdir(folder)
     except OSError:
         return False
     if not names or any(mark in names for mark in _MARKS):
         return True
-    return "drafts" in names and not _no_drafts(f"{folder}/drafts")
+    return "drafts" in names and not _foreign_drafts(f"{folder}/drafts")
 
 
-def remove_own(folder: str) -> None:
-    """Remove a work folder and what bgone put into it; what else is there stays where it is."""
+def discard_work(folder: str) -> None:
+    """Remove a work folder; files in it that bgone did not write stay, and keep the folder."""
+    # Renamed first, so that no run finds half of it; a run that died here left the new name.
+    gone = f"{folder}.gone"
+    remove_work(gone)
+    if not os.path.isdir(folder) or os.path.islink(folder):
+        return
+    above = (read_file(f"{folder}/{ABOVE}") or b"").decode(errors="replace").splitlines()
+    if foreign_files(folder) or os.path.lexists(gone):
+        remove_work(folder)
+    else:
+        durable.rename_new(folder, gone)
+        durable.sync_path(os.path.dirname(folder) or ".")
+        remove_work(gone)
+    for parent in reversed(above):
+        if folder.startswith(f"{parent}{os.sep}"):
+            durable.remove_empty(parent)
+
+
+def remove_work(folder: str) -> None:
+    """Remove what bgone put into a work folder, and the folder if nothing else is in it."""
     if os.path.islink(folder) or not os.path.isdir(folder):
         return
-    kept = {f"{folder}/{name}" for name in strangers(folder)}
-    if kept:
-        _remove_but(folder, kept)
+    foreign = {f"{folder}/{name}" for name in foreign_files(folder)}
+    if foreign:
+        _remove_except(folder, foreign)
     else:
         durable.remove_tree(folder)
 
 
+def _remove_except(folder: str, kept: set[str]) -> None:
+    """Remove what a folder holds except some paths and the folders above them."""
+    # `sealed` last: without it the next start would compute again what was published.
+    for name in sorted(os.listdir(folder), key=lambda name: (name == SEALED, name)):
+        path = f"{folder}/{name}"
+        if any(other.startswith(f"{path}/") for other in kept):
+            _remove_except(path, kept)
+        elif path not in kept:
+            durable.remove_tree(path)
+
+
 def clear_drafts(folder: str) -> None:
-    """Remove the files of `drafts` that a run which died left there."""
+    """Remove the files that a killed run was writing."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in sorted(os.listdir(folder)):
             if _DRAFT.fullmatch(name):
                 durable.remove_file(f"{folder}/{name}")
 
 
-def _remove_but(folder: str, kept: Iterable[str]) -> None:
-    """Remove what a folder holds but these paths and the folders above them; `sealed` last."""
-    for name in sorted(os.listdir(folder), key=lambda name: (name == "sealed", name)):
-        path = f"{folder}/{name}"
-        if path in kept:
-            continue
-        if any(other.startswith(f"{path}/") for other in kept):
-            _remove_but(path, kept)
-        else:
-            durable.remove_tree(path)
-
-
-def strangers(work: str) -> list[str]:
-    """Return what a work folder holds that bgone did not put there, as paths inside it."""
-    found: list[str] = []
+def foreign_files(work: str) -> list[str]:
+    """Return the files and folders in a work folder that bgone did not write, as relative paths."""
+    foreign: list[str] = []
     for entry in _entries(work):
-        folder = entry.is_dir(follow_symlinks=False)
-        if entry.name in _IMAGES and folder:
-            found += [f"{entry.name}/{name}" for name in foreign(entry.path, own=True)]
-        elif entry.name == "drafts" and folder:
-            found += [f"drafts/{name}" for name in _no_drafts(entry.path)]
-        elif not (entry.name in _NOTES or entry.name in _REPLACED or _LITTER.fullmatch(entry.name)):
-            found.append(entry.name)
-    return found
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name in _IMAGES and is_folder:
+            foreign += [f"{entry.name}/{name}" for name in _foreign_in_group(entry.path, "", own=True)]
+        elif entry.name == "drafts" and is_folder:
+            foreign += [f"drafts/{name}" for name in _foreign_drafts(entry.path)]
+        elif entry.name not in _NOTES and not _LITTER.fullmatch(entry.name):
+            foreign.append(entry.name)
+    return foreign
 
 
-def _no_drafts(folder: str) -> list[str]:
+def _foreign_drafts(folder: str) -> list[str]:
     names = [entry.name for entry in _entries(folder)]
     return [name for name in names if not (_DRAFT.fullmatch(name) or _LITTER.fullmatch(name))]
 
 
-def why_kept(path: str) -> str:
-    """Return why something is not to be replaced by an output, in words; nothing where it may be.
+def overwrite_refusal(path: str) -> str:
+    """Explain why `path` must not be overwritten, or return an empty string.
 
-    An OME-Zarr of one image may be, whoever wrote it, and an empty folder.
+    Only an empty folder or an OME-Zarr of one image, by whatever program, may be overwritten.
     """
     mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
@@ -105,105 +131,91 @@ def why_kept(path: str) -> str:
     try:
         if not os.listdir(path):
             return ""
-        if not (own := _is_own(path)) and (reason := _no_image(path)):
-            return reason
-        others = foreign(path, own=own)
+        own = _is_own(path)
+        if not own and (fault := _image_fault(path)):
+            return fault
+        foreign = list(_foreign_in_group(path, "", own=own))
     except OSError as error:
         return f"cannot be looked into ({error.strerror})"
-    if not others:
+    if not foreign:
         return ""
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return f"holds {others[0]}{more}, which {'bgone did not write' if own else 'is no part of an OME-Zarr'}"
-
-
-def _is_own(path: str) -> bool:
-    """Return whether bgone wrote an output: a damaged one may lack either of these."""
-    return os.path.isfile(f"{path}/{BGONE}/manifest.txt") or BGONE in _attributes(f"{path}/{BGONE}")
+    more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    whose = "bgone did not write" if own else "is no part of an OME-Zarr"
+    return f"holds {foreign[0]}{more}, which {whose}"
 
 
 def require_output(path: str) -> None:
-    """Refuse what is no output of bgone, damaged or not.
-
-    Raises
-    ------
-    RequestError
-        It is not: what it is.
-    """
-    what, mend = "", "name an OME-Zarr that bgone wrote"
+    """Raise RequestError unless `path` is an output of bgone, damaged or not."""
+    fault, hint = "", "name an OME-Zarr that bgone wrote"
     if "://" in path:
-        what, mend = "is a URL, and outputs are checked on a disk", "copy it to this machine"
+        fault, hint = "is a URL, and outputs are checked on a disk", "copy it to this machine"
     elif not os.path.lexists(path):
-        what, mend = "is not there", "name an output of bgone"
+        fault, hint = "is not there", "name an output of bgone"
     elif not os.path.isdir(path):
-        what = "is a file, and an output of bgone is a folder"
-    elif not (_is_own(path) or (not _no_image(path) and os.path.isdir(f"{path}/{BGONE}"))):
-        what = "is not an output of bgone"
+        fault = "is a file, and an output of bgone is a folder"
+    elif not _is_own(path):
+        image_fault = _image_fault(path)
+        if not image_fault and os.path.isdir(f"{path}/{BGONE}"):
+            return
+        fault = "is not an output of bgone"
         if holds_run(path) and os.listdir(path):
-            what, mend = f"{what}: an unfinished run lives in it", "run its command again"
-        elif not (reason := _no_image(path)):
-            what += ": another program wrote this OME-Zarr, so there is nothing to check it against"
+            fault, hint = f"{fault}: an unfinished run lives in it", "run its command again"
+        elif image_fault:
+            fault += f": it {image_fault}"
         else:
-            what += f": it {reason}"
-    if what:
-        raise RequestError([Problem(what, mend, file=path)])
+            fault += ": another program wrote this OME-Zarr, so there is nothing to check it against"
+    if fault:
+        raise RequestError([Problem(fault, hint, file=path)])
 
 
 def lost_metadata(output: str) -> list[str]:
-    """Return the metadata files of an output of bgone that are missing, or say nothing any more."""
-    third = any(os.path.lexists(f"{output}/{folder}/zarr.json") for folder in (".", "0", BGONE))
-    name = "zarr.json" if third else ".zattrs"
-    lost = [name] if _no_image(output) else []
+    """Return the groups' metadata files that an output of bgone lacks, or whose content is lost."""
+    zarr3 = any(os.path.lexists(f"{output}/{folder}/zarr.json") for folder in (".", "0", BGONE))
+    name = "zarr.json" if zarr3 else ".zattrs"
+    lost = [name] if _image_fault(output) else []
     return lost if BGONE in _attributes(f"{output}/{BGONE}") else [*lost, f"{BGONE}/{name}"]
 
 
-def _no_image(path: str) -> str:
-    """Return why a folder is not an OME-Zarr of one image; nothing where it is."""
+def _is_own(path: str) -> bool:
+    # A damaged output may lack either.
+    return os.path.isfile(f"{path}/{BGONE}/manifest.txt") or BGONE in _attributes(f"{path}/{BGONE}")
+
+
+def _image_fault(path: str) -> str:
+    """Explain why a folder is no OME-Zarr of one image, or return an empty string."""
     attributes = _attributes(path)
-    inner = attributes.get("ome", attributes)
-    if isinstance(inner, Mapping) and inner.get("multiscales"):
-        return ""
-    if isinstance(inner, Mapping) and any(key in inner for key in ("plate", "well", "bioformats2raw.layout")):
-        return "is an OME-Zarr of many images"
-    if is_node(path):
-        return "is a Zarr that no OME-Zarr writer made"
-    return "is a folder that holds no OME-Zarr"
+    ome = attributes.get("ome", attributes)
+    if isinstance(ome, Mapping):
+        if ome.get("multiscales"):
+            return ""
+        if any(key in ome for key in ("plate", "well", "bioformats2raw.layout")):
+            return "is an OME-Zarr of many images"
+    return "is a Zarr that no OME-Zarr writer made" if is_node(path) else "is a folder that holds no OME-Zarr"
 
 
-def foreign(folder: str, *, own: bool) -> list[str]:
-    """Return what a Zarr group holds that is no part of it, as paths inside it.
+def _foreign_in_group(folder: str, prefix: str, *, own: bool) -> Iterator[str]:
+    """Yield what is no part of a Zarr group, as relative paths.
 
-    Folders of chunks are not gone through: they may hold millions of files.
-
-    Parameters
-    ----------
-    folder : str
-        The group.
-    own : bool
-        Whether bgone wrote it: then groups that others added, such as labels, are no part of it.
+    With `own` (an image of bgone) that includes groups which others added, such as labels.
     """
-    return list(_foreign_in_group(folder, "", own))
-
-
-def _foreign_in_group(folder: str, prefix: str, own: bool) -> Iterator[str]:
     for entry in _entries(folder):
         name = f"{prefix}{entry.name}"
         if _is_metadata(entry):
             continue
         if not entry.is_dir(follow_symlinks=False):
-            # bioformats2raw keeps the file's own metadata there.
+            # bioformats2raw keeps the metadata of the original file there.
             if name != "OME/METADATA.ome.xml":
                 yield name
         elif own and not entry.name.isdecimal():
             if name != BGONE:
                 yield name
         elif _is_group(entry.path):
-            yield from _foreign_in_group(entry.path, f"{name}/", own)
+            yield from _foreign_in_group(entry.path, f"{name}/", own=own)
         elif is_node(entry.path) or entry.name.isdecimal():
-            yield from (
-                f"{name}/{inner.name}"
-                for inner in _entries(entry.path)
-                if not (_CHUNK.fullmatch(inner.name) or _is_metadata(inner))
-            )
+            # Folders of chunks are not searched: they may hold millions of files.
+            for inner in _entries(entry.path):
+                if not (_CHUNK.fullmatch(inner.name) or _is_metadata(inner)):
+                    yield f"{name}/{inner.name}"
         else:
             yield name
 
@@ -218,20 +230,22 @@ def _is_group(folder: str) -> bool:
 
 
 def _attributes(group: str) -> dict[str, Any]:
-    """Return the attributes of a group, of Zarr 3 or 2; none where they cannot be read."""
-    found = _json(f"{group}/zarr.json").get("attributes", {})
-    return (found if isinstance(found, dict) else {}) or _json(f"{group}/.zattrs")
+    """Return the attributes of a Zarr 3 or 2 group; none if they cannot be read."""
+    attributes = _json(f"{group}/zarr.json").get("attributes", {})
+    return (attributes if isinstance(attributes, dict) else {}) or _json(f"{group}/.zattrs")
 
 
 def _json(path: str) -> dict[str, Any]:
+    # Only bgone's own provenance, with an entry for each input file, may be larger.
+    own = os.path.basename(os.path.dirname(path)) == BGONE
     try:
-        if os.path.getsize(path) > _LARGEST:
+        if not own and os.path.getsize(path) > _METADATA_BYTES:
             return {}
         with open(path, "rb") as file:
-            found = json.loads(file.read())
+            value = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

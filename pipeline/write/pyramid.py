@@ -1,8 +1,7 @@
-"""The coarser levels: each the mean of the one before, read back from the disk."""
+"""The coarser levels: each the mean of the next finer one, read back from the disk."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.halve import halve
 from pipeline.model.image import Region
+from pipeline.write.chunks import cell_region, cells_meeting
 from pipeline.write.layout import Layout
 from pipeline.write.region import ChunkRecord, read_region, write_region
 
@@ -20,18 +20,19 @@ from pipeline.write.region import ChunkRecord, read_region, write_region
 def build_level(
     layout: Layout, level: int, region: Region, records: Iterable[ChunkRecord] | None = None
 ) -> tuple[ChunkRecord, ...]:
-    """Compute whole files of a coarser level from the level before it, one file after the other.
+    """Compute whole files of a coarser level from the next finer level, one file at a time.
+
+    Needs the memory of one file of this level, of its source (4 ×), and some temporaries.
 
     Parameters
     ----------
     layout : Layout
-        The output; the level before is written where `region` needs it.
     level : int
-        1 or more.
+        1 or more; the next finer level is written as far as `region` needs it.
     region : tuple of slice
-        Of that level, along the axes as stored; whole files, as `level_windows` gives them.
+        Of that level, along the axes as stored; whole files, as from `level_windows`.
     records : iterable of ChunkRecord, optional
-        Of the level before: what it reads is checked by them.
+        Of the finer level, to check the files read against.
 
     Returns
     -------
@@ -41,68 +42,45 @@ def build_level(
     Raises
     ------
     DamagedChunksError
-        Files of the level before are not what was written.
-
-    Notes
-    -----
-    Needs the memory of one file of this level, of its source (4 ×), and some temporaries.
+        Files of the finer level do not match their records.
     """
-    finer, coarser = layout.levels[level - 1].factors, layout.levels[level].factors
-    steps = tuple(c // f for c, f in zip(coarser, finer, strict=True))
-    known = None if records is None else tuple(records)
+    expected = None if records is None else tuple(records)
     written: list[ChunkRecord] = []
     for _, file_region in layout.file_regions(level, region):
-        source = read_region(layout, level - 1, layout.source_region(level, file_region), known)
-        written += write_region(layout, level, file_region, mean_blocks(source, steps))
+        source = read_region(layout, level - 1, layout.source_region(level, file_region), expected)
+        written += write_region(layout, level, file_region, mean_blocks(source, layout.steps(level)))
     return tuple(written)
 
 
 def level_windows(layout: Layout, level: int, max_bytes: int = 256 << 20) -> Iterator[Region]:
-    """Yield the regions in which to build a level: whole files, each of at most about `max_bytes`.
-
-    Parameters
-    ----------
-    layout : Layout
-        The output.
-    level : int
-        1 or more.
-    max_bytes : int
-        Uncompressed bytes of the level before that one region is made of; one file may need more.
-    """
+    """Yield the regions in which to build a level, see `LevelRegions.of`."""
     regions = LevelRegions.of(layout, level, max_bytes)
-    for number in range(regions.count):
-        yield regions.region(number)
+    return map(regions.region, range(regions.count))
 
 
 @dataclass(frozen=True)
 class LevelRegions:
-    """The regions in which a level is built, by their numbers; as few bytes as the level is large.
+    """The regions in which a level is built, computed from their numbers."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the level.
-    px : tuple of int
-        Of a region that is not at the level's end.
-    """
-
-    shape: tuple[int, ...]
-    px: tuple[int, ...]
+    shape: tuple[int, ...]  # of the level
+    px: tuple[int, ...]  # of a region that is not cut off at the level's end
 
     @classmethod
     def of(cls, layout: Layout, level: int, max_bytes: int) -> LevelRegions:
-        """Return those of `level_windows`."""
+        """Cut a level into regions of whole files.
+
+        A region is the mean of at most about `max_bytes` (uncompressed) of the finer level,
+        unless one file alone needs more.
+        """
         array = layout.levels[level]
-        shares = np.prod(array.factors) / np.prod(layout.levels[level - 1].factors)
-        most = max(1, int(max_bytes / shares / layout.spec.dtype.itemsize / np.prod(array.file_shape)))
-        files = []
+        source_px = math.prod(array.file_shape) * math.prod(layout.steps(level))
+        most = max(1, max_bytes // (source_px * layout.spec.dtype.itemsize))
+        counts = []
         for count in reversed(array.grid):
-            files.append(min(count, most))
+            counts.append(min(count, most))
             most = max(1, most // count)
-        return cls(
-            array.shape,
-            tuple(count * part for count, part in zip(reversed(files), array.file_shape, strict=True)),
-        )
+        px = tuple(count * px for count, px in zip(reversed(counts), array.file_shape, strict=True))
+        return cls(array.shape, px)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -111,18 +89,16 @@ class LevelRegions:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of regions."""
         return math.prod(self.grid)
 
     def region(self, number: int) -> Region:
-        """Return one of them, the last axis counting fastest."""
-        return tuple(
-            slice(int(i) * px, min((int(i) + 1) * px, size))
-            for i, px, size in zip(np.unravel_index(number, self.grid), self.px, self.shape, strict=True)
-        )
+        """Return a region by its number, the last axis fastest."""
+        index = [int(i) for i in np.unravel_index(number, self.grid)]
+        return cell_region(index, self.px, self.shape)
 
     def meeting(self, region: Region) -> list[int]:
-        """Return the numbers of those that a region of the level has pixels of.
+        """Return the numbers of the regions that overlap a region of the level.
 
         >>> LevelRegions((100, 100), (40, 50)).meeting((slice(30, 50), slice(60, 70)))
         [1, 3]
@@ -131,13 +107,12 @@ class LevelRegions:
 
 
 def numbers_meeting(grid: Sequence[int], px: Sequence[int], region: Region) -> list[int]:
-    """Return the numbers of the cells of a grid that a region meets, the last axis counting fastest."""
-    ranges = [range(part.start // step, -(-part.stop // step)) for part, step in zip(region, px, strict=True)]
-    return [int(np.ravel_multi_index(index, tuple(grid))) for index in itertools.product(*ranges)]
+    """Return the numbers of the cells of a grid that a region overlaps, the last axis fastest."""
+    return [int(np.ravel_multi_index(index, tuple(grid))) for index in cells_meeting(region, px)]
 
 
 def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
-    """Return the mean of blocks of `steps` pixels, at the end of an axis of those there are.
+    """Return the mean of blocks of `steps` pixels; a block cut off at the end has fewer.
 
     Parameters
     ----------
@@ -157,49 +132,39 @@ def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
     >>> mean_blocks(np.array([[1, 2, 9], [2, 1, 4]], "uint8"), (2, 2))
     array([[2, 6]], dtype=uint8)
     """
-    if set(steps[:-2]) <= {1} and steps[-2:] == (2, 2) and _compiled(block.dtype):
+    # The kernel sums in 64 bits, which 64-bit integers could overflow.
+    compiled = block.dtype.kind == "f" or block.dtype.itemsize <= 4
+    if compiled and set(steps[:-2]) <= {1} and steps[-2:] == (2, 2):
         planes = halve(np.ascontiguousarray(block).reshape(-1, *block.shape[-2:]))
         return planes.reshape(*block.shape[:-2], *planes.shape[1:])
-    halved = [axis for axis, step in enumerate(steps) if step == 2]
-    for axis in halved:
-        if block.shape[axis] % 2:
+    for axis, step in enumerate(steps):
+        if step == 2 and block.shape[axis] % 2:
             # A pixel twice is the mean of that pixel alone.
             block = np.concatenate([block, np.take(block, [-1], axis)], axis)
-    shape = [size // step for size, step in zip(block.shape, steps, strict=True)]
-    parts = [block[corner] for corner in _corners(steps)]
+    corners = [
+        block[tuple(slice(start, None, step) for start, step in zip(offsets, steps, strict=True))]
+        for offsets in np.ndindex(*steps)
+    ]
     if block.dtype.kind == "f":
-        total = np.zeros(shape, np.float64)
-        for part in parts:
-            total += part
-        return (total / len(parts)).astype(block.dtype)
-    return _integer_mean(parts, shape)
+        total = np.zeros(corners[0].shape, np.float64)
+        for corner in corners:
+            total += corner
+        return (total / len(corners)).astype(block.dtype)
+    return _integer_mean(corners)
 
 
-def _compiled(dtype: np.dtype) -> bool:
-    return dtype.kind == "f" or dtype.itemsize <= 4
-
-
-def _corners(steps: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    for offsets in np.ndindex(*steps):
-        yield tuple(slice(offset, None, step) for offset, step in zip(offsets, steps, strict=True))
-
-
-def _integer_mean(parts: list[NDArray[Any]], shape: list[int]) -> NDArray[Any]:
-    """Return the mean, half to even, without leaving the dtype.
-
-    What all parts have in whole n-ths is summed apart from the remainders, so nothing overflows.
-    """
-    dtype = parts[0].dtype
-    shift = dtype.type(len(parts).bit_length() - 1)
-    mask = dtype.type(len(parts) - 1)
-    quotient, remainder = np.zeros(shape, dtype), np.zeros(shape, dtype)
-    for part in parts:
-        quotient += part >> shift
-        remainder += part & mask
+def _integer_mean(corners: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the mean of 1, 2, 4, … arrays, rounded half to even, without leaving their dtype."""
+    dtype = corners[0].dtype
+    shift = dtype.type(len(corners).bit_length() - 1)
+    count, mask = dtype.type(len(corners)), dtype.type(len(corners) - 1)
+    quotient, remainder = np.zeros((2, *corners[0].shape), dtype)
+    # Quotients and remainders by the count are summed apart, so that nothing overflows.
+    for corner in corners:
+        quotient += corner >> shift
+        remainder += corner & mask
     quotient += remainder >> shift
     remainder &= mask
     twice = remainder + remainder
-    count = dtype.type(len(parts))
-    up = (twice > count) | ((twice == count) & ((quotient & dtype.type(1)) == 1))
-    quotient += up
+    quotient += (twice > count) | ((twice == count) & (quotient & dtype.type(1) == 1))
     return quotient

@@ -1,4 +1,4 @@
-"""Regions of an output written as whole files, each with a record, and read back."""
+"""Write regions of an output as whole files, and read them back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.model.image import Region
+from pipeline.model.image import Region, origin_of, region_shape
 from pipeline.model.timing import spending
 from pipeline.storage import durable
 from pipeline.storage.chunks import ChunkArray, ChunkError
@@ -24,19 +24,16 @@ from pipeline.storage.codec import (
 from pipeline.storage.codec_chain import CodecChain
 from pipeline.storage.files import blob_of, open_blob
 from pipeline.storage.shards import ShardTable
-from pipeline.write.layout import Layout, check_block
+from pipeline.write.chunks import cells_meeting
+from pipeline.write.layout import Layout
 
 
 class ChunkRecord(NamedTuple):
-    """What one file of pixels holds: a chunk, or a shard.
+    """What one file of pixels (a chunk or a shard) holds."""
 
-    `key` is its path inside the image. An EMPTY one has no file, since all its pixels are 0:
-    its `nbytes` is 0 and its `crc` None.
-    """
-
-    key: str
+    key: str  # path inside the image
     nbytes: int
-    crc: int | None
+    crc: int | None  # None: all pixels are 0, so there is no file
 
     @property
     def empty(self) -> bool:
@@ -44,8 +41,25 @@ class ChunkRecord(NamedTuple):
         return self.crc is None
 
 
+class DamagedChunksError(ValueError):
+    """Files of an unfinished output do not match their records.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Their paths inside the image.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = tuple(keys)
+        super().__init__(self.keys)
+
+    def __str__(self) -> str:
+        return f"{len(self.keys)} damaged files, {self.keys[0]} the first"
+
+
 def stored_array(layout: Layout, level: int) -> ChunkArray:
-    """Return how the files of a level are made and read."""
+    """Return the encoder and decoder of the files of a level."""
     array, codec = layout.levels[level], compressor_of(layout.compressor)
     decoder = decoder_of(codec)
     encode: list[Encoder] = [bytes if codec is None else codec.encode]
@@ -67,14 +81,14 @@ def stored_array(layout: Layout, level: int) -> ChunkArray:
 
 
 def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]) -> tuple[ChunkRecord, ...]:
-    """Write whole files of a level; runs in any thread or process, as often as wanted.
+    """Write whole files of a level; safe in any thread or process, and to repeat.
 
-    Nothing is synced: that is `sync`'s, for many files at once.
+    Nothing is synced: `sync` does that for many files at once.
 
     Parameters
     ----------
     layout : Layout
-        The output; `create` has been called.
+        The output, on which `create` was called.
     level : int
         0 is the full resolution.
     region : tuple of slice
@@ -95,40 +109,39 @@ def write_region(layout: Layout, level: int, region: Region, block: NDArray[Any]
     StoppedError
         The disk is full, or cannot be written.
     """
-    check_block(region, block.shape)
+    if region_shape(region) != block.shape:
+        raise ValueError(f"a block of {block.shape} does not fit the region {region}")
     if block.dtype != layout.spec.dtype:
         raise ValueError(f"a block of {block.dtype} for an output of {layout.spec.dtype}")
     if len(region) != len(layout.spec.axes):
         region = layout.padded(region)
-    block = block.reshape([part.stop - part.start for part in region])
-    origin = [part.start for part in region]
+        block = block.reshape(region_shape(region))
+    origin = origin_of(region)
     array = stored_array(layout, level)
     records = []
-    for index, unit in layout.file_regions(level, region):
+    for index, file_region in layout.file_regions(level, region):
+        inner = tuple(slice(s.start - o, s.stop - o) for s, o in zip(file_region, origin, strict=True))
         with spending("encode"):
-            data = array.encoded(block[_shifted(unit, origin)])
+            data = array.encoded(block[inner])
         with spending("write"):
-            records.append(_write_unit(layout, layout.chunk_key(level, index), data))
+            records.append(_write_file(layout, layout.chunk_key(level, index), data))
     return tuple(records)
 
 
-def _shifted(region: Region, origin: list[int]) -> Region:
-    return tuple(slice(part.start - o, part.stop - o) for part, o in zip(region, origin, strict=True))
-
-
-def _write_unit(layout: Layout, key: str, data: bytes | None) -> ChunkRecord:
+def _write_file(layout: Layout, key: str, data: bytes | None) -> ChunkRecord:
     path = f"{layout.image}/{key}"
     if data is None:
+        # On resume, a file here is damage that `Journal.check` found.
         durable.remove_file(path)
         return ChunkRecord(key, 0, None)
-    durable.write_file(path, data, f"{layout.work}/drafts")
+    durable.write_file(path, data, layout.drafts)
     return ChunkRecord(key, len(data), crc32c(data))
 
 
 def read_region(
     layout: Layout, level: int, region: Region, records: Iterable[ChunkRecord] | None = None
 ) -> NDArray[Any]:
-    """Read a region of an unfinished output, along the axes as stored.
+    """Read a region of a level of an unfinished output, along the axes as stored.
 
     Parameters
     ----------
@@ -137,9 +150,9 @@ def read_region(
     level : int
         0 is the full resolution.
     region : tuple of slice
-        Any region inside the level.
+        Any region of the level, not only whole files.
     records : iterable of ChunkRecord, optional
-        What the files ought to hold; more than the region's may be given.
+        To check the files against; may include those of other files.
 
     Returns
     -------
@@ -149,13 +162,13 @@ def read_region(
     Raises
     ------
     DamagedChunksError
-        Files are missing, cut or changed, measured by `records`, or cannot be decoded.
+        Files do not match their records, or cannot be decoded.
     """
     expected = None if records is None else {record.key: record for record in records}
     array = stored_array(layout, level)
-    block = np.zeros([part.stop - part.start for part in region], layout.spec.dtype)
+    block = np.zeros(region_shape(region), layout.spec.dtype)
     damaged = []
-    for index, _ in layout.file_regions(level, _whole(region, array.units, array.shape)):
+    for index in cells_meeting(region, layout.levels[level].file_shape):
         key = layout.chunk_key(level, index)
         data = read_file(f"{layout.image}/{key}")
         if expected is not None and not matches(expected.get(key), data):
@@ -170,25 +183,8 @@ def read_region(
     return block
 
 
-class DamagedChunksError(ValueError):
-    """Files of an unfinished output that are not what was written.
-
-    Attributes
-    ----------
-    keys : tuple of str
-        Their paths inside the image.
-    """
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        self.keys = tuple(keys)
-        super().__init__(self.keys)
-
-    def __str__(self) -> str:
-        return f"{len(self.keys)} damaged files, {self.keys[0]} the first"
-
-
 def read_file(path: str) -> bytes | None:
-    """Return a file's bytes, or None where there is none."""
+    """Return a file's bytes, or None if there is no file."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
@@ -197,29 +193,18 @@ def read_file(path: str) -> bytes | None:
 
 
 def matches(record: ChunkRecord | None, data: bytes | None) -> bool:
-    """Return whether a file's bytes are what its record says; without a record they are not."""
-    if record is None:
-        return False
-    if data is None or record.crc is None:
-        return data is None and record.crc is None
+    """Check a file's bytes (None: no file) against its record; without a record nothing matches."""
+    if record is None or data is None or record.crc is None:
+        return record is not None and data is None and record.crc is None
     return len(data) == record.nbytes and crc32c(data) == record.crc
 
 
-def _whole(region: Region, unit: tuple[int, ...], shape: tuple[int, ...]) -> Region:
-    """Return the region of whole files around a region."""
-    return tuple(
-        slice(part.start // px * px, min(-(-part.stop // px) * px, size))
-        for part, px, size in zip(region, unit, shape, strict=True)
-    )
-
-
 def sync(layout: Layout, records: Iterable[ChunkRecord]) -> None:
-    """Bring files, and the folders that name them, to the disk; call it before they are journalled.
+    """Flush files, and the folders that name them, to the disk; call it before journalling them.
 
     Raises
     ------
     StoppedError
         The disk could not take them.
     """
-    paths = [f"{layout.image}/{record.key}" for record in records if not record.empty]
-    durable.sync_all(paths, layout.image)
+    durable.sync_all([f"{layout.image}/{record.key}" for record in records if not record.empty], layout.image)

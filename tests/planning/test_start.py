@@ -20,7 +20,8 @@ from pipeline.model.image import ImageSpec
 from pipeline.storage import durable
 from pipeline.write import journal, make_layout
 from pipeline.write import work as work_folders
-from pipeline.write.check import check_layout
+from pipeline.write.create import check_layout
+from pipeline.write.lock import Lock
 
 TEXT = CONFIG.replace("movie.tif", "in.zarr, axes: tyx")
 
@@ -234,7 +235,7 @@ def test_a_run_under_way_is_refused_by_both(made, capsys, monkeypatch):
     stopped_at(monkeypatch, made, "/0/c/2/0/0")
     capsys.readouterr()
     (folder,) = made.parent.glob("*.work-*")
-    with pipeline.write.Lock(str(folder)):
+    with Lock(str(folder)):
         code, (error,) = both(made, capsys)
     assert code == 2
     assert f"process {os.getpid()} on" in error

@@ -18,7 +18,7 @@ from pipeline.cli import main
 from pipeline.model.errors import RequestError
 from pipeline.storage import durable
 from pipeline.write import check_target, state, verify
-from pipeline.write.own import remove_own, strangers, why_kept
+from pipeline.write.own import foreign_files, overwrite_refusal, remove_work
 
 
 def fifo(path):
@@ -224,7 +224,7 @@ STRANGERS = [
 def test_a_users_file_in_a_work_folder_outlives_it(folder, monkeypatch, stranger, then):
     path = folder / "out.zarr"
     work = killed_at(monkeypatch, path)
-    assert strangers(str(work)) == []
+    assert foreign_files(str(work)) == []
     put(stranger, b"mine")(work)
     small_run(str(path), fill=5 * (then == "dropped"), overwrite=then == "dropped")
     assert list(verify(str(path))) == [] if stranger != "image/0/notes.txt" else True
@@ -278,9 +278,9 @@ def test_a_dead_run_of_a_sealed_output_is_still_finished_beside_a_stranger(folde
 def test_an_output_is_known_by_what_it_says_not_by_its_name(folder):
     (folder / "old.ome.zarr").mkdir()
     put("note.txt")(folder / "old.ome.zarr")
-    assert "holds no OME-Zarr" in why_kept(str(folder / "old.ome.zarr"))
+    assert "holds no OME-Zarr" in overwrite_refusal(str(folder / "old.ome.zarr"))
     other_writers(folder / "called_otherwise")
-    assert why_kept(str(folder / "called_otherwise")) == ""
+    assert overwrite_refusal(str(folder / "called_otherwise")) == ""
 
 
 def test_an_attribute_of_any_kind_is_no_reason_for_a_traceback(folder):
@@ -290,7 +290,7 @@ def test_an_attribute_of_any_kind_is_no_reason_for_a_traceback(folder):
         path = folder / f"{number}.zarr"
         text = json.dumps({"node_type": "group", "attributes": attributes})
         and_then(lambda path: None, put("zarr.json", text.encode()))(path)
-        assert why_kept(str(path)) == "is a Zarr that no OME-Zarr writer made"
+        assert overwrite_refusal(str(path)) == "is a Zarr that no OME-Zarr writer made"
 
 
 def test_a_link_in_the_place_of_a_work_folder_leads_nowhere(folder):
@@ -299,7 +299,7 @@ def test_a_link_in_the_place_of_a_work_folder_leads_nowhere(folder):
     put("lock", b"")(elsewhere)
     (folder / "work").symlink_to(elsewhere)
     before = everything(folder)
-    remove_own(str(folder / "work"))
+    remove_work(str(folder / "work"))
     assert everything(folder) == before
 
 
@@ -313,7 +313,7 @@ def test_what_tells_that_a_run_was_whole_goes_last(folder, monkeypatch):
     monkeypatch.setattr(
         durable, "hook", lambda what, path: removed.append(path) if what == "before remove" else None
     )
-    remove_own(str(work))
+    remove_work(str(work))
     assert [os.path.basename(path) for path in removed][-1] == "sealed"
     assert everything(work) == {"notes.txt": b"mine"}
 
@@ -322,4 +322,4 @@ def test_a_folder_called_like_metadata_is_somebody_elses(folder):
     work = folder / "work"
     put("lock", b"")(work)
     put("image/zarr.json/mine.txt", b"mine")(work)
-    assert strangers(str(work)) == ["image/zarr.json"]
+    assert foreign_files(str(work)) == ["image/zarr.json"]

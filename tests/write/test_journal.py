@@ -44,7 +44,7 @@ def kill_when(monkeypatch, condition):
 def bury(output):
     """Make the process that holds a lock a dead one."""
     for work in find_work(str(output)):
-        path = f"{work.path}/lock"
+        path = f"{work}/lock"
         if os.path.exists(path) and os.path.getsize(path):
             with open(path, "w") as file:
                 json.dump({**vars(Holder.me()), "start": "1"}, file)
@@ -74,7 +74,7 @@ def stopped(output, monkeypatch):
 
 def journal_of(output):
     (work,) = find_work(output)
-    return f"{work.path}/journal"
+    return f"{work}/journal"
 
 
 def test_a_run_goes_on_where_it_stopped(stopped, tmp_path):
@@ -162,7 +162,7 @@ def test_a_file_harmed_before_the_end_is_computed_again(output, monkeypatch, win
     monkeypatch.setattr(durable, "hook", None)
     bury(output)
     (work,) = find_work(output)
-    path = f"{work.path}/image/0/c/{window}/0/0"
+    path = f"{work}/image/0/c/{window}/0/0"
     if harm == "create":
         os.makedirs(os.path.dirname(path))
         with open(path, "wb") as file:
@@ -389,11 +389,7 @@ class Runs(RuleBasedStateMachine):
 
     def refused_rightly(self, error, overwrite):
         assert not overwrite
-        other = [
-            work
-            for work in find_work(self.output)
-            if work.fingerprint != layout_of(self.output, self.fill).fingerprint
-        ]
+        other = [work for work in find_work(self.output) if work != layout_of(self.output, self.fill).work]
         assert other or self.shown is not None, error
 
     @rule(fill=st.integers(0, 2))
@@ -406,10 +402,10 @@ class Runs(RuleBasedStateMachine):
         files = [
             os.path.join(folder, name)
             for work in find_work(self.output)
-            for folder, _, names in os.walk(work.path)
+            for folder, _, names in os.walk(work)
             for name in names
             if name not in ("lock", "sealed", "manifest.txt") and "replaced" not in folder
-            and not os.path.exists(f"{work.path}/sealed")
+            and not os.path.exists(f"{work}/sealed")
         ]  # fmt: skip
         if not files:
             return

@@ -24,7 +24,6 @@ from pipeline.write import (
     read_manifest,
     seal,
     state,
-    stored_fingerprint,
     verify,
     write_region,
 )
@@ -193,7 +192,7 @@ def test_provenance_keeps_whatever_it_is_given(tmp_path):
     assert kept["c"] == {"1": [3, str(tmp_path)]}
     assert kept["d"] is None
     assert kept["µ"] == "é"
-    assert stored_fingerprint(layout.path) == "ab"
+    assert provenance_of(layout.path)["fingerprint"] == "ab"
     with open(f"{layout.path}/bgone/report.html", "rb") as file:
         assert file.read() == b"<p>"
 
@@ -307,6 +306,15 @@ def test_verify_names_what_was_damaged_later(tmp_path, harm, version):
             file.seek(20)
             file.write(bytes([byte ^ 4]))
     assert [damage.key for damage in verify(layout.path)] == [victim]
+
+
+def test_provenance_may_be_larger_than_other_metadata(tmp_path, monkeypatch):
+    spec = ImageSpec("yx", (8, 8), np.dtype("uint8"))
+    layout = make_layout(spec, f"{tmp_path}/o.zarr", fingerprint="ab")
+    seal(layout, write_all(layout, np.ones((8, 8), "uint8")), {"input": 9000 * "x"})
+    publish(layout)
+    monkeypatch.setattr("pipeline.write.own._METADATA_BYTES", 5000)
+    assert list(verify(layout.path)) == []
 
 
 def test_a_damaged_manifest_is_seen(tmp_path):
