@@ -21,7 +21,7 @@ from pipeline.runtime.compute import Computed, compute
 from pipeline.runtime.executors.cluster import open_executor
 from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
-from pipeline.runtime.progress import Progress, told_after
+from pipeline.runtime.progress import Progress, say_after
 from pipeline.runtime.signals import Stop, stoppable
 from pipeline.runtime.summary import Summary, performance
 from pipeline.write import (
@@ -183,7 +183,7 @@ class _Run:
         if resources.cluster != "remote":
             # Before the clock starts; workers then find the kernels in the cache.
             # Told only where it takes long: from the second run on the cache has them.
-            with told_after(1.0, self.progress.say, "compiling the kernels, once on this machine"):
+            with say_after(1.0, self.progress.say, "compiling the kernels, once on this machine"):
                 self.job.plan.warm_up()
         with open_executor(resources, self.job.config.compute.cluster, self.progress.say) as executor:
             return compute(self.job, layout, journal, executor, self.progress, self.stop)

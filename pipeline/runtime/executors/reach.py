@@ -18,7 +18,7 @@ from pipeline.model.errors import RequestError
 from pipeline.model.text import shown
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.workers import CLUSTER
-from pipeline.runtime.progress import told_after
+from pipeline.runtime.progress import say_after
 
 CONNECT_SECONDS = 10
 """How long a scheduler may take to answer."""
@@ -123,7 +123,7 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
     named = f", which {cluster} names" if address != cluster else ""
     seconds = f"{CONNECT_SECONDS:g} s at the most"
     try:
-        with told_after(TELL_SECONDS, say, f"waiting for a scheduler to answer at {address}, {seconds}"):
+        with say_after(TELL_SECONDS, say, f"waiting for a scheduler to answer at {address}, {seconds}"):
             answer = _in_a_loop_of_its_own(_identity(address, security))
     except TimeoutError:
         raise RequestError(

@@ -23,7 +23,7 @@ from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.planning.workload import Resources, Workload
 from pipeline.runtime.executors.executor import Say
 from pipeline.runtime.executors.worker_check import Finding, WorkerCheck
-from pipeline.runtime.progress import told_after
+from pipeline.runtime.progress import say_after
 from pipeline.steps.registry import REGISTRY
 from pipeline.storage import durable
 from pipeline.write.work import versions
@@ -130,7 +130,7 @@ class Workers:
         wanted = {**versions(packages), "python": platform.python_version()}
         self._refuse_versions(wanted)
         plugin = CheckPlugin(f"bgone-{check.token}", wanted, cloudpickle.dumps(check))
-        with told_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
+        with say_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
             self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
             self._plugin = plugin.name
             try:
