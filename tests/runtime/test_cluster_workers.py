@@ -256,7 +256,7 @@ def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads
 
 
 def test_as_many_workers_are_wanted_as_have_blocks_to_do():
-    jobs = SimpleNamespace(keep_up=lambda names: None, wanted=None, waiting="a job")
+    jobs = SimpleNamespace(replace_lost=lambda names: None, wanted=None, waiting="a job")
     cluster = Cluster(FakeClient(4, 4), "", print, jobs)
     cluster.expect(100)
     assert cluster.in_flight == 2  # asks which workers there are

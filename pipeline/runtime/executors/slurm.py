@@ -79,7 +79,7 @@ class Jobs:
             ) from None  # fmt: skip
         self.cluster.adapt(Adaptive=Wanted, minimum_jobs=self.minimum, maximum_jobs=self.maximum)
 
-    def keep_up(self, names: Iterable[str], now: float | None = None) -> None:
+    def replace_lost(self, names: Iterable[str], now: float | None = None) -> None:
         """Let jobs be replaced none of whose workers is there any more, given the names of those that are.
 
         dask-jobqueue does that only where a job is a single process.
