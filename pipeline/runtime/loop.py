@@ -21,27 +21,12 @@ OUTCOME_SECONDS = 0.2  # after which a wait for a window looks whether the run w
 def compute_windows(
     executor: Executor,
     windows: Iterable[Key],
-    tasks: Callable[[Key], da.Array],
-    finished: Callable[[Key, np.ndarray], None],
+    tasks: Callable[[Key], da.Array],  # called when a window begins, so that its graph is held no longer
+    finished: Callable[[Key, np.ndarray], None],  # called in this thread with a window's results
     stop: Stop,
-    moved: Callable[[float], None] = lambda begun: None,
+    moved: Callable[[float], None] = lambda begun: None,  # called with the computed part of those under way
 ) -> None:
-    """Compute windows, a few at a time, until all are done.
-
-    Parameters
-    ----------
-    executor : Executor
-        Computes them.
-    windows : iterable of hashable
-        Their keys.
-    tasks : callable
-        Makes a window's graph, when the window begins: graphs are held no longer than they run.
-    finished : callable
-        Called in this thread with a window's key and its results.
-    stop : Stop
-        After a signal what is under way is finished and recorded, and nothing new begins.
-    moved : callable
-        Called now and then with the computed part of what is under way, as a number of windows.
+    """Compute windows, a few at a time, until all are done; after a signal none begins any more.
 
     Raises
     ------

@@ -33,16 +33,9 @@ class PlaneSums(NamedTuple):
 
 
 def plane_sums(region: Region, before: NDArray | None, after: NDArray, clipped: int) -> tuple[PlaneSums, ...]:
-    """Return the sums of each plane of a block.
+    """Return the sums of each plane of a block, given its pixels before and after the chain.
 
-    Parameters
-    ----------
-    region : tuple of slice
-        The block's place in the image, whose last two axes are y and x.
-    before, after : ndarray
-        Its pixels as read and as the chain gives them.
-    clipped : int
-        Pixels of the block that the output's dtype cannot hold.
+    The last two axes are y and x. `clipped` are pixels that the output's dtype cannot hold.
     """
     first = -region[-2].start % EVERY_ROW, -region[-1].start % EVERY_COLUMN
     planes = [tuple(index) for index in np.ndindex(*(side.stop - side.start for side in region[:-2]))]

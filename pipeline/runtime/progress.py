@@ -114,20 +114,11 @@ class Rate:
         return f"{long}{speed}{left}", f"{brief}{speed}{left}", f"{brief}{left}", brief, share
 
 
-class Lines(Progress):
-    """Plain lines for log files and batch jobs, rarer in long runs."""
+class _Measured(Progress):
+    """Base of what shows the rate: `_show` is called after each change."""
 
-    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
-        self._stream = stream
-        self._every = every
-        self._rate = Rate(0, 0, 0)
-        self._last = 0.0
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        # A closed pipe or a full disk under the log is no reason to stop the run.
-        with contextlib.suppress(OSError):
-            print(text, file=self._stream, flush=True)
+    _rate: Rate | None = None
+    _last = 0.0  # time when the rate was last shown
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Begin."""
@@ -135,24 +126,43 @@ class Lines(Progress):
         self._last = _now()
 
     def advance(self, nbytes: int) -> None:
-        """Count a window; print if the last line is old, and at the end."""
-        self._rate.advance(nbytes)
-        self._print(last=self._rate.done == self._rate.windows)
+        """Count a finished window, and show it."""
+        if self._rate is not None:
+            self._rate.advance(nbytes)
+            self._show(self._rate, window_ended=True)
 
     def within(self, windows: float) -> None:
-        """Note what is computed of the windows under way; print if the last line is old."""
-        self._rate.begun = windows
-        if windows > 0:
-            self._print()
+        """Note what is computed of the windows under way, and show it if the last look is old."""
+        if self._rate is not None:
+            self._rate.begun = windows
+            self._show(self._rate, window_ended=False)
 
-    def _print(self, last: bool = False) -> None:
-        seconds = self._every * min(max(1.0, self._rate.elapsed / LONG_SECONDS), RAREST)
-        if last or _now() - self._last >= seconds:
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        raise NotImplementedError
+
+
+class Lines(_Measured):
+    """Plain lines for log files and batch jobs, rarer in long runs."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
+        self._stream = stream
+        self._every = every
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        # A closed pipe or a full disk under the log is no reason to stop the run.
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
+
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        seconds = self._every * min(max(1.0, rate.elapsed / LONG_SECONDS), RAREST)
+        due = (window_ended or rate.begun > 0) and _now() - self._last >= seconds
+        if due or (window_ended and rate.done == rate.windows):
             self._last = _now()
-            self.say(self._rate.text())
+            self.say(rate.text())
 
 
-class Bar(Progress):
+class Bar(_Measured):
     """A bar for terminals of any width, which may change on the way."""
 
     # Not rich's own display, which leaves pieces of the bar behind when the terminal is made narrower.
@@ -161,9 +171,7 @@ class Bar(Progress):
         from rich.console import Console
 
         self._console = Console(file=stream)
-        self._rate: Rate | None = None
         self._drawn = 0  # columns of the bar that is on the screen
-        self._last = 0.0
 
     def say(self, text: str) -> None:
         """Print a message above the bar."""
@@ -174,21 +182,12 @@ class Bar(Progress):
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Show the bar."""
-        self._rate = Rate(windows, done, nbytes)
+        super().start(windows, done, nbytes)
         self._redraw()
 
-    def advance(self, nbytes: int) -> None:
-        """Move the bar by one window."""
-        if self._rate is not None:
-            self._rate.advance(nbytes)
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        if window_ended or _now() - self._last >= REDRAW_SECONDS:
             self._redraw()
-
-    def within(self, windows: float) -> None:
-        """Move the bar by a part of a window."""
-        if self._rate is not None:
-            self._rate.begun = windows
-            if _now() - self._last >= REDRAW_SECONDS:
-                self._redraw()
 
     def stop(self) -> None:
         """Leave the bar as it is and go on below it."""

@@ -40,14 +40,7 @@ class StoreRegion:
     meanings: tuple[Background, ...] = ()  # for each channel, how the background comes from input and result
 
     def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> BlockResult:
-        """Write one block.
-
-        Parameters
-        ----------
-        region : tuple of slice
-            Its place in the image.
-        before, block : ndarray
-            Its pixels as read (None where they are not known), and as the chain gives them.
+        """Write one block, given its pixels as read, if they are known, and as the chain gives them.
 
         Raises
         ------
@@ -60,8 +53,8 @@ class StoreRegion:
                 raise self._overflow_error(region, block, clipped)
             planes = plane_sums(region, before, block, clipped)
         records = write_region(self.layout, 0, region, pixels)
-        second, background = self.layout.background, ()
-        if second is not None:
+        background: Records = ()
+        if (second := self.layout.background) is not None:
             assert before is not None
             with spending("cast"):
                 pixels = self._background(region, before, block, second.spec.dtype)

@@ -39,23 +39,10 @@ class Reader(Protocol):
 
 
 def window_tasks(source: Reader, chain: ApplyChain, store: StoreBlock, batch: int = 1) -> da.Array:
-    """Return the blocks of a window read, filtered and stored, lazily.
+    """Return the reading, filtering and storing of a window's blocks, lazily.
 
-    Parameters
-    ----------
-    source : Reader
-        The input.
-    chain : ApplyChain
-        The filters, and how the window is cut.
-    store : callable
-        Writes a block.
-    batch : int
-        Blocks in a task, where none needs its neighbours.
-
-    Returns
-    -------
-    dask.array.Array
-        The results of `store`, in the order of the blocks.
+    Where no block needs its neighbours, a task does `batch` of them. The array holds the results of
+    `store`, in the order of the blocks.
     """
     cuts = chain.cuts
     if not any(overlap_depth(chain).values()):
@@ -74,7 +61,7 @@ def window_tasks(source: Reader, chain: ApplyChain, store: StoreBlock, batch: in
 def store_tasks(pixels: da.Array, cuts: tuple[Cut, ...], store: StoreBlock) -> da.Array:
     """Return the storing of a window that another Dask graph computes, one chunk a block, lazily."""
 
-    def store_result(region: Region, before: NDArray, after: NDArray) -> Any:
+    def store_result(region: Region, before: NDArray | None, after: NDArray) -> Any:
         return store(region, None, after)  # the pixels before the filters are not known here
 
     return _map_blocks(

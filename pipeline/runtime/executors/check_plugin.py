@@ -25,21 +25,12 @@ class CheckPlugin(WorkerPlugin):
 
     The event, under the plugin's name, is a dict: `worker` (address), `host`, and either `what` is wrong
     with its remedy `mend`, or `mark`, the path of a file that the driver should see.
-
-    Parameters
-    ----------
-    name : str
-        Of the plugin, and of the topic of its events.
-    versions : mapping of str to str
-        Package, or "python" → version.
-    check : bytes
-        A pickled `WorkerCheck`.
     """
 
     def __init__(self, name: str, versions: Mapping[str, str], check: bytes) -> None:
         self.name = name
-        self.versions = dict(versions)
-        self.check = check
+        self.versions = dict(versions)  # of packages, and of "python"
+        self.check = check  # a pickled `WorkerCheck`
 
     async def setup(self, worker: Any) -> None:
         """Check the worker."""

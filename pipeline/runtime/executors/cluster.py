@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from pipeline.runtime.executors.executor import Elsewhere, Executor, Outcome, Sa
 from pipeline.runtime.executors.slurm import Jobs
 from pipeline.runtime.executors.worker_check import Guard, WorkerCheck
 from pipeline.runtime.executors.workers import CLUSTER, Workers
-from pipeline.runtime.signals import Terminated
 
 TASKS_A_THREAD = 2  # under way: while one ends, the next is there
 # Allowed for a task in the scheduler: several times what it takes, so that it is never what all wait for.
@@ -47,25 +47,16 @@ class _Sent:
 
 
 class Cluster(Executor):
-    """The workers of a `dask.distributed` cluster.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    where : str
-        For the reader.
-    say : callable
-        Shows the user a message.
-    jobs : Jobs, optional
-        The run's own SLURM jobs, whose workers these are.
-    own : bool
-        Whether the workers are processes that the run has started on this machine: they see
-        the same files, and share its memory.
-    """
+    """The workers of a `dask.distributed` cluster."""
 
     def __init__(
-        self, client: Any, where: str, say: Say, jobs: Jobs | None = None, *, own: bool = False
+        self,
+        client: Any,
+        where: str,
+        say: Say,
+        jobs: Jobs | None = None,  # the run's own SLURM jobs, whose workers these are
+        *,
+        own: bool = False,  # processes of this machine: they see the same files, and share its memory
     ) -> None:
         self.where = where
         self._client = client
@@ -84,7 +75,7 @@ class Cluster(Executor):
     @property
     def in_flight(self) -> int:
         """As many windows as give each thread a task, and one to go on with; two at the least."""
-        busy = self._tasks >= TASKS_A_THREAD * self._threads()
+        busy = self._tasks() >= TASKS_A_THREAD * self._threads()
         return max(IN_FLIGHT, len(self._sent) + (not busy))
 
     @property
@@ -97,7 +88,6 @@ class Cluster(Executor):
     def _waited_for(self) -> str:
         return "one" if self._jobs is None else self._jobs.waiting
 
-    @property
     def _tasks(self) -> int:
         return sum(sent.tasks.npartitions for sent in self._sent.values())
 
@@ -110,7 +100,7 @@ class Cluster(Executor):
     def _workers_wanted(self) -> int:
         """Return how many workers have something to do."""
         threads = max(1, min((worker.threads for worker in self._workers.known), default=1))
-        return max(1, -(-(self._to_come + self._tasks) // threads))
+        return max(1, -(-(self._to_come + self._tasks()) // threads))
 
     def expect(self, blocks: int) -> None:
         """Note how many blocks are to come."""
@@ -173,9 +163,7 @@ class Cluster(Executor):
         result: np.ndarray | BaseException
         try:
             result = future.result(timeout=FETCH_SECONDS)
-        except (KeyboardInterrupt, Terminated):
-            raise
-        except BaseException as error:  # the loop raises it
+        except (Exception, CancelledError) as error:  # the loop raises it
             if isinstance(error, TimeoutError) and future.status not in ("error", "cancelled"):
                 # The worker that had the result was lost, and it is computed again.
                 self._done.put((window, future))
@@ -213,7 +201,7 @@ class Cluster(Executor):
     def begun(self) -> float:
         """Ask the scheduler now and then which blocks it holds the results of."""
         now = time.monotonic()
-        if now - self._asked >= ASKED_SECONDS and 0 < self._tasks <= MOST_ASKED:
+        if now - self._asked >= ASKED_SECONDS and 0 < self._tasks() <= MOST_ASKED:
             self._asked = now
             blocks = {
                 window: list(flatten(sent.tasks.__dask_keys__())) for window, sent in self._sent.items()
@@ -242,16 +230,7 @@ class Cluster(Executor):
 
 @contextmanager
 def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say) -> Iterator[Executor]:
-    """Start or reach what computes the windows, and end it afterwards.
-
-    Parameters
-    ----------
-    resources : Resources
-        Workers and memory.
-    cluster : str or dict
-        The config's `compute.cluster`.
-    say : callable
-        Shows the user a message.
+    """Start or reach the executor of a config, and end it afterwards.
 
     Raises
     ------

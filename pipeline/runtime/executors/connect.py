@@ -38,21 +38,9 @@ ALLOWED_FAILURES = 5  # workers that may die over one block before the block is 
 def connect(
     resources: Resources, cluster: str | dict[str, Any], say: Say
 ) -> Iterator[tuple[Any, Jobs | None]]:
-    """Start or reach a cluster, and leave it afterwards.
+    """Start or reach the cluster of a config, and leave it afterwards.
 
-    Parameters
-    ----------
-    resources : Resources
-        Workers, and where they are.
-    cluster : str or dict
-        The config's `compute.cluster`.
-    say : callable
-        Shows the user a message.
-
-    Yields
-    ------
-    distributed.Client, Jobs or None
-        Connected; and the run's own SLURM jobs, of which none is submitted yet.
+    Yields the distributed.Client, and the run's own SLURM jobs, of which none is submitted yet.
 
     Raises
     ------

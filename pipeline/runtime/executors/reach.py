@@ -92,16 +92,7 @@ def temporary_security() -> Any:
 
 
 def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
-    """Require that a Dask scheduler answers at an address.
-
-    Parameters
-    ----------
-    address : str
-        Of the scheduler.
-    cluster : str
-        The config's `compute.cluster`, which may be a file.
-    say : callable
-        Called with a message when the wait is long.
+    """Require that a Dask scheduler answers at the address, which `cluster`, perhaps a file, names.
 
     Raises
     ------

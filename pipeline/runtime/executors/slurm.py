@@ -170,8 +170,7 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
         opened = stack.pop_all()
     with opened:
         if workers:
-            cluster.scale(int(workers))
-            jobs = len(cluster.worker_spec)
+            jobs = -(-int(workers) // int(own["processes"]))
         minimum = int(minimum or jobs or 1)
         yield Jobs(cluster, minimum, int(maximum or jobs or max(minimum, MAXIMUM_JOBS)))
 
@@ -227,7 +226,7 @@ def _credentials(keywords: dict[str, Any]) -> Iterator[None]:
         for path, text in ((certificate, temporary.tls_worker_cert), (key, temporary.tls_worker_key)):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(text)
-        files = {}
+        files: dict[str, str] = {}
         for role in ("client", "scheduler", "worker"):
             files |= {f"tls_{role}_cert": certificate, f"tls_{role}_key": key}
         keywords["security"] = Security(require_encryption=True, tls_ca_file=certificate, **files)

@@ -8,11 +8,10 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.model.errors import PipelineError, StoppedError
+from pipeline.model.errors import PipelineError, Problem, StoppedError
 from pipeline.model.image import Region
 from pipeline.model.machine import share_heap
 from pipeline.planning.warmup import WarmUp
@@ -27,13 +26,6 @@ SAME_OUTPUT = "put the output (or output.work) where every worker has it under t
 SAME_INPUT = "put the input where every worker has it under the same path"
 
 _passed: set[str] = set()  # tokens of the runs whose check this process has passed
-
-
-class Finding(NamedTuple):
-    """What a worker lacks, and how to mend it."""
-
-    what: str
-    mend: str
 
 
 @dataclass(frozen=True)
@@ -52,14 +44,14 @@ class WorkerCheck:
         share_heap()
         finding = self.finding()
         if finding is not None:
-            return finding._asdict()
+            return {"what": finding.what, "mend": finding.mend}
         if self.warm_up is not None:
             with contextlib.suppress(PipelineError):  # it comes again with the first block, which reports it
                 self.warm_up()
         _passed.add(self.token)
         return {"mark": self._mark()}
 
-    def finding(self) -> Finding | None:
+    def finding(self) -> Problem | None:
         """Return what this process lacks, or None if it may compute."""
         return self._output() or self._input()
 
@@ -70,38 +62,38 @@ class WorkerCheck:
         durable.write_file(path, b"", drafts)
         return path
 
-    def _output(self) -> Finding | None:
+    def _output(self) -> Problem | None:
         token = read_checked(f"{self.work}/{TOKEN_FILE}")
         if token is None:
-            return Finding(f"does not see the output's work folder {self.work}", SAME_OUTPUT)
+            return Problem(f"does not see the output's work folder {self.work}", SAME_OUTPUT)
         if token != self.token:
-            return Finding(f"has another folder under the name {self.work}", SAME_OUTPUT)
+            return Problem(f"has another folder under the name {self.work}", SAME_OUTPUT)
         try:
             durable.remove_file(self._mark())
         except StoppedError as error:
-            return Finding(
+            return Problem(
                 f"may not write into {self.work}, as user {os.getuid()}: {error.problems[0].what}",
                 "give it permission, or start the workers as the user that runs bgone",
             )
         return None
 
-    def _input(self) -> Finding | None:
+    def _input(self) -> Problem | None:
         if self.source is None:
             return None
         for path, size in self.sizes.items():
             try:
                 nbytes = _size(path)
             except OSError as error:
-                return Finding(f"does not see the input {path} ({error.strerror})", SAME_INPUT)
+                return Problem(f"does not see the input {path} ({error.strerror})", SAME_INPUT)
             if nbytes != size:
                 what = f"has another input under the name {path} ({nbytes} bytes, not {size})"
-                return Finding(what, SAME_INPUT)
+                return Problem(what, SAME_INPUT)
         try:
             pixels = _sample(self.source)
         except PipelineError as error:
-            return Finding(f"cannot read the input: {error.problems[0].what}", SAME_INPUT)
+            return Problem(f"cannot read the input: {error.problems[0].what}", SAME_INPUT)
         if not np.array_equal(pixels, self.pixels, equal_nan=True):
-            return Finding(f"reads other pixels from the input {self.source.path}", SAME_INPUT)
+            return Problem(f"reads other pixels from the input {self.source.path}", SAME_INPUT)
         return None
 
 

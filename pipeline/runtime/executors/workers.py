@@ -22,7 +22,7 @@ from pipeline.planning.memory import memory_of, memory_of_blocks
 from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.planning.workload import Resources, Workload
 from pipeline.runtime.executors.executor import Say
-from pipeline.runtime.executors.worker_check import SAME_OUTPUT, Finding, WorkerCheck
+from pipeline.runtime.executors.worker_check import SAME_OUTPUT, WorkerCheck
 from pipeline.runtime.progress import say_after
 from pipeline.steps.registry import REGISTRY
 from pipeline.storage import durable
@@ -46,36 +46,19 @@ class Worker:
 
 
 class Workers:
-    """The workers of a cluster, and which of them may compute.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    waiting : callable
-        Names what is waited for while there is no worker.
-    say : callable
-        Shows the user a message.
-
-    Attributes
-    ----------
-    unfit : dict
-        Address → host, and what is wrong with the worker.
-    known : list of Worker
-        Workers when the scheduler was last asked.
-    """
+    """The workers of a cluster, and which of them may compute."""
 
     def __init__(self, client: Any, waiting: Callable[[], str], say: Say) -> None:
         self._client = client
-        self._waiting = waiting
+        self._waiting = waiting  # names what is waited for while there is no worker
         self._say = say
         self._asked = float("-inf")
         self._events: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
         self._plugin = ""
         self._heard: set[str] = set()
         self._marks: dict[str, tuple[str, str, float]] = {}  # address → host, path of its file, deadline
-        self.known: list[Worker] = []
-        self.unfit: dict[str, tuple[str, Finding]] = {}
+        self.known: list[Worker] = []  # when the scheduler was last asked
+        self.unfit: dict[str, tuple[str, Problem]] = {}  # address → host, and what is wrong
 
     def fit(self, *, afresh: bool = False) -> list[Worker]:
         """Return the workers that may compute, asked for anew every few seconds or `afresh`.
@@ -181,7 +164,7 @@ class Workers:
             self.unfit.update(news)
             self._tell(_problems(news))
 
-    def _news(self) -> dict[str, tuple[str, Finding]]:
+    def _news(self) -> dict[str, tuple[str, Problem]]:
         """Return the workers that are newly known to be unfit."""
         unfit = {}
         while not self._events.empty():
@@ -193,7 +176,7 @@ class Workers:
             if "mark" in event:
                 self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
             else:
-                unfit[address] = host, Finding(event["what"], event["mend"])
+                unfit[address] = host, Problem(event["what"], event["mend"])
         # A worker may see the work folder and write elsewhere, as in a container with an overlay.
         for address, (host, mark, end) in list(self._marks.items()):
             drafts, name = os.path.split(mark)
@@ -202,7 +185,7 @@ class Workers:
                 durable.remove_file(mark)
             elif time.monotonic() > end:
                 what = f"writes into another folder than {os.path.dirname(drafts)}"
-                unfit[address] = host, Finding(what, SAME_OUTPUT)
+                unfit[address] = host, Problem(what, SAME_OUTPUT)
             else:
                 continue
             del self._marks[address]
@@ -228,9 +211,9 @@ class Workers:
         return min((worker for worker in self.known if worker.address not in self.unfit), key=share)
 
 
-def _problems(unfit: Mapping[str, tuple[str, Finding]]) -> list[Problem]:
+def _problems(unfit: Mapping[str, tuple[str, Problem]]) -> list[Problem]:
     """Return one problem for each kind of finding, naming the first worker that has it, and its host."""
-    names: dict[Finding, list[str]] = defaultdict(list)
+    names: dict[Problem, list[str]] = defaultdict(list)
     for address, (host, finding) in sorted(unfit.items()):
         names[finding].append(f"the worker {address} on {host}")
     problems = []
