@@ -135,7 +135,7 @@ class _Computation:
     def _compute_windows(self) -> None:
         tiling, plan = self.windows.tiling, self.job.plan
         store = self._guarded(StoreRegion(self.layout, plan.offset, plan.overflow, plan.backgrounds))
-        # Eight bytes each where a list takes 36: there may be millions.
+        # Eight bytes a window where a list takes 36: there may be millions.
         todo = array("q", (n for n in range(tiling.windows) if WindowKey(0, n) not in self.journal))
         parts_of_window = len(self.windows.parts(todo[0])) if todo else 1
         results: dict[WindowKey, dict[int, np.ndarray]] = defaultdict(dict)  # of windows with parts to come

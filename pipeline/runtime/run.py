@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -155,16 +154,21 @@ class _Run:
             self.progress.say(f"note: of the input {self.job.missing}")
         for note in self.job.source.notes:
             self.progress.say(f"note: {note}")
-        with ExitStack() as stack:
-            peak = stack.enter_context(PeakMemory())
-            windows = {"window": dict(self.job.plan.tiling.window)}
-            journal = stack.enter_context(begin(layout, inputs, lambda: windows, overwrite=self.overwrite))
+        windows = {"window": dict(self.job.plan.tiling.window)}
+        with (
+            PeakMemory() as peak,
+            begin(layout, inputs, lambda: windows, overwrite=self.overwrite) as journal,
+        ):
             computed = Computed()
             if journal.state == "unfinished":
-                with _discarding_refused(layout, journal):
-                    self._check_windows_of_before(layout, journal, inputs)
+                try:
+                    self._check_windows_of_before(journal, inputs)
                     computed = self._compute(layout, journal)
                     self._refuse_changed_input(inputs)
+                except (RequestError, DataError):
+                    if not journal.done:
+                        discard(layout)  # a run that is refused before its first window leaves nothing
+                    raise
             self.stop.working = True  # the commit is short, and better ends
             summary = self._summary(layout, journal, computed, peak)
             if journal.state == "unfinished":
@@ -184,11 +188,7 @@ class _Run:
             return False
         self.progress.say(f"checking {layout.path}, which is complete already")
         try:
-            return any(
-                damage
-                for output in layout.outputs
-                for damage in check_files(output.path, read_manifest(output.path))
-            )
+            return any(any(check_files(output.path, read_manifest(output.path))) for output in layout.outputs)
         except VerificationError:
             return True
 
@@ -198,7 +198,7 @@ class _Run:
         fields = {key: value for key, value in summary.items() if key in Summary.__dataclass_fields__}
         return replace(Summary(**{**fields, "output": layout.path}), already_complete=True)
 
-    def _check_windows_of_before(self, layout: Layout, journal: Journal, inputs: Mapping[str, Any]) -> None:
+    def _check_windows_of_before(self, journal: Journal, inputs: Mapping[str, Any]) -> None:
         damaged = journal.check()
         if damaged:
             self.progress.say(f"{len(damaged)} windows are damaged on disk and are computed again")
@@ -289,14 +289,3 @@ class _Run:
             of = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
             second = Contents(journal.records(background=True), {**provenance, "background": of}, limits[1])
         seal(layout, journal.records(), provenance, limits=limits[0], files=files, background=second)
-
-
-@contextmanager
-def _discarding_refused(layout: Layout, journal: Journal) -> Iterator[None]:
-    """Remove the work folder of a run that is refused before its first window is done."""
-    try:
-        yield
-    except (RequestError, DataError):
-        if not journal.done:
-            discard(layout)
-        raise

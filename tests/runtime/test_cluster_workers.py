@@ -358,6 +358,26 @@ def test_a_window_whose_workers_have_gone_is_sent_to_those_that_come(monkeypatch
     assert len(client.sent) == 2
 
 
+def test_a_scheduler_that_answers_late_leaves_the_progress_as_it_was(monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.executors.cluster.ASKED_SECONDS", 0)
+    client = Answering(1)
+    client.scheduler = SimpleNamespace(who_has=None)
+    cluster = Cluster(client, "", print)
+    tasks = da.zeros(4, chunks=1)
+    cluster.submit("window", tasks)
+    client.sync = lambda call, keys, callback_timeout: {keys[0]: ["tcp://a:0"], keys[1]: []}
+    assert cluster.begun() == 0.25
+
+    def late(call, keys, callback_timeout):
+        raise TimeoutError
+
+    client.sync = late
+    assert cluster.begun() == 0.25
+    client.sent[0].done()
+    cluster.next(timeout=0)
+    assert cluster.begun() == 0
+
+
 @pytest.mark.parametrize(
     ("threads", "seconds", "blocks"), [(4, 0.04, 1), (400, 0.04, 20), (4000, 0.04, 200), (4, 0.001, 8)]
 )

@@ -70,8 +70,8 @@ def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str | None]
         if name == "python" and installed:
             name, needed, installed = "Python", _minor(needed), _minor(installed)
         if installed != needed:
-            found = f"{name} {installed}" if installed else f"no {name}"
-            differences.append(f"{found}, and the run is started with {needed}")
+            package = f"{name} {installed}" if installed else f"no {name}"
+            differences.append(f"{package}, and the run is started with {needed}")
     return f"has {'; '.join(differences)}" if differences else ""
 
 

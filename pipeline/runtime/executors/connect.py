@@ -116,7 +116,7 @@ def require_files(more: int) -> None:
     RequestError
         The system does not allow so many more.
     """
-    # Without them a scheduler would go on, and answer nobody who connects.
+    # A scheduler that has no more goes on, and leaves every new connection without an answer.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = psutil.Process().num_fds() + more
     if soft == resource.RLIM_INFINITY or needed <= soft:

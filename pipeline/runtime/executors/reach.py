@@ -21,7 +21,7 @@ from pipeline.runtime.progress import say_after
 
 CONNECT_SECONDS = 10  # for a scheduler to answer: it may be starting
 AGAIN_SECONDS = 0.2  # between two tries to connect
-TELL_SECONDS = 2  # after which the user is told what is waited for
+TELL_SECONDS = 2  # of silence before a message says what is waited for
 LARGEST_FILE = 1 << 26  # bytes of a scheduler file; those of the largest clusters have a thousandth
 SECURE = ("tls", "wss")
 ON_TCP = ("tcp", "ws", *SECURE)
@@ -99,8 +99,8 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
     RequestError
         None does, and why.
     """
-    # Not by distributed's client, which waits for ever where something takes the connection and says
-    # nothing, and takes whatever is said for a message of its own.
+    # Not by distributed's client: it waits for ever where a server takes the connection and is silent, and
+    # takes any bytes for a message of its own.
     security = _credentials(address)
     name = address if address == cluster else f"{address}, which {cluster} names"
     waiting = f"waiting for a scheduler to answer at {address}, {CONNECT_SECONDS:g} s at the most"
@@ -192,7 +192,7 @@ def _run_in_thread(coroutine: Any) -> Any:
         except BaseException as error:  # the caller raises it
             future.set_exception(error)
 
-    # A daemon whose end nobody waits for: a look-up of a host's name cannot be broken off.
+    # A daemon that is not joined: a look-up of a host's name cannot be cancelled.
     threading.Thread(target=asyncio.run, args=(answer(),), name="reach", daemon=True).start()
     return future.result()
 

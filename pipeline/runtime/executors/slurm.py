@@ -154,39 +154,28 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
     _require_size(own)
     jobs, workers = own.pop("jobs", None), own.pop("n_workers", None)
     minimum, maximum = own.pop("minimum_jobs", None), own.pop("maximum_jobs", None)
-    with _explaining_refusals(), ExitStack() as stack:
-        options = _keyword("scheduler_options", own, {})
+    own["job_script_prologue"] = [*PROLOGUE, *_keyword("job_script_prologue", own, ())]
+    own.setdefault("silence_logs", "critical")
+    own["scheduler_options"] = options = dict(_keyword("scheduler_options", own, {}))
+    with ExitStack() as stack:
         if not {"dashboard", "dashboard_address"} & set(options):
             # Nobody asked for dask's pages, which all who reach this host could read.
             stack.enter_context(dask.config.set({"distributed.scheduler.http.routes": []}))
-            options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", **options}
-        own["scheduler_options"] = options
-        own["job_script_prologue"] = [*PROLOGUE, *_keyword("job_script_prologue", own, ())]
-        # As dask-jobqueue chooses, which knows the names of a job's workers only where it is told.
-        own["processes"] = _keyword("processes", own, nprocesses_nthreads(int(_keyword("cores", own, 1)))[0])
-        own.setdefault("silence_logs", "critical")
-        stack.enter_context(_credentials(own))
-        cluster = SLURMCluster(**own)
-        opened = stack.pop_all()
-    with opened:
+            options |= {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+        try:
+            # As dask-jobqueue chooses: it knows the names of a job's workers only by this keyword.
+            processes, _ = nprocesses_nthreads(int(_keyword("cores", own, 1)))
+            own["processes"] = int(_keyword("processes", own, processes))
+            stack.enter_context(_credentials(own))
+            cluster = SLURMCluster(**own)
+        except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
+            text = str(error).split(" Very likely")[0].strip() or type(error).__name__
+            what = f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}"
+            raise RequestError(what, "see the keywords of its SLURMCluster", SLURM) from None
         if workers:
-            jobs = -(-int(workers) // int(own["processes"]))
+            jobs = -(-int(workers) // own["processes"])
         minimum = int(minimum or jobs or 1)
         yield Jobs(cluster, minimum, int(maximum or jobs or max(minimum, MAXIMUM_JOBS)))
-
-
-@contextmanager
-def _explaining_refusals() -> Iterator[None]:
-    """Raise in one line what dask-jobqueue, or the scheduler that it starts, refuses."""
-    try:
-        yield
-    except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
-        text = str(error).split(" Very likely")[0].strip() or type(error).__name__
-        raise RequestError(
-            f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}",
-            "see the keywords of its SLURMCluster",
-            SLURM,
-        ) from None
 
 
 def _require_size(keywords: Mapping[str, Any]) -> None:
