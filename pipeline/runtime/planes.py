@@ -6,6 +6,7 @@ its time and does not depend on the blocks. Sums over parts of a plane add up.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -38,26 +39,20 @@ def plane_sums(region: Region, before: NDArray | None, after: NDArray, clipped: 
     The last two axes are y and x. `clipped` are pixels that the output's dtype cannot hold.
     """
     first = -region[-2].start % EVERY_ROW, -region[-1].start % EVERY_COLUMN
-    planes = [tuple(index) for index in np.ndindex(*(side.stop - side.start for side in region[:-2]))]
     values = _samples(after, first)
     if values.size == 0:
         return ()
+    planes = itertools.product(*(range(side.start, side.stop) for side in region[:-2]))
     with np.errstate(over="ignore", invalid="ignore"):  # ∞ − ∞, and sums of the largest floats
-        before_sums = None if before is None else _samples(before, first).sum(axis=1)
+        before_sums = None if before is None else _samples(before, first).sum(axis=1).tolist()
         squares = np.einsum("ij,ij->i", values, values)
-        sums = values.sum(axis=1)
+        sums = [values.sum(axis=1), squares, values.min(axis=1), values.max(axis=1)]
+    count, pixels = values.shape
+    columns = zip(planes, before_sums or [None] * count, *(column.tolist() for column in sums), strict=True)
+    plane_clipped = clipped if count == 1 or not clipped else None
     return tuple(
-        PlaneSums(
-            plane=tuple(side.start + index for side, index in zip(region, plane, strict=False)),
-            pixels=values.shape[1],
-            before=None if before_sums is None else float(before_sums[row]),
-            after=float(sums[row]),
-            squares=float(squares[row]),
-            least=float(values[row].min()),
-            most=float(values[row].max()),
-            clipped=clipped if len(planes) == 1 or not clipped else None,
-        )
-        for row, plane in enumerate(planes)
+        PlaneSums(plane, pixels, before_sum, after_sum, square, least, most, plane_clipped)
+        for plane, before_sum, after_sum, square, least, most in columns
     )
 
 
