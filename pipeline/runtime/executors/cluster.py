@@ -94,6 +94,7 @@ class Cluster(Executor):
     def _threads(self) -> int:
         workers = self._workers.fit()
         if self._jobs is not None:
+            # Here, as the loop asks again and again, and as these names are as new as any.
             self._jobs.replace_lost([worker.name for worker in workers])
         return sum(worker.threads for worker in workers)
 
