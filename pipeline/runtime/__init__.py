@@ -1,5 +1,4 @@
-"""The run itself: windows of blocks through the chain and into the output, passes, signals, progress.
+"""A run from its first pixel to its commit: windows, coarser levels, executors, signals, progress.
 
-Here belongs what happens from the first pixel to the last rename. What is computed is for `steps`, in which
-pieces for `planning`, and how it is stored for `write`.
+What is computed belongs to `steps`, in which pieces to `planning`, and how it is stored to `write`.
 """

@@ -1,4 +1,4 @@
-"""The coarser levels of a run: built in groups of regions, from files that are checked as they are read."""
+"""Coarser levels of a run, built in groups of regions from files that are checked as they are read."""
 
 from __future__ import annotations
 
@@ -13,26 +13,22 @@ from pipeline.model.image import Region
 from pipeline.model.tiling import Tiling
 from pipeline.runtime.store import BuildLevel
 from pipeline.runtime.windows import call_tasks
-from pipeline.write import Layout, LevelRegions, numbers_meeting
+from pipeline.write import ChunkRecord, Layout, LevelRegions, numbers_meeting
 from pipeline.write.journal import Journal
 from pipeline.write.offsets import WindowKey
 
-LEVEL_BYTES = 64 << 20
-"""Bytes of the finer level that one task reads at the most, where a file allows."""
-
-LEVEL_TASKS = 8
-"""Regions in a group: computed and journalled together."""
+LEVEL_BYTES = 64 << 20  # of the finer level, read by one task at the most; a file may need more
+LEVEL_TASKS = 8  # regions in a group, which are computed and journalled together
 
 Call = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Which groups the levels of a run are built in, and what each of them reads."""
+    """Groups in which the coarser levels of a run are built."""
 
     layout: Layout
-    tiling: Tiling
-    """The windows of the full resolution."""
+    tiling: Tiling  # the windows of the full resolution
     journal: Journal
 
     def groups(self, level: int) -> Iterable[WindowKey]:
@@ -41,60 +37,51 @@ class Levels:
         return (WindowKey(level, number) for number in range(count))
 
     def tasks(self, group: WindowKey, wrap: Callable[[Call], Call]) -> da.Array:
-        """Return the building of a group, lazily; the level before it is journalled whole.
+        """Return the building of a group, lazily; all of the finer level is journalled.
 
-        `wrap` makes of the call that builds a region the one that a task makes.
+        `wrap` makes what a task calls out of the function that builds a region.
         """
         finer = group.level - 1
         regions = self._regions(group.level)
         first = group.number * LEVEL_TASKS
         targets = [regions.region(number) for number in range(first, min(first + LEVEL_TASKS, regions.count))]
-        sources = [self.layout.source_region(group.level, region) for region in targets]
-        keys = {key for source in sources for key in self.keys(finer, source)}
+        sources = [self.layout.source_region(group.level, target) for target in targets]
+        keys = {key for source in sources for key in self._keys(finer, source)}
         outputs = [
             {record.key: record for record in self.journal.records(keys, background=background)}
             for background in (False, True)
         ]
 
-        def files_of(source: Region) -> Iterable[tuple[Any, ...]]:
-            files = list(self._files(finer, source))
+        def records_of(source: Region) -> Iterable[tuple[ChunkRecord, ...]]:
+            files = self._files(finer, source)
             return (tuple(records[file] for file in files if file in records) for records in outputs)
 
-        arguments = [(target, *files_of(source)) for target, source in zip(targets, sources, strict=True)]
+        arguments = [(target, *records_of(source)) for target, source in zip(targets, sources, strict=True)]
         return call_tasks(wrap(BuildLevel(self.layout, group.level)), arguments)
 
-    def keys(self, level: int, region: Region) -> list[WindowKey]:
-        """Return the keys under which what a region of a level holds is journalled."""
+    def _keys(self, level: int, region: Region) -> set[WindowKey]:
+        """Return the windows or groups whose journal entries hold the files of a region."""
         if level:
-            numbers: Iterable[int] = {
-                number // LEVEL_TASKS for number in self._regions(level).meeting(region)
-            }
+            numbers = [number // LEVEL_TASKS for number in self._regions(level).meeting(region)]
         else:
-            sides = dict(zip(self.layout.spec.axes, region, strict=True))
-            window = [self.tiling.window[axis] for axis in self.tiling.sizes]
-            numbers = numbers_meeting(
-                self.tiling.grid, window, tuple(sides[axis] for axis in self.tiling.sizes)
-            )
-        return [WindowKey(level, number) for number in sorted(numbers)]
+            tiling, sides = self.tiling, dict(zip(self.layout.spec.axes, region, strict=True))
+            window = [tiling.window[axis] for axis in tiling.sizes]
+            numbers = numbers_meeting(tiling.grid, window, tuple(sides[axis] for axis in tiling.sizes))
+        return {WindowKey(level, number) for number in numbers}
 
     def _regions(self, level: int) -> LevelRegions:
         return LevelRegions.of(self.layout, level, LEVEL_BYTES)
 
-    def _files(self, level: int, region: Region) -> Iterable[str]:
-        unit = self.layout.levels[level].file_shape
-        files = [range(side.start // px, -(-side.stop // px)) for side, px in zip(region, unit, strict=True)]
-        return (self.layout.chunk_key(level, index) for index in itertools.product(*files))
+    def _files(self, level: int, region: Region) -> list[str]:
+        shape = self.layout.levels[level].file_shape
+        ranges = [
+            range(side.start // px, -(-side.stop // px)) for side, px in zip(region, shape, strict=True)
+        ]
+        return [self.layout.chunk_key(level, index) for index in itertools.product(*ranges)]
 
 
 def unread_since(before: Iterable[WindowKey], levels: int) -> list[WindowKey]:
-    """Return the windows of an earlier start that building the coarser levels does not read again.
-
-    Parameters
-    ----------
-    before : iterable of WindowKey
-        What was done when this start began.
-    levels : int
-        How many levels there are.
+    """Return the windows done `before` this start whose files building the levels does not read again.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The loop over windows: enough of them in flight, each recorded once it is done."""
+"""The loop over windows: enough of them under way, each recorded once it is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar, cast
 
 import dask.array as da
@@ -14,37 +14,19 @@ from pipeline.runtime.signals import Stop
 from pipeline.write import DamagedChunksError
 
 Key = TypeVar("Key", bound=Hashable)
-"""A window's key."""
 
-OUTCOME_SECONDS = 0.2
-"""Seconds between looks at whether the run was asked to stop."""
+OUTCOME_SECONDS = 0.2  # after which a wait for a window looks whether the run was asked to stop
 
 
 def compute_windows(
     executor: Executor,
     windows: Iterable[Key],
-    tasks: Callable[[Key], da.Array],
-    finished: Callable[[Key, np.ndarray], None],
+    tasks: Callable[[Key], da.Array],  # called when a window begins, so that its graph is held no longer
+    finished: Callable[[Key, np.ndarray], None],  # called in this thread with a window's results
     stop: Stop,
-    moved: Callable[[float], None] | None = None,
+    moved: Callable[[float], None] = lambda begun: None,  # called with the computed part of those under way
 ) -> None:
-    """Compute windows, a few at a time, until all are done.
-
-    Parameters
-    ----------
-    executor : Executor
-        What computes them.
-    windows : iterable of hashable
-        Their keys.
-    tasks : callable
-        Makes a window's graph; called when the window begins, so that no two of them are
-        kept longer than they run.
-    finished : callable
-        Called in this thread with a window's key and its results.
-    stop : Stop
-        Noted signals: what is under way is finished and recorded, nothing new begins.
-    moved : callable, optional
-        Told now and then how much of what is under way is computed, as a number of windows.
+    """Compute windows, a few at a time, until all are done; after a signal none begins any more.
 
     Raises
     ------
@@ -55,58 +37,47 @@ def compute_windows(
         A window read files of the output that are not what was written.
     """
     waiting = iter(windows)
-    under_way: set[Key] = set()
-    failed: tuple[Key, BaseException] | None = None
+    under_way = 0
+    failure: tuple[Key, BaseException] | None = None
     trouble = ""
+
+    def begin() -> None:
+        nonlocal under_way
+        while failure is None and stop.signal is None and under_way < executor.in_flight:
+            window = next(waiting, None)
+            if window is None:
+                return
+            executor.submit(window, tasks(window))
+            under_way += 1
+
     while True:
-        if failed is None:
-            _begin(waiting, under_way, executor, tasks, stop)
+        begin()
         if not under_way:
             break
         outcome = executor.next(timeout=OUTCOME_SECONDS)
         stop.tell()
-        if outcome is None:
-            if moved is not None:
-                moved(executor.begun())
-            if executor.trouble != trouble:
-                trouble = executor.trouble
-                stop.say(trouble or "going on")
-            continue
-        window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
-        under_way.discard(window)
-        if isinstance(result, BaseException):
-            failed = failed or (window, result)
-            continue
-        if failed is None:
+        if outcome is not None:
+            under_way -= 1
+            window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
+            if isinstance(result, BaseException):
+                failure = failure or (window, result)
+                continue
             # The next one begins before this one is brought to the disk, so that no worker waits for that.
-            _begin(waiting, under_way, executor, tasks, stop)
-        finished(window, result)
-        if moved is not None:
-            moved(executor.begun())
-    if failed is not None:
-        raise _as_error(*failed) from failed[1]
+            begin()
+            finished(window, result)
+        elif executor.trouble != trouble:
+            trouble = executor.trouble
+            stop.say(trouble or "going on")
+        moved(executor.begun())
+    if failure is not None:
+        raise _as_error(*failure) from failure[1]
     stop.check()
 
 
-def _begin(
-    waiting: Iterator[Key],
-    under_way: set[Key],
-    executor: Executor,
-    tasks: Callable[[Key], da.Array],
-    stop: Stop,
-) -> None:
-    while len(under_way) < executor.in_flight and stop.signal is None:
-        window = next(waiting, None)
-        if window is None:
-            return
-        executor.submit(window, tasks(window))
-        under_way.add(window)
-
-
 def _as_error(window: Hashable, error: BaseException) -> BaseException:
-    known = run_error(error)
-    if isinstance(known, PipelineError | DamagedChunksError) or not isinstance(error, Exception):
-        return known
+    explained = run_error(error)
+    if isinstance(explained, PipelineError | DamagedChunksError) or not isinstance(error, Exception):
+        return explained
     return StoppedError(
         f"{window} failed: {type(error).__name__}: {error}",
         "see it whole with --debug; the same command goes on with what is done",

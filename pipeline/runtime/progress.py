@@ -14,45 +14,40 @@ from typing import TextIO
 
 from pipeline.model.text import MB, duration
 
-LINE_SECONDS = 10.0
-"""Between two lines of a log at first; a longer run tells less often, and at most so many times less."""
-
-_LONG_SECONDS, _MOST_TIMES = 200.0, 60.0
-
-REDRAWN_SECONDS = 0.1
-"""Between two looks of the bar."""
-
-_BAR, _LEAST_BAR = 30, 8
+LINE_SECONDS = 10.0  # between two lines of a log, at first
+# A run that is n times as long as this has lines n times as rare, down to one in ten minutes.
+LONG_SECONDS, RAREST = 200.0, 60.0
+REDRAW_SECONDS = 0.1  # between two drawings of the bar within a window
+BAR_WIDTH, LEAST_BAR_WIDTH = 30, 8
 
 
-def now() -> float:
-    """Return the seconds of a clock that never goes back."""
+def _now() -> float:
     return time.monotonic()
 
 
 @contextmanager
-def told_after(seconds: float, say: Callable[[str], None], text: str) -> Iterator[None]:
-    """Tell something where what is done inside takes longer than so many seconds."""
-    notice = threading.Timer(seconds, say, [text])
-    notice.daemon = True
-    notice.start()
+def say_after(seconds: float, say: Callable[[str], None], text: str) -> Iterator[None]:
+    """Call `say` with a text if the block takes longer than `seconds`."""
+    timer = threading.Timer(seconds, say, [text])
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        notice.cancel()
+        timer.cancel()
 
 
 class Progress:
-    """What a run tells of itself; of this one nobody hears."""
+    """Receiver of what a run reports; this base class shows nothing."""
 
     def say(self, text: str) -> None:
-        """Tell something once."""
+        """Show a message."""
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
-        """Begin: how many windows there are, how many are done, and the bytes of all pixels read."""
+        """Begin: all windows, how many earlier starts have done, and the input bytes of the others."""
 
     def advance(self, nbytes: int) -> None:
-        """Count one window, of so many bytes."""
+        """Count a finished window of `nbytes` input bytes."""
 
     def within(self, windows: float) -> None:
         """Note how much of the windows under way is computed, as a number of windows."""
@@ -63,23 +58,18 @@ class Progress:
 
 @dataclass
 class Rate:
-    """Counts windows and bytes, and works out speed and time left."""
+    """Counter of windows and bytes that gives the speed and the time left."""
 
     windows: int
-    done: int
-    """Windows of earlier starts included."""
-    nbytes: int
-    """Of all pixels that this start is for."""
-    began: float = field(default_factory=now)
-    counted: int = 0
-    """Bytes that this start has done."""
-    own: int = 0
-    """Windows that this start has done."""
-    begun: float = 0.0
-    """Of the windows under way, how much is computed, as a number of windows."""
+    done: int  # windows, those of earlier starts included
+    nbytes: int  # input bytes of all windows that this start computes
+    began: float = field(default_factory=_now)
+    counted: int = 0  # bytes that this start has done
+    own: int = 0  # windows that this start has done
+    begun: float = 0.0  # computed part of the windows under way, as a number of windows
 
     def advance(self, nbytes: int) -> None:
-        """Count one window."""
+        """Count a finished window."""
         self.done += 1
         self.own += 1
         self.counted += nbytes
@@ -88,97 +78,103 @@ class Rate:
     @property
     def elapsed(self) -> float:
         """Seconds since this start."""
-        return max(now() - self.began, 1e-6)
+        return max(_now() - self.began, 1e-6)
 
     @property
     def share(self) -> float:
-        """Of all windows what is done, from 0 to 1."""
+        """Finished share of all windows, 0 to 1."""
         return min(1.0, (self.done + self.begun) / max(self.windows, 1))
 
     @property
     def speed(self) -> float:
-        """Bytes of input a second, since this start."""
+        """Input bytes a second since this start."""
         begun = self.begun * self.nbytes / max(self.windows - self.done + self.own, 1)
         return (self.counted + begun) / self.elapsed
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, where that can be told: by what this start did, not the ones before it."""
-        did = self.own + self.begun
-        if did <= 0:
+        """Estimated seconds to the end, or None before anything is computed."""
+        # By the windows of this start: those of earlier ones took no time of this one.
+        computed = self.own + self.begun
+        if computed <= 0:
             return None
-        return max(0.0, self.windows - self.done - self.begun) * self.elapsed / did
+        return max(0.0, self.windows - self.done - self.begun) * self.elapsed / computed
 
     def text(self) -> str:
-        """Return it as a line."""
-        return f"window {self.done} of {self.windows} ({100 * self.share:.0f} %){self._speed()}{self._left()}"
+        """Return the whole progress as one line."""
+        return self.texts()[0]
 
     def texts(self) -> tuple[str, ...]:
-        """Return it as lines, each shorter than the one before."""
+        """Return the progress as alternative lines, each shorter than the one before."""
         share = f"{100 * self.share:.0f} %"
         brief = f"{self.done}/{self.windows} ({share})"
-        return self.text(), f"{brief}{self._speed()}{self._left()}", f"{brief}{self._left()}", brief, share
-
-    def _speed(self) -> str:
-        # Nothing is read yet, or nothing is told of it yet.
-        return f", {self.speed / MB:.0f} MB/s" if self.own + self.begun > 0 else ""
-
-    def _left(self) -> str:
-        return "" if self.left is None else f", {duration(self.left)} left"
+        speed = f", {self.speed / MB:.0f} MB/s" if self.own + self.begun > 0 else ""
+        left = "" if self.left is None else f", {duration(self.left)} left"
+        long = f"window {self.done} of {self.windows} ({share})"
+        return f"{long}{speed}{left}", f"{brief}{speed}{left}", f"{brief}{left}", brief, share
 
 
-class Lines(Progress):
-    """A plain line now and then: for log files and batch jobs."""
+class _Measured(Progress):
+    """Base of what shows the rate: `_show` is called after each change."""
 
-    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
-        self._stream = stream
-        self._every = every
-        self._rate = Rate(0, 0, 0)
-        self._last = 0.0
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        # A log that nobody reads any more, or that has no space, is no reason to stop.
-        with contextlib.suppress(OSError):
-            print(text, file=self._stream, flush=True)
+    _rate: Rate | None = None
+    _last = 0.0  # time when the rate was last shown
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Begin."""
         self._rate = Rate(windows, done, nbytes)
-        self._last = now()
+        self._last = _now()
 
     def advance(self, nbytes: int) -> None:
-        """Count one window; tell it when the last line is old, and at the end."""
-        self._rate.advance(nbytes)
-        self._tell(self._rate.done == self._rate.windows)
+        """Count a finished window, and show it."""
+        if self._rate is not None:
+            self._rate.advance(nbytes)
+            self._show(self._rate, window_ended=True)
 
     def within(self, windows: float) -> None:
-        """Note what is computed; tell it when the last line is old."""
-        self._rate.begun = windows
-        if windows > 0:
-            self._tell()
+        """Note what is computed of the windows under way, and show it if the last look is old."""
+        if self._rate is not None:
+            self._rate.begun = windows
+            self._show(self._rate, window_ended=False)
 
-    def _tell(self, ended: bool = False) -> None:
-        at = now()
-        rarer = min(max(1.0, self._rate.elapsed / _LONG_SECONDS), _MOST_TIMES)
-        if at - self._last >= self._every * rarer or ended:
-            self._last = at
-            self.say(self._rate.text())
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        raise NotImplementedError
 
 
-class Bar(Progress):
-    """A bar that moves: for terminals, of any width, which may change on the way."""
+class Lines(_Measured):
+    """Plain lines for log files and batch jobs, rarer in long runs."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
+        self._stream = stream
+        self._every = every
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        # A closed pipe or a full disk under the log is no reason to stop the run.
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
+
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        seconds = self._every * min(max(1.0, rate.elapsed / LONG_SECONDS), RAREST)
+        due = (window_ended or rate.begun > 0) and _now() - self._last >= seconds
+        if due or (window_ended and rate.done == rate.windows):
+            self._last = _now()
+            self.say(rate.text())
+
+
+class Bar(_Measured):
+    """A bar for terminals of any width, which may change on the way."""
+
+    # Not rich's own display, which leaves pieces of the bar behind when the terminal is made narrower.
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
 
         self._console = Console(file=stream)
-        self._rate: Rate | None = None
-        self._stands = 0
-        self._last = 0.0
+        self._drawn = 0  # columns of the bar that is on the screen
 
     def say(self, text: str) -> None:
-        """Tell something once, above the bar."""
+        """Print a message above the bar."""
         with contextlib.suppress(OSError):  # the terminal has gone; the run goes on
             self._erase()
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -186,27 +182,18 @@ class Bar(Progress):
 
     def start(self, windows: int, done: int, nbytes: int) -> None:
         """Show the bar."""
-        self._rate = Rate(windows, done, nbytes)
+        super().start(windows, done, nbytes)
         self._redraw()
 
-    def advance(self, nbytes: int) -> None:
-        """Move the bar by one window."""
-        if self._rate is not None:
-            self._rate.advance(nbytes)
+    def _show(self, rate: Rate, *, window_ended: bool) -> None:
+        if window_ended or _now() - self._last >= REDRAW_SECONDS:
             self._redraw()
-
-    def within(self, windows: float) -> None:
-        """Move the bar by a part of a window."""
-        if self._rate is not None:
-            self._rate.begun = windows
-            if now() - self._last >= REDRAWN_SECONDS:
-                self._redraw()
 
     def stop(self) -> None:
-        """Leave the bar where it is."""
+        """Leave the bar as it is and go on below it."""
         if self._rate is not None:
             self._redraw()
-            self._rate, self._stands = None, 0
+            self._rate, self._drawn = None, 0
             with contextlib.suppress(OSError):
                 self._console.print()
 
@@ -216,14 +203,14 @@ class Bar(Progress):
             self._draw()
 
     def _erase(self) -> None:
-        """Take the bar off: where the terminal was made narrower, it has wrapped it into several lines."""
         from rich.control import Control, ControlType
 
-        if self._stands:
-            rows = (self._stands - 1) // self._console.size.width
+        if self._drawn:
+            # A terminal that was made narrower has wrapped the bar into several rows.
+            rows = (self._drawn - 1) // self._console.size.width
             up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * rows
             self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up))
-            self._stands = 0
+            self._drawn = 0
 
     def _draw(self) -> None:
         from rich.progress_bar import ProgressBar
@@ -231,22 +218,22 @@ class Bar(Progress):
 
         if self._rate is None:
             return
-        # The last column stays free: what fills it wraps on some terminals.
+        # The last column stays free: some terminals wrap a line that fills it.
         width = self._console.size.width - 1
         texts = self._rate.texts()
         text = next((text for text in texts if len(text) <= width), texts[-1][: max(width, 0)])
-        bar = min(_BAR, width - len(text) - 1)
-        if bar >= _LEAST_BAR:
-            drawn = ProgressBar(total=1.0, completed=self._rate.share, width=bar)
-            self._console.print(drawn, end="")
+        bar_width = min(BAR_WIDTH, width - len(text) - 1)
+        if bar_width >= LEAST_BAR_WIDTH:
+            bar = ProgressBar(total=1.0, completed=self._rate.share, width=bar_width)
+            self._console.print(bar, end="")
             text = f" {text}"
         else:
-            bar = 0
+            bar_width = 0
         self._console.print(Text(text, no_wrap=True, end=""), end="", soft_wrap=True)
-        self._stands, self._last = bar + len(text), now()
+        self._drawn, self._last = bar_width + len(text), _now()
 
 
 def progress_for(stream: TextIO = sys.stderr) -> Progress:
-    """Return a bar where `stream` is a terminal, and lines where it is not, or one that cannot go back."""
+    """Return a bar for a terminal whose cursor can move, and plain lines for anything else."""
     plain = os.environ.get("TERM", "") in ("dumb", "unknown") or not stream.isatty()
     return Lines(stream) if plain else Bar(stream)

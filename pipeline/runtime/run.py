@@ -1,11 +1,10 @@
-"""The run: from a config to an OME-Zarr that appears under its name when it is whole."""
+"""`run` and `save`: from a config or a lazy image to an OME-Zarr that appears once it is whole."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,7 @@ from pipeline.runtime.compute import Computed, compute
 from pipeline.runtime.executors.cluster import open_executor
 from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
-from pipeline.runtime.progress import Progress, told_after
+from pipeline.runtime.progress import Progress, say_after
 from pipeline.runtime.signals import Stop, stoppable
 from pipeline.runtime.summary import Summary, performance
 from pipeline.write import (
@@ -49,7 +48,7 @@ def run(
     output: str | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Run a config, or go on where a run of it stopped.
+    """Run a config, or resume it where an earlier run of it stopped.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ def run(
     input, output : str, optional
         Paths instead of the config's.
     progress : Progress, optional
-        Told how far it is; default: nothing is shown.
+        Receives messages and how far the run is; default: nothing is shown.
 
     Returns
     -------
@@ -109,7 +108,7 @@ def save(
     overwrite : bool
         Replace an existing output, once the new one is whole.
     progress : Progress, optional
-        Told how far it is.
+        Receives messages and how far the run is.
     **output
         Further keys of a config's `output`: chunks, compressor, dtype, overflow, pyramid, …
 
@@ -132,7 +131,7 @@ def save(
 
 @dataclass
 class _Run:
-    """One start of a run: what it is about, and what it has counted so far."""
+    """One start of a run."""
 
     job: Job
     overwrite: bool
@@ -142,30 +141,34 @@ class _Run:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def go(self) -> Summary:
-        """Run it."""
         start = check_start(self.job, overwrite=self.overwrite)
         inputs, layout = start.inputs, start.layout
         if start.state == "published":
-            if not self._is_to_be_replaced(layout):
+            if not self._must_replace(layout):
                 discard(layout)
                 if self.overwrite:
                     refuse_others(layout, inputs, overwrite=True)
-                return self._already(layout)
+                return self._summary_of_before(layout)
             check_targets(layout, overwrite=True)
         if self.job.missing is not None:
             self.progress.say(f"note: of the input {self.job.missing}")
         for note in self.job.source.notes:
             self.progress.say(f"note: {note}")
-        with ExitStack() as stack:
-            peak = stack.enter_context(PeakMemory())
-            cut = {"window": dict(self.job.plan.tiling.window)}
-            journal = stack.enter_context(begin(layout, inputs, lambda: cut, overwrite=self.overwrite))
+        windows = {"window": dict(self.job.plan.tiling.window)}
+        with (
+            PeakMemory() as peak,
+            begin(layout, inputs, lambda: windows, overwrite=self.overwrite) as journal,
+        ):
             computed = Computed()
             if journal.state == "unfinished":
-                with _leaving_nothing(layout, journal):
-                    self._look_at_what_is_done(layout, journal, inputs)
+                try:
+                    self._check_windows_of_before(journal, inputs)
                     computed = self._compute(layout, journal)
-                    self._refuse_changed(inputs)
+                    self._refuse_changed_input(inputs)
+                except (RequestError, DataError):
+                    if not journal.done:
+                        discard(layout)  # a run that is refused before its first window leaves nothing
+                    raise
             self.stop.working = True  # the commit is short, and better ends
             summary = self._summary(layout, journal, computed, peak)
             if journal.state == "unfinished":
@@ -178,70 +181,68 @@ class _Run:
                 memory_peak_bytes=peak.look(),
             )
 
-    def _compute(self, layout: Layout, journal: Journal) -> Computed:
-        resources = self.job.plan.resources
-        if resources.cluster != "remote":
-            # Before the clock starts; workers then find the kernels in the cache.
-            # Told only where it takes long: from the second run on the cache has them.
-            with told_after(1.0, self.progress.say, "compiling the kernels, once on this machine"):
-                self.job.plan.warm_up()
-        with open_executor(resources, self.job.config.compute.cluster, self.progress.say) as executor:
-            return compute(self.job, layout, journal, executor, self.progress, self.stop)
-
-    def _is_to_be_replaced(self, layout: Layout) -> bool:
+    def _must_replace(self, layout: Layout) -> bool:
         """Return whether a complete output of this very config is written again: only if it is damaged."""
+        # Where its work folder is still there, an earlier start published it and died before it tidied up.
         if not self.overwrite or os.path.isdir(layout.work):
-            return False  # its folder: an earlier start published it and died before it had tidied up
+            return False
         self.progress.say(f"checking {layout.path}, which is complete already")
         try:
-            return any(
-                damage
-                for output in layout.outputs
-                for damage in check_files(output.path, read_manifest(output.path))
-            )
+            return any(any(check_files(output.path, read_manifest(output.path))) for output in layout.outputs)
         except VerificationError:
             return True
 
-    def _already(self, layout: Layout) -> Summary:
+    def _summary_of_before(self, layout: Layout) -> Summary:
         summary = (provenance_of(layout.path) or {}).get("summary", {})
-        known = {key: value for key, value in summary.items() if key in Summary.__dataclass_fields__}
-        return replace(Summary(**{**known, "output": layout.path}), already_complete=True)
+        # Another version may have written it, with other fields.
+        fields = {key: value for key, value in summary.items() if key in Summary.__dataclass_fields__}
+        return replace(Summary(**{**fields, "output": layout.path}), already_complete=True)
 
-    def _look_at_what_is_done(self, layout: Layout, journal: Journal, inputs: Mapping[str, Any]) -> None:
+    def _check_windows_of_before(self, journal: Journal, inputs: Mapping[str, Any]) -> None:
         damaged = journal.check()
         if damaged:
             self.progress.say(f"{len(damaged)} windows are damaged on disk and are computed again")
         if not journal.touched:
             return
-        if inputs["input"].get("whole"):
+        if inputs["input"].get("whole"):  # its identity is a checksum of all bytes
             self.progress.say("note: the input's files have another time, and hold what they held")
         else:
             self.progress.say("the input's files have another time: what was done is computed again")
             journal.forget(sorted(journal.done))
         journal.keep(inputs)
 
-    def _refuse_changed(self, inputs: Mapping[str, Any]) -> None:
+    def _compute(self, layout: Layout, journal: Journal) -> Computed:
+        resources = self.job.plan.resources
+        if resources.cluster != "remote":
+            # Before the clock starts, and before workers look for the kernels in the cache. From the second
+            # run on the cache has them, and there is nothing to say.
+            with say_after(1.0, self.progress.say, "compiling the kernels, once on this machine"):
+                self.job.plan.warm_up()
+        with open_executor(resources, self.job.config.compute.cluster, self.progress.say) as executor:
+            return compute(self.job, layout, journal, executor, self.progress, self.stop)
+
+    def _refuse_changed_input(self, inputs: Mapping[str, Any]) -> None:
         before, after = {"input": inputs["input"]}, {"input": self.job.source.identity()}
-        what = changes(before, after)
-        if not what and not after["input"].get("whole"):
-            what = touched(before, after)
-        if what:
+        differences = changes(before, after)
+        if not differences and not after["input"].get("whole"):
+            differences = touched(before, after)
+        if differences:
             raise StoppedError(
-                f"the input changed during the run ({'; '.join(what[:3])})",
+                f"the input changed during the run ({'; '.join(differences[:3])})",
                 "let nothing write to it, then run again: what has changed is compared once more",
             )
 
-    def _summary(self, layout: Layout, journal: Journal, done: Computed, peak: PeakMemory) -> Summary:
+    def _summary(self, layout: Layout, journal: Journal, computed: Computed, peak: PeakMemory) -> Summary:
         plan = self.job.plan
-        pixels_in = done.bytes_in // plan.image.dtype.itemsize
-        startup = max(0.0, done.began - self.began)
+        pixels_in = computed.bytes_in // plan.image.dtype.itemsize
+        startup = max(0.0, computed.began - self.began)
         return Summary(
             output=layout.path,
             windows=sum(key.level == 0 for key in journal.done),
-            windows_resumed=done.resumed,
+            windows_resumed=computed.resumed,
             seconds=time.monotonic() - self.began - startup,
             startup_seconds=startup,
-            bytes_in=done.bytes_in,
+            bytes_in=computed.bytes_in,
             bytes_out=pixels_in * sum(output.spec.dtype.itemsize for output in layout.outputs),
             bytes_stored=sum(
                 record.nbytes for second in (False, True) for record in journal.records(background=second)
@@ -249,13 +250,13 @@ class _Run:
             pixels=plan.output.nbytes // plan.output.dtype.itemsize,
             clipped=sum(int(facts.get("clipped", 0)) for _, facts in journal.facts()),
             memory_peak_bytes=peak.look(),
-            memory_predicted_bytes=done.predicted or plan.memory.predicted,
+            memory_predicted_bytes=computed.predicted or plan.memory.predicted,
             memory_budget_bytes=plan.resources.memory,
-            where=done.where,
+            where=computed.where,
             missing=str(self.job.missing or ""),
             notes=self.job.source.notes,
             background="" if layout.background is None else layout.background.path,
-            performance=performance(done.spent, done.driver, done.workers, done.seconds),
+            performance=performance(computed.spent, computed.driver, computed.workers, computed.seconds),
         )
 
     def _refuse_clipped(self, summary: Summary) -> None:
@@ -265,23 +266,14 @@ class _Run:
                 f"{100 * share:.3g} % of the pixels were clipped and {100 * most:.3g} % are allowed",
                 "add an offset, take a wider dtype, or raise max_clipped; then begin anew with --overwrite",
                 "output.max_clipped",
-            )  # fmt: skip
+            )
 
     def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
         try:
             limits = [contrast_limits(output) for output in layout.outputs]
         except DamagedChunksError as error:
             raise StoppedError(f"{error} on the disk", "the same command computes them again") from error
-        provenance = self._provenance(summary, inputs)
-        files = run_files(self.job, layout, journal.facts(), provenance, self.progress.say)
-        second = None
-        if layout.background is not None:
-            of = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
-            second = Contents(journal.records(background=True), {**provenance, "background": of}, limits[1])
-        seal(layout, journal.records(), provenance, limits=limits[0], files=files, background=second)
-
-    def _provenance(self, summary: Summary, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {
+        provenance = {
             "config": self.job.config.resolved(),
             "input": {"path": self.job.source.path, **inputs["input"]},
             "files": inputs["files"],
@@ -291,14 +283,9 @@ class _Run:
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "summary": summary.as_dict(),
         }
-
-
-@contextmanager
-def _leaving_nothing(layout: Layout, journal: Journal) -> Iterator[None]:
-    """Remove the work folder of a run that was refused before its first window was done."""
-    try:
-        yield
-    except (RequestError, DataError):
-        if not journal.done:
-            discard(layout)
-        raise
+        files = run_files(self.job, layout, journal.facts(), provenance, self.progress.say)
+        second = None
+        if layout.background is not None:
+            of = {"of": layout.path, "is": list(self.job.plan.backgrounds)}
+            second = Contents(journal.records(background=True), {**provenance, "background": of}, limits[1])
+        seal(layout, journal.records(), provenance, limits=limits[0], files=files, background=second)

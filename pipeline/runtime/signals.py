@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is under way ends and is kept; a second one stops at once."""
+"""Ctrl-C and SIGTERM: the first lets what is under way end and be kept, the second stops at once."""
 
 from __future__ import annotations
 
@@ -13,56 +13,38 @@ from pipeline.model.errors import InterruptedRunError, PipelineError, StoppedErr
 
 
 class Terminated(BaseException):
-    """SIGTERM, where nothing is under way that should end first; no library's `except Exception` stops it."""
+    """SIGTERM that stops the run at once; a BaseException, as libraries catch any Exception."""
 
 
 @dataclass
 class Stop:
-    """Whether the run was asked to stop, and by what.
+    """Whether the run was asked to stop, and by which signal."""
 
-    Parameters
-    ----------
-    say : callable
-        Tells the user something.
-
-    Attributes
-    ----------
-    signal : int or None
-        What was noted.
-    working : bool
-        Whether something is under way that a signal should let end.
-    """
-
-    say: Callable[[str], None] = lambda text: None
-    signal: int | None = None
-    working: bool = False
-    _told: bool = False
+    say: Callable[[str], None] = lambda text: None  # shows the user a message
+    signal: int | None = None  # the one that was noted
+    working: bool = False  # whether something is under way that should end first
+    _announced: bool = False
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
-        """Note a signal, or raise at once where nothing is under way, or where it is the second."""
+        """Handle a signal: note it, or raise at once if nothing is under way or it is the second."""
         second, self.signal = self.signal is not None, number
         if second or not self.working:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     def tell(self) -> None:
-        """Tell the user once that the signal was noted: not from its handler, which may not print."""
-        if self.signal is not None and not self._told:
-            self._told = True
+        """Tell the user once that the signal was noted."""
+        # Not from the handler, which may interrupt a print and must not print itself.
+        if self.signal is not None and not self._announced:
+            self._announced = True
             self.say("stopping: what is under way is finished and kept; once more stops at once")
 
     def check(self) -> None:
-        """Raise if the run was asked to stop.
-
-        Raises
-        ------
-        PipelineError
-            It was.
-        """
+        """Raise a PipelineError if the run was asked to stop."""
         if self.signal is not None:
             raise self.error()
 
     def error(self) -> PipelineError:
-        """Return what to raise once the windows under way are kept."""
+        """Return the error that ends a run after its signal."""
         if self.signal == signal.SIGINT:
             return InterruptedRunError("interrupted", "the same command goes on from here")
         return StoppedError("stopped by SIGTERM", "the same command goes on from here")
@@ -70,28 +52,24 @@ class Stop:
 
 @contextmanager
 def stoppable(say: Callable[[str], None] = lambda text: None) -> Iterator[Stop]:
-    """Note signals while this is open; one that is ignored (`nohup`, a shell's `&`) stays so.
-
-    Yields
-    ------
-    Stop
-        Set its `working` while a signal should wait.
+    """Note SIGINT and SIGTERM in the `Stop` that is yielded; set its `working` while they should wait.
 
     Raises
     ------
     PipelineError
-        A signal came where nothing was under way, or a second one.
+        A signal came while nothing was under way, or a second one.
     """
     stop = Stop(say)
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may set handlers; whoever runs it there handles them
+        yield stop  # Python lets only the main thread set handlers
         return
-    asked = [at for at in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(at) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop.note) for number in asked}
+    # Signals that are ignored (`nohup`, a shell's `&`) stay so.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, stop.note) for number in numbers}
     try:
         yield stop
     except (KeyboardInterrupt, Terminated):
         raise stop.error() from None
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The summary of a run: where it wrote, what it took, what it clipped."""
+"""The summary of a run: where it wrote, the time and memory it took, and what it clipped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from pipeline.model.timing import KINDS, Seconds
 
 
 def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -> dict[str, Any]:
-    """Return what the time of a run went into.
+    """Break down the time of a run by kind of work.
 
     Parameters
     ----------
-    spent : mapping of str to float
-        Seconds by kind of work, of all tasks together.
-    driver : mapping of str to float
-        Of the process that was started: bringing files to the disk, beside the tasks.
+    spent, driver : mapping of str to float
+        Seconds by kind of work: of all tasks together, and of the driver beside them.
     workers : int
         Tasks at a time; 0 where that changed on the way.
     seconds : float
@@ -26,17 +24,18 @@ def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -
     Returns
     -------
     dict
-        `workers`; `seconds` and `shares` by kind, each kind once: what is left of the workers' time
-        is "wait"; `driver_seconds`.
+        `workers`; `seconds` and `shares` by kind, where "wait" is the rest of the workers' time;
+        `driver_seconds`.
 
     Examples
     --------
     >>> performance({"filter": 6.0, "read": 1.0}, {}, workers=2, seconds=4.0)["shares"]
     {'read': 0.125, 'filter': 0.75, 'wait': 0.125}
     """
-    busy = sum(spent.values())
-    known = {**spent, "wait": max(0.0, workers * seconds - busy)} if workers else dict(spent)
-    ordered = {kind: known[kind] for kind in KINDS if kind in known}
+    spent = dict(spent)
+    if workers:
+        spent["wait"] = max(0.0, workers * seconds - sum(spent.values()))
+    ordered = {kind: spent[kind] for kind in KINDS if kind in spent}
     total = sum(ordered.values())
     return {
         "workers": workers,
@@ -46,16 +45,16 @@ def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -
     }
 
 
-def time_text(account: dict[str, Any]) -> str:
-    """Return what the time went into for a reader, the largest share first."""
-    shares = sorted(account["shares"].items(), key=lambda item: -item[1])
-    parts = [f"{100 * share:.0f} % {KINDS[kind]}" for kind, share in shares if share >= 0.005]
-    return f"of the workers' time {', '.join(parts)}" if parts else "no time to speak of"
+def time_text(performance: dict[str, Any]) -> str:
+    """Return the shares of the workers' time as a phrase, the largest first."""
+    shares = sorted(performance["shares"].items(), key=lambda item: -item[1])
+    phrases = [f"{100 * share:.0f} % {KINDS[kind]}" for kind, share in shares if share >= 0.005]
+    return f"of the workers' time {', '.join(phrases)}" if phrases else "no time to speak of"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished run.
+    """Result of a run.
 
     Parameters
     ----------
@@ -76,15 +75,15 @@ class Summary:
     memory_peak_bytes, memory_predicted_bytes, memory_budget_bytes : int
         Measured over all processes on this machine; predicted; allowed.
     where : str
-        What computed it.
+        The executor, such as "2 threads".
     missing : str
-        What of the input no file held, in words.
+        Chunks of the input that no file held, in words.
     notes : tuple of str
-        What was assumed of the input.
+        Assumptions about the input.
     background : str
-        Absolute path of the second output, where there is one.
+        Absolute path of the second output, if any.
     performance : dict
-        What the time went into; see `performance`.
+        Time by kind of work; see `performance`.
     """
 
     output: str
@@ -109,44 +108,36 @@ class Summary:
 
     @property
     def clipped_share(self) -> float:
-        """Pixels clipped ÷ pixels."""
+        """Clipped pixels ÷ all pixels."""
         return self.clipped / self.pixels if self.pixels else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the summary as plain data."""
         return asdict(self)
 
     def text(self) -> str:
-        """Return it for a reader at a terminal."""
+        """Return the summary as lines for a terminal."""
         if self.already_complete:
             return f"{self.output} is complete already: nothing to do"
         speed = self.bytes_in / MB / max(self.seconds, 1e-9)
         resumed = f", {self.windows_resumed} of them done before" if self.windows_resumed else ""
         rows = [
-            (
-                f"{number_of(self.windows, 'window')}{resumed}",
-                duration(self.seconds),
-                f"{speed:.0f} MB/s on {self.where}",
-            ),
-            (f"start-up {duration(self.startup_seconds)} before that, commit included after it",),
-            (
-                f"{size_text(self.bytes_in)} read",
-                f"{size_text(self.bytes_out)} written",
-                f"{size_text(self.bytes_stored)} stored",
-            ),
-            (
-                f"memory {size_text(self.memory_peak_bytes)} at its peak",
-                f"{size_text(self.memory_predicted_bytes)} predicted",
-                f"{size_text(self.memory_budget_bytes)} allowed",
-            ),
+            f"{number_of(self.windows, 'window')}{resumed}, {duration(self.seconds)},"
+            f" {speed:.0f} MB/s on {self.where}",
+            f"start-up {duration(self.startup_seconds)} before that, commit included after it",
+            f"{size_text(self.bytes_in)} read, {size_text(self.bytes_out)} written,"
+            f" {size_text(self.bytes_stored)} stored",
+            f"memory {size_text(self.memory_peak_bytes)} at its peak,"
+            f" {size_text(self.memory_predicted_bytes)} predicted,"
+            f" {size_text(self.memory_budget_bytes)} allowed",
         ]
         if self.performance:
-            rows.append((time_text(self.performance),))
+            rows.append(time_text(self.performance))
         if self.clipped:
             share = f"{100 * self.clipped_share:.3g} %"
-            rows.append((f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold",))
+            rows.append(f"clipped {self.clipped} pixels ({share}) that the dtype cannot hold")
         if self.missing:
-            rows.append((f"of the input {self.missing}",))
-        rows += [(f"note: {note}",) for note in self.notes]
-        wrote = " and ".join(path for path in (self.output, self.background) if path)
-        return "\n  ".join([f"wrote {wrote}", *(", ".join(row) for row in rows)])
+            rows.append(f"of the input {self.missing}")
+        rows += [f"note: {note}" for note in self.notes]
+        outputs = " and ".join(path for path in (self.output, self.background) if path)
+        return "\n  ".join([f"wrote {outputs}", *rows])

@@ -256,7 +256,7 @@ def test_windows_in_flight_give_each_thread_a_task_and_one_to_go_on_with(threads
 
 
 def test_as_many_workers_are_wanted_as_have_blocks_to_do():
-    jobs = SimpleNamespace(keep_up=lambda names: None, wanted=None, waiting="a job")
+    jobs = SimpleNamespace(replace_lost=lambda names: None, wanted=None, waiting="a job")
     cluster = Cluster(FakeClient(4, 4), "", print, jobs)
     cluster.expect(100)
     assert cluster.in_flight == 2  # asks which workers there are
@@ -356,6 +356,26 @@ def test_a_window_whose_workers_have_gone_is_sent_to_those_that_come(monkeypatch
     client.sent[0].done()  # cancelled
     assert cluster.next(timeout=0) is None
     assert len(client.sent) == 2
+
+
+def test_a_scheduler_that_answers_late_leaves_the_progress_as_it_was(monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.executors.cluster.ASKED_SECONDS", 0)
+    client = Answering(1)
+    client.scheduler = SimpleNamespace(who_has=None)
+    cluster = Cluster(client, "", print)
+    tasks = da.zeros(4, chunks=1)
+    cluster.submit("window", tasks)
+    client.sync = lambda call, keys, callback_timeout: {keys[0]: ["tcp://a:0"], keys[1]: []}
+    assert cluster.begun() == 0.25
+
+    def late(call, keys, callback_timeout):
+        raise TimeoutError
+
+    client.sync = late
+    assert cluster.begun() == 0.25
+    client.sent[0].done()
+    cluster.next(timeout=0)
+    assert cluster.begun() == 0
 
 
 @pytest.mark.parametrize(

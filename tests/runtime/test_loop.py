@@ -31,7 +31,7 @@ class InOrder:
         return len(self.under_way) / 2
 
 
-def compute(executor, stop=None, note=lambda window: None, moved=None):
+def compute(executor, stop=None, note=lambda window: None, moved=lambda begun: None):
     """Compute four windows, and return those that were recorded and what it ended with."""
     recorded, ended = {}, None
 

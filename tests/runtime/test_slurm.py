@@ -156,14 +156,14 @@ class Submitted:
 
 def test_jobs_are_given_up_only_once_they_were_there_and_all_their_workers_are_gone():
     jobs = Jobs(Submitted("a-1", "a-10", "b"), 3, 3)
-    jobs.keep_up(["a-1-0", "a-1-1", "b"], now=0)
+    jobs.replace_lost(["a-1-0", "a-1-1", "b"], now=0)
     for now in (1, 100):
-        jobs.keep_up(["a-1-1", "b"], now)
+        jobs.replace_lost(["a-1-1", "b"], now)
     assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
     for now in (101, 110):
-        jobs.keep_up(["b"], now)
+        jobs.replace_lost(["b"], now)
     assert list(jobs.cluster.worker_spec) == ["a-1", "a-10", "b"]
-    jobs.keep_up(["b"], now=117)
+    jobs.replace_lost(["b"], now=117)
     assert list(jobs.cluster.worker_spec) == ["a-10", "b"]
 
 

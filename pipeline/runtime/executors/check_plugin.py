@@ -1,7 +1,7 @@
-"""The plugin by which each worker of a cluster says whether it may compute.
+"""Dask plugin by which each worker of a cluster reports whether it may compute.
 
-It is pickled by value and imports nothing of bgone until it knows that the worker has the driver's: one
-that cannot be unpickled would end a worker of another environment while it starts, and others use it too.
+It is pickled by value, and imports nothing of bgone until it knows that the worker has the driver's
+version: a plugin that cannot be unpickled ends a worker while it starts, and others use the worker too.
 """
 
 import asyncio
@@ -21,36 +21,26 @@ SAME_ENVIRONMENT = "start the workers in the environment that bgone runs in"
 
 
 class CheckPlugin(WorkerPlugin):
-    """Checks a worker when it is there or joins, before its first task, and logs the outcome as an event.
+    """Check of each worker, present or joining, before its first task; logs the outcome as an event.
 
-    The event, under the plugin's name, is a dict: `worker` (address), `host`, and either `what` is wrong with
-    `mend`, or the path of a file that the driver should see, `mark`.
-
-    Parameters
-    ----------
-    name : str
-        Of the plugin, and of the topic of its events.
-    versions : mapping of str to str
-        Package, or "python" → version.
-    check : bytes
-        A pickled `WorkerCheck`.
+    The event, under the plugin's name, is a dict: `worker` (address), `host`, and either `what` is wrong
+    with its remedy `mend`, or `mark`, the path of a file that the driver should see.
     """
 
     def __init__(self, name: str, versions: Mapping[str, str], check: bytes) -> None:
         self.name = name
-        self.versions = dict(versions)
-        self.check = check
+        self.versions = dict(versions)  # of packages, and of "python"
+        self.check = check  # a pickled `WorkerCheck`
 
     async def setup(self, worker: Any) -> None:
-        """Check, without holding up what the worker has to say to its scheduler."""
-        event = {
-            "what": different_versions(self.versions, installed(self.versions)),
-            "mend": SAME_ENVIRONMENT,
-        }
-        if not event["what"]:
+        """Check the worker."""
+        what = different_versions(self.versions, _installed(self.versions))
+        event = {"what": what, "mend": SAME_ENVIRONMENT}
+        if not what:
             try:
+                # In a thread: the worker's heartbeats must go on while it loads kernels and reads files.
                 event = await asyncio.to_thread(lambda: pickle.loads(self.check)())
-            # Whatever it is, the driver is to hear of it.
+            # Distributed would log any exception and let the worker compute.
             except Exception as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 event["what"] = f"cannot take part ({type(error).__name__}: {reason})"
@@ -58,8 +48,7 @@ class CheckPlugin(WorkerPlugin):
         worker.log_event(self.name, {**event, "worker": address, "host": socket.gethostname()})
 
 
-def installed(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of packages that are there in this process."""
+def _installed(names: Mapping[str, str]) -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in names:
         with contextlib.suppress(PackageNotFoundError):
@@ -68,20 +57,26 @@ def installed(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def different_versions(ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> str:
-    """Return which versions are others than the driver's, or nothing; of Python the first two numbers count.
+    """Describe the versions that differ from the driver's, or return an empty string.
+
+    Of Python the first two numbers count.
 
     >>> different_versions({"bgone": "0.2", "numpy": "2.1"}, {"bgone": "0.1", "numpy": "2.1"})
     'has bgone 0.1, and the run is started with 0.2'
     """
     differences = []
     for name, needed in ours.items():
-        there = theirs.get(name)
-        if name == "python" and there:
-            name, needed, there = ("Python", *(".".join(text.split(".")[:2]) for text in (needed, there)))
-        if there != needed:
-            there = f"{name} {there}" if there else f"no {name}"
-            differences.append(f"{there}, and the run is started with {needed}")
+        installed = theirs.get(name)
+        if name == "python" and installed:
+            name, needed, installed = "Python", _minor(needed), _minor(installed)
+        if installed != needed:
+            package = f"{name} {installed}" if installed else f"no {name}"
+            differences.append(f"{package}, and the run is started with {needed}")
     return f"has {'; '.join(differences)}" if differences else ""
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 def register(client: Any, plugin: CheckPlugin) -> None:

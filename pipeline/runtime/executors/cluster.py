@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from asyncio import CancelledError
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,58 +25,38 @@ from pipeline.runtime.executors.executor import Elsewhere, Executor, Outcome, Sa
 from pipeline.runtime.executors.slurm import Jobs
 from pipeline.runtime.executors.worker_check import Guard, WorkerCheck
 from pipeline.runtime.executors.workers import CLUSTER, Workers
-from pipeline.runtime.signals import Terminated
 
-TASKS_A_THREAD = 2
-"""Tasks under way for each thread of a cluster: while one ends, the next is there."""
-
+TASKS_A_THREAD = 2  # under way: while one ends, the next is there
+# Allowed for a task in the scheduler: several times what it takes, so that it is never what all wait for.
 SCHEDULING_SECONDS = 0.002
-"""What a task may cost the scheduler, twice over, so that it is never what all wait for."""
-
-ASKED_SECONDS = 1.0
-"""Between two questions to the scheduler after blocks that are done."""
-
-MOST_ASKED = 2000
-"""Blocks under way of which it is asked; where there are more, windows end often enough."""
-
-RESTART_SECONDS = 60
-"""Time without a single worker process after which none is expected to be started again."""
-
-FETCH_SECONDS = 5
-"""How long the results of a finished window may take, before the loop looks after other things."""
+ASKED_SECONDS = 1.0  # between two questions to the scheduler which blocks are done
+ANSWER_SECONDS = 1.0  # that it may take to answer
+MOST_ASKED = 2000  # tasks under way; where there are more, windows end often enough to show progress
+RESTART_SECONDS = 60  # without a worker process, after which none is expected to be started again
+FETCH_SECONDS = 5  # for the results of a window, before the loop looks after other things
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """A window under way: its tasks, and which workers may do them (None: any) or were left out by then."""
+    """A window under way."""
 
     tasks: da.Array
-    future: Any
-    allowed: frozenset[str] | None
-    left_out: frozenset[str]
-    blocks: tuple[Any, ...]
+    future: Any  # None while no worker may compute it
+    allowed: frozenset[str] | None  # addresses of the workers that may compute it; None: all
+    left_out: frozenset[str]  # workers that were known to be unfit by then
 
 
 class Cluster(Executor):
-    """Windows computed by the workers of a `dask.distributed` cluster.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    where : str
-        For the reader.
-    say : callable
-        Told which workers are left out.
-    jobs : Jobs, optional
-        What starts its workers, where those are the run's own SLURM jobs.
-    own : bool
-        Whether its workers are processes that the run has started on this machine: such see
-        what it sees, and share its memory.
-    """
+    """The workers of a `dask.distributed` cluster."""
 
     def __init__(
-        self, client: Any, where: str, say: Say, jobs: Jobs | None = None, *, own: bool = False
+        self,
+        client: Any,
+        where: str,
+        say: Say,
+        jobs: Jobs | None = None,  # the run's own SLURM jobs, whose workers these are
+        *,
+        own: bool = False,  # processes of this machine: they see the same files, and share its memory
     ) -> None:
         self.where = where
         self._client = client
@@ -85,7 +65,7 @@ class Cluster(Executor):
         self._workers = Workers(client, self._waited_for, say)
         self._done: queue.SimpleQueue[tuple[Hashable, Any]] = queue.SimpleQueue()
         self._sent: dict[Hashable, _Sent] = {}
-        self._held: set[Any] = set()
+        self._shares: dict[Hashable, float] = {}  # of windows under way, as last asked
         self._asked = 0.0
         self._to_come = 0
         self._dead_since: float | None = None
@@ -95,47 +75,46 @@ class Cluster(Executor):
     @property
     def in_flight(self) -> int:
         """As many windows as give each thread a task, and one to go on with; two at the least."""
-        busy = self._tasks >= TASKS_A_THREAD * self._threads
+        busy = self._tasks() >= TASKS_A_THREAD * self._threads()
         return max(IN_FLIGHT, len(self._sent) + (not busy))
 
     @property
-    def trouble(self) -> str:  # type: ignore[override]
-        """What keeps it from going on, in words, or nothing."""
-        if self._threads:
+    def trouble(self) -> str:
+        """What keeps the cluster from going on, in words."""
+        if self._threads():
             return ""
         return f"the cluster has no worker: waiting for {self._waited_for()} (Ctrl-C stops)"
 
     def _waited_for(self) -> str:
         return "one" if self._jobs is None else self._jobs.waiting
 
-    @property
     def _tasks(self) -> int:
         return sum(sent.tasks.npartitions for sent in self._sent.values())
 
-    @property
     def _threads(self) -> int:
         workers = self._workers.fit()
         if self._jobs is not None:
-            self._jobs.keep_up([worker.name for worker in workers])
+            # Here, as the loop asks again and again, and as these names are as new as any.
+            self._jobs.replace_lost([worker.name for worker in workers])
         return sum(worker.threads for worker in workers)
 
     def _workers_wanted(self) -> int:
         """Return how many workers have something to do."""
         threads = max(1, min((worker.threads for worker in self._workers.known), default=1))
-        return max(1, -(-(self._to_come + self._tasks) // threads))
+        return max(1, -(-(self._to_come + self._tasks()) // threads))
 
     def expect(self, blocks: int) -> None:
         """Note how many blocks are to come."""
         self._to_come = blocks
 
     def batch(self, seconds: float) -> int:
-        """Return as many as let the scheduler keep up with all threads."""
+        """Return as many blocks as let the scheduler keep up with all threads."""
         if self._own:
             return 1
-        return max(1, round(self._threads * SCHEDULING_SECONDS / max(seconds, 1e-4)))
+        return max(1, round(self._threads() * SCHEDULING_SECONDS / max(seconds, 1e-4)))
 
     def prepare(self, make: Callable[[], WorkerCheck]) -> Elsewhere | None:
-        """Let each worker be checked before it gets its first task."""
+        """Let each worker elsewhere be checked before it gets its first task."""
         if self._own:
             return None
         check = make()
@@ -145,8 +124,9 @@ class Cluster(Executor):
         except (OSError, TimeoutError) as error:
             raise RequestError(
                 f"the scheduler does not answer any more ({type(error).__name__})",
-                "see that it runs, then run the same command again", CLUSTER,
-            ) from error  # fmt: skip
+                "see that it runs, then run the same command again",
+                CLUSTER,
+            ) from error
 
     def submit(self, window: Hashable, tasks: da.Array) -> None:
         """Start computing a window."""
@@ -156,18 +136,17 @@ class Cluster(Executor):
     def _send(self, window: Hashable, tasks: da.Array) -> None:
         fit = frozenset(worker.address for worker in self._workers.fit())
         left_out = frozenset(self._workers.unfit)
-        # Only where some are left out: it is work for the scheduler to keep tasks to a list.
+        # Only where some are left out: a list of workers costs the scheduler time for each task.
         allowed = fit if left_out else None
-        future = None
-        if allowed is None or allowed:  # else it is sent once there is one that may
-            future = self._client.compute(tasks, workers=None if allowed is None else sorted(allowed))
-        blocks = tuple(flatten(tasks.__dask_keys__()))
-        self._sent[window] = _Sent(tasks, future, allowed, left_out, blocks)
-        if future is not None:
-            future.add_done_callback(lambda done: self._done.put((window, done)))
+        if allowed is not None and not allowed:
+            self._sent[window] = _Sent(tasks, None, allowed, left_out)
+            return
+        future = self._client.compute(tasks, workers=None if allowed is None else sorted(allowed))
+        self._sent[window] = _Sent(tasks, future, allowed, left_out)
+        future.add_done_callback(lambda future: self._done.put((window, future)))
 
     def _send_again(self, window: Hashable) -> None:
-        # Under their names the scheduler still has what they failed with.
+        # Under the old names the scheduler still has what the tasks failed with.
         self._send(window, clone(self._sent[window].tasks))
 
     def next(self, timeout: float | None = None) -> Outcome | None:
@@ -179,22 +158,20 @@ class Cluster(Executor):
             self._workers.hear()
             self._send_stranded()
             return None
-        self._dead_since = None  # what has ended was alive
+        self._dead_since = None  # a worker was alive to end it
         if self._sent[window].future is not future:
-            return None  # it was sent again meanwhile
+            return None  # cancelled: the window was sent again
         result: np.ndarray | BaseException
         try:
             result = future.result(timeout=FETCH_SECONDS)
-        except (KeyboardInterrupt, Terminated):
-            raise
-        except BaseException as error:  # handed to the loop, which raises it
+        except (Exception, CancelledError) as error:  # the loop raises it
             if isinstance(error, TimeoutError) and future.status not in ("error", "cancelled"):
-                # The worker that had it was lost, and it is computed again.
+                # The worker that had the result was lost, and it is computed again.
                 self._done.put((window, future))
                 return None
             self._workers.hear()
             if self._workers.unfit.keys() - self._sent[window].left_out:
-                # It may have met with a worker that had joined, and what that said of itself came before.
+                # It may have met with a worker that had joined unchecked; that worker's report came before.
                 self._send_again(window)
                 return None
             result = error
@@ -202,7 +179,7 @@ class Cluster(Executor):
         return window, result
 
     def _refuse_dead(self) -> None:
-        """Stop where worker processes of the run's own have ended, and none is started for too long."""
+        """Stop the run if all of its own worker processes have been dead for too long."""
         now = time.monotonic()
         self._dead_since = (self._dead_since or now) if all_dead(self._client) else None
         if self._dead_since is not None and now - self._dead_since > RESTART_SECONDS:
@@ -212,31 +189,36 @@ class Cluster(Executor):
             )
 
     def _send_stranded(self) -> None:
-        """Send windows again all of whose workers have gone, while others came."""
+        """Send windows again all of whose workers have gone, once others have come."""
         stranded = [window for window, sent in self._sent.items() if sent.allowed is not None]
-        there = {worker.address for worker in self._workers.fit()} if stranded else set()
-        for window in stranded if there else ():
+        fit = {worker.address for worker in self._workers.fit()} if stranded else set()
+        for window in stranded if fit else ():
             sent = self._sent[window]
-            if not there & (sent.allowed or set()):
+            if not fit & (sent.allowed or set()):
                 self._send_again(window)
                 if sent.future is not None:
                     sent.future.cancel(force=True)
 
     def begun(self) -> float:
         """Ask the scheduler now and then which blocks it holds the results of."""
-        blocks = [sent.blocks for sent in self._sent.values()]
         now = time.monotonic()
-        if now - self._asked >= ASKED_SECONDS and 0 < sum(map(len, blocks)) <= MOST_ASKED:
+        if now - self._asked >= ASKED_SECONDS and 0 < self._tasks() <= MOST_ASKED:
             self._asked = now
-            held: Mapping[Any, Any] = {}
-            with contextlib.suppress(OSError, TimeoutError):  # of which the loop hears by itself
-                held = self._client.sync(
+            blocks = {
+                window: list(flatten(sent.tasks.__dask_keys__())) for window, sent in self._sent.items()
+            }
+            # Without an answer in time the last one stands; a lost scheduler the loop hears of by itself.
+            with contextlib.suppress(OSError, TimeoutError):
+                holders = self._client.sync(
                     self._client.scheduler.who_has,
-                    keys=list(itertools.chain(*blocks)),
-                    callback_timeout=ASKED_SECONDS,
+                    keys=[key for keys in blocks.values() for key in keys],
+                    callback_timeout=ANSWER_SECONDS,
                 )
-            self._held = {key for key, workers in held.items() if workers}
-        return sum(sum(key in self._held for key in keys) / len(keys) for keys in blocks)
+                self._shares = {
+                    window: sum(bool(holders.get(key)) for key in keys) / len(keys)
+                    for window, keys in blocks.items()
+                }
+        return sum(share for window, share in self._shares.items() if window in self._sent)
 
     def close(self) -> None:
         """Stop what is under way, and leave the cluster as it was."""
@@ -249,16 +231,7 @@ class Cluster(Executor):
 
 @contextmanager
 def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say) -> Iterator[Executor]:
-    """Start or reach what computes the windows, and end it afterwards.
-
-    Parameters
-    ----------
-    resources : Resources
-        Workers and memory.
-    cluster : str or dict
-        The config's `compute.cluster`.
-    say : callable
-        Told what is waited for.
+    """Start or reach the executor of a config, and end it afterwards.
 
     Raises
     ------
@@ -268,16 +241,13 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say)
     if resources.cluster == "threads":
         share_heap()
         threads = Threads(resources.workers)
-        wait = False
         try:
             yield threads
-            wait = True
-        except Exception:
-            wait = True
+        except BaseException as error:
+            # After a second Ctrl-C, which is no Exception, nobody waits for the blocks under way.
+            threads.cancel(wait=isinstance(error, Exception))
             raise
-        finally:
-            # A second Ctrl-C is no Exception: then nobody waits for the blocks under way.
-            threads.cancel(wait=wait)
+        threads.cancel()
         return
     with connect(resources, cluster, say) as (client, jobs):
         where = _describe(client, resources, jobs)
@@ -287,10 +257,10 @@ def open_executor(resources: Resources, cluster: str | dict[str, Any], say: Say)
                 jobs.begin()
             yield executor
         except Exception as error:
-            known = run_error(error)
-            if known is error:
+            explained = run_error(error)
+            if explained is error:
                 raise
-            raise known from error
+            raise explained from error
         finally:
             executor.close()
 

@@ -1,4 +1,4 @@
-"""Connecting to a Dask cluster: worker processes of the run's own, a scheduler's address, or SLURM jobs."""
+"""Connections to a Dask cluster: worker processes of the run's own, SLURM jobs, or a scheduler's address."""
 
 from __future__ import annotations
 
@@ -28,38 +28,19 @@ from pipeline.runtime.executors.reach import (
 from pipeline.runtime.executors.slurm import Jobs, slurm_jobs
 from pipeline.runtime.executors.workers import CLUSTER
 
-CLOSE_SECONDS = 60
-"""Time for a cluster of the run's own to end by itself."""
-
-FILES = 40
-"""Files and connections that a client, or a scheduler with what belongs to it, opens; 22 were counted."""
-
-FILES_A_WORKER = 12
-"""And those for each worker process that it starts; 11 were counted."""
-
-ALLOWED_FAILURES = 5
-"""Workers that may die over one block before it is what kills them, and the run stops."""
+CLOSE_SECONDS = 60  # for a cluster of the run's own to end by itself
+FILES = 40  # files and connections of a client, or a scheduler with its nannies; 22 were counted
+FILES_A_WORKER = 12  # and of each worker process; 11 were counted
+ALLOWED_FAILURES = 5  # workers that may die over one block before the block is blamed, and the run stops
 
 
 @contextmanager
 def connect(
     resources: Resources, cluster: str | dict[str, Any], say: Say
 ) -> Iterator[tuple[Any, Jobs | None]]:
-    """Start or reach a cluster, and leave it afterwards.
+    """Start or reach the cluster of a config, and leave it afterwards.
 
-    Parameters
-    ----------
-    resources : Resources
-        Workers, and where they are.
-    cluster : str or dict
-        The config's `compute.cluster`.
-    say : callable
-        Told what is waited for.
-
-    Yields
-    ------
-    distributed.Client, Jobs or None
-        Connected; and the run's own SLURM jobs, of which there are none yet.
+    Yields the distributed.Client, and the run's own SLURM jobs, of which none is submitted yet.
 
     Raises
     ------
@@ -70,18 +51,17 @@ def connect(
     """
     import distributed
 
-    # The cluster's own log, with its tracebacks, is not for the user, who is told what it means.
+    # Dask logs tracebacks of what the run explains, or mends, by itself.
     for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     jobs = None
-    # Workers start in this folder: a pipeline.py of the user's in it must not shadow the package.
     with (
         dask.config.set(_settings(local=resources.cluster == "local")),
-        _without_main(),
+        _hidden_main(),
         ExitStack() as stack,
     ):
         if resources.cluster == "local":
-            target: Any = _local(resources.workers)
+            target: Any = _local_cluster(resources.workers)
             stack.callback(_close, target)
         elif isinstance(cluster, dict):
             jobs = stack.enter_context(slurm_jobs(cluster["slurm"] or {}))
@@ -97,20 +77,20 @@ def connect(
             raise RequestError(
                 f"the scheduler at {getattr(target, 'scheduler_address', target)} does not take this client"
                 f" ({type(error).__name__})",
-                "see that it runs, then run the same command again", CLUSTER,
-            ) from None  # fmt: skip
+                "see that it runs, then run the same command again",
+                CLUSTER,
+            ) from None
         stack.callback(client.close)
         yield client, jobs
 
 
-def _local(workers: int) -> Any:
-    """Start worker processes of the run's own."""
+def _local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
     require_files(FILES + FILES_A_WORKER * workers)
     require_temporary_folder()
     try:
-        with _interrupts_held_back():
+        with _interrupts_blocked():
             return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -129,10 +109,14 @@ def _local(workers: int) -> Any:
 
 
 def require_files(more: int) -> None:
-    """See to it that this process may open so many more files and connections, or raise RequestError.
+    """Raise this process's limit of open files and connections by need, or refuse the run.
 
-    Without them a scheduler goes on without an answer to whoever connects.
+    Raises
+    ------
+    RequestError
+        The system does not allow so many more.
     """
+    # A scheduler that has no more goes on, and leaves every new connection without an answer.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = psutil.Process().num_fds() + more
     if soft == resource.RLIM_INFINITY or needed <= soft:
@@ -140,22 +124,23 @@ def require_files(more: int) -> None:
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise RequestError(
             f"{needed} files and connections would be open at a time, and this process may have {hard}",
-            "allow more (ulimit -n), lower compute.workers, or say cluster: threads", CLUSTER,
-        )  # fmt: skip
+            "allow more (ulimit -n), lower compute.workers, or say cluster: threads",
+            CLUSTER,
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def require_temporary_folder() -> None:
-    """Refuse to have workers keep temporary files in the current folder, among the user's own."""
+    """Refuse to let workers keep temporary files in the current folder, among the user's own."""
     if dask.config.get("temporary-directory", None):
         return
-    asked = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    named = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:
         folder = ""
-    # Python takes the current folder where it can write into no other.
-    if folder and (folder != os.getcwd() or folder in (*asked, "/tmp", "/var/tmp", "/usr/tmp")):
+    # Python falls back to the current folder where it can write into no other.
+    if folder and (folder != os.getcwd() or folder in (*named, "/tmp", "/var/tmp", "/usr/tmp")):
         return
     raise RequestError(
         "no folder for temporary files can be written to",
@@ -165,7 +150,7 @@ def require_temporary_folder() -> None:
 
 
 def _close(cluster: Any) -> None:
-    """End a cluster of the run's own, its processes by force if need be: the run does not wait for ever."""
+    """End a cluster of the run's own, its processes by force where they do not end in time."""
     try:
         cluster.close(timeout=CLOSE_SECONDS)
     except TimeoutError:
@@ -175,7 +160,7 @@ def _close(cluster: Any) -> None:
 
 
 def all_dead(client: Any) -> bool:
-    """Return whether no worker process of the run's own lives; those of other clusters are not known of."""
+    """Return whether all worker processes of the run's own are dead; False for other clusters."""
     from distributed import LocalCluster
 
     cluster = client.cluster
@@ -185,12 +170,9 @@ def all_dead(client: Any) -> bool:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep new worker processes from importing the script that called.
-
-    Processes are spawned, and each would first run that script again, down to the call that
-    starts them, unless the user knows to guard it. No task needs it.
-    """
+def _hidden_main() -> Iterator[None]:
+    """Keep spawned processes from running the caller's script again."""
+    # They would run it down to the call that starts them, unless the user guards it. No task needs it.
     main = sys.modules["__main__"]
     hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     try:
@@ -203,27 +185,25 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Hold Ctrl-C back from all threads and processes that are started here; this one gets it afterwards.
-
-    A terminal sends it to every process of the run. The driver lets what is under way end and
-    records it; a worker that stopped by itself would lose that.
-    """
-    # Started later, by the first process that is spawned, it would let them through again.
-    # A worker that is killed leaves a semaphore behind, which it clears away: no news for the user.
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in threads and processes that are started inside; this thread gets it afterwards."""
+    # A terminal sends it to every process of the run. The driver lets what is under way end and records
+    # it; a worker that stopped by itself would lose that.
     warnings = os.environ.get("PYTHONWARNINGS")
+    # The tracker clears away the semaphore of a worker that is killed, which is no news for the user.
     os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
     try:
+        # Now, as the first spawn starts it otherwise, and it unblocks the signal for what comes after.
         resource_tracker.ensure_running()
     finally:
         del os.environ["PYTHONWARNINGS"]
         if warnings is not None:
             os.environ["PYTHONWARNINGS"] = warnings
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _settings(*, local: bool) -> dict[str, Any]:
@@ -243,6 +223,6 @@ def _settings(*, local: bool) -> dict[str, Any]:
         # A worker process that has died is started again, which on a busy machine takes longer than dask
         # waits before it gives the worker up, and then nothing ever starts it.
         settings["distributed.deploy.lost-worker-timeout"] = "1000 days"
-        # dask opens a port for pages beside each scheduler and worker; of a run's own there is none to see.
+        # Dask serves pages beside each scheduler and worker, which every user of the machine could read.
         settings |= {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
     return settings

@@ -1,4 +1,4 @@
-"""Executors of the windows of a run: their contract, and the threads of this process."""
+"""Executors of the windows of a run: the base class, and the threads of this process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,12 @@ if TYPE_CHECKING:
     from pipeline.runtime.executors.worker_check import Guard, WorkerCheck
     from pipeline.runtime.executors.workers import Worker
 
-Say = Callable[[str], None]
-"""Tells the user something."""
-
-Outcome = tuple[Hashable, "np.ndarray | BaseException"]
-"""A window's key, and its results or what went wrong."""
+Say = Callable[[str], None]  # shows the user a message
+Outcome = tuple[Hashable, "np.ndarray | BaseException"]  # a window's key, and its results or its error
 
 
 class Elsewhere(NamedTuple):
-    """Workers that do not share this process's disk and memory: see `RemoteWrite`."""
+    """Workers that do not share this process's disk and memory."""
 
     guard: Guard
     smallest: Worker
@@ -40,11 +37,12 @@ class Elsewhere(NamedTuple):
 class Executor(ABC):
     """Something that computes windows."""
 
-    where: str
-    """For the reader."""
+    where: str  # for the reader
 
-    trouble: str = ""
-    """What keeps it from going on, in words, or nothing."""
+    @property
+    def trouble(self) -> str:
+        """What keeps it from going on, in words, or an empty string."""
+        return ""
 
     @property
     @abstractmethod
@@ -57,29 +55,19 @@ class Executor(ABC):
 
     @abstractmethod
     def next(self, timeout: float | None = None) -> Outcome | None:
-        """Wait for any window to end and return it; None when `timeout` seconds passed."""
+        """Wait for any window to end and return it, or None after `timeout` seconds."""
 
     @abstractmethod
     def begun(self) -> float:
-        """Return how much of the windows under way is computed, as a number of windows."""
+        """Return the computed part of the windows under way, as a number of windows."""
 
     def prepare(self, make: Callable[[], WorkerCheck]) -> Elsewhere | None:
-        """Let those who compute be looked at before they get their first task.
-
-        Parameters
-        ----------
-        make : callable
-            Makes the check; called where there are workers elsewhere.
-
-        Returns
-        -------
-        Elsewhere or None
-            None where all computes on this machine.
+        """Let workers on other machines pass a check, made by `make`, before their first task.
 
         Raises
         ------
         RequestError
-            None can take part, and why.
+            No worker passes, and why.
         """
         return None
 
@@ -88,12 +76,12 @@ class Executor(ABC):
         return
 
     def batch(self, seconds: float) -> int:
-        """Return how many blocks one task should do, each of which takes so many seconds."""
+        """Return how many blocks of so many seconds one task should do."""
         return 1
 
 
 class Threads(Executor):
-    """Windows computed by threads of this process; filters, codecs and files release the GIL."""
+    """Threads of this process; filters, codecs and files release the GIL."""
 
     in_flight = IN_FLIGHT
 
@@ -101,16 +89,16 @@ class Threads(Executor):
         self.where = number_of(workers, "thread")
         self._blocks = ThreadPoolExecutor(workers, thread_name_prefix="bgone-block")
         self._windows = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="bgone-window")
-        self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._workers = workers
-        self._ending = threading.Event()
+        self._ending = threading.Event()  # the last window submitted leaves a thread idle
         self._ending.set()
         self._shares: dict[Hashable, float] = {}
 
     def submit(self, window: Hashable, tasks: da.Array) -> None:
         """Start computing a window."""
         before, self._ending = self._ending, threading.Event()
-        # Keys come and go in the loop's thread alone, which adds up the shares.
+        # Only the loop's thread adds and removes keys, so that it may iterate over them.
         self._shares[window] = 0.0
         self._windows.submit(self._compute, window, tasks, before, self._ending)
 
@@ -118,7 +106,7 @@ class Threads(Executor):
         self, window: Hashable, tasks: da.Array, before: threading.Event, ending: threading.Event
     ) -> None:
         try:
-            # What `dask.compute` does, less the looking for a cluster and the notes it keeps of every task.
+            # As `dask.compute`, which also looks for a cluster and keeps notes of every task.
             keys = tasks.__dask_keys__()
             graph = tasks.__dask_optimize__(tasks.__dask_graph__(), keys)
             share = 1 / max(len(graph), 1)
@@ -133,42 +121,41 @@ class Threads(Executor):
                 self._shares[window] += share
                 look(state)
 
-            # It begins when the one before leaves a thread idle: two that take turns would both hold what
-            # their blocks share.
+            # Two windows that took turns would both hold what their blocks share.
             before.wait()
-            # By position: at the start, of Dask's state, before a task, after one, at the end.
+            # In Dask's order: start, start_state, pretask, posttask, finish.
             callbacks = (None, lambda _, state: look(state), None, task_ended, None)
             blocks = dask.threaded.get(graph, keys, pool=self._blocks, callbacks=[callbacks])
             results = np.concatenate([block.reshape(-1) for block in flatten(blocks, (list, tuple))])
-        except BaseException as error:  # handed to the loop, which raises it
-            self._done.put((window, error))
+        except BaseException as error:  # the loop raises it
+            self._outcomes.put((window, error))
         else:
-            self._done.put((window, results))
+            self._outcomes.put((window, results))
         finally:
             ending.set()
 
     def next(self, timeout: float | None = None) -> Outcome | None:
         """Wait for any window to end."""
         try:
-            outcome = self._done.get(timeout=timeout)
+            outcome = self._outcomes.get(timeout=timeout)
         except queue.Empty:
             return None
         self._shares.pop(outcome[0], None)
         return outcome
 
     def begun(self) -> float:
-        """Count the tasks that have ended."""
+        """Add up the shares of tasks that have ended."""
         return sum(self._shares.values())
 
     def cancel(self, *, wait: bool = True) -> None:
-        """Drop windows that have not begun; a block under way ends by itself, waited for or not."""
+        """Drop windows that have not begun, and optionally wait for the blocks under way."""
         self._windows.shutdown(wait=False, cancel_futures=True)
         self._blocks.shutdown(wait=wait, cancel_futures=True)
         self._windows.shutdown(wait=wait)
 
 
 def run_error(error: BaseException) -> BaseException:
-    """Return what a full memory or a lost worker means for the run; other errors as they are."""
+    """Explain a full memory, a missing module or a lost worker; return other errors as they are."""
     if isinstance(error, MemoryError):
         return StoppedError(
             "a worker ran out of memory", "set compute.memory or compute.workers lower, and run again"
@@ -178,6 +165,7 @@ def run_error(error: BaseException) -> BaseException:
             f"a worker has no module {error.name}, which a step of this run is from",
             "install the package that brings it where the workers run, then run the same command again",
         )
+    # Not imported for it: distributed takes a second, and runs on threads do without.
     if not isinstance(error, PipelineError) and "distributed" in sys.modules:
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError

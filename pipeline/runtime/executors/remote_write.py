@@ -1,4 +1,4 @@
-"""Reading and writing as a worker elsewhere does it: only once it is checked, and it syncs its own files."""
+"""Reading and writing by workers elsewhere: only once they have passed their check, and synced by them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.write import ChunkRecord, Layout
 
 @dataclass(frozen=True)
 class RemoteRead:
-    """A source that is read by workers which have passed their check; picklable."""
+    """Source that only workers can read which have passed their check; picklable."""
 
     guard: Guard
     source: Source
@@ -36,19 +36,9 @@ class RemoteRead:
 
 @dataclass(frozen=True)
 class RemoteWrite:
-    """A call that writes files of the output, as a worker of a cluster makes it; picklable.
+    """Writer that checks the worker before and brings its files to the disk after; picklable.
 
-    The worker brings its files to the disk itself: what it has written may wait in the memory of its
-    host, where no other host's fsync reaches it.
-
-    Parameters
-    ----------
-    guard : Guard
-        Lets workers pass that have been checked.
-    layout : Layout
-        The output on disk.
-    call : callable
-        Writes, and returns a `BlockResult`.
+    `call` writes files of the output and returns a `BlockResult`.
     """
 
     guard: Guard
@@ -56,36 +46,25 @@ class RemoteWrite:
     call: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        """Return the result, once all is on the disk."""
+        """Return the result of `call`, once its files are on the disk."""
         self.guard()
         result = self.call(*arguments)
         for output, records in zip(self.layout.outputs, (result.records, result.background), strict=False):
+            # Here, as they may wait in the memory of this host, where no other host's fsync reaches them.
             sync_own(output, records)
         return result
 
 
 def sync_own(layout: Layout, records: Iterable[ChunkRecord]) -> None:
-    """Bring files to the disk, and the folders below the array's that name them; where they were written.
-
-    Raises
-    ------
-    StoppedError
-        The disk could not take them.
-    """
-    for folder, files in _by_array(layout, records).items():
-        # Longer than the array's own folder, which all workers share: it is the driver's.
+    """Bring files to the disk, and the folders that hold them, on the host that wrote them."""
+    for folder, files in _files_by_array(layout, records).items():
+        # With the slash longer than the array's own folder, which all workers share: the driver syncs that.
         durable.sync_all(files, f"{folder}/")
 
 
 def sync_shared(layout: Layout, records: Iterable[ChunkRecord]) -> None:
-    """Bring the folders to the disk that all workers write into; `sync_own` has seen to the rest.
-
-    Raises
-    ------
-    StoppedError
-        The disk could not take them.
-    """
-    folders = set(_by_array(layout, records))
+    """Bring the folders to the disk that all workers write into; `sync_own` has done the rest."""
+    folders = set(_files_by_array(layout, records))
     if not folders:
         return
     folders |= {os.path.dirname(folder) for folder in folders} | {layout.image}
@@ -93,9 +72,9 @@ def sync_shared(layout: Layout, records: Iterable[ChunkRecord]) -> None:
         durable.sync_path(folder)
 
 
-def _by_array(layout: Layout, records: Iterable[ChunkRecord]) -> dict[str, list[str]]:
+def _files_by_array(layout: Layout, records: Iterable[ChunkRecord]) -> dict[str, list[str]]:
     """Return the paths of files, by the folder in which an array's chunks begin."""
-    depth = 2 if layout.version == "0.5" else 1
+    depth = 2 if layout.version == "0.5" else 1  # Zarr 3 has a folder `c` between
     files: dict[str, list[str]] = {}
     for record in records:
         if not record.empty:

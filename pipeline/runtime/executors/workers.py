@@ -1,4 +1,4 @@
-"""The workers of a cluster elsewhere: who is there, who may compute, what each can hold."""
+"""The workers of a cluster elsewhere: which there are, which may compute, which blocks they can hold."""
 
 from __future__ import annotations
 
@@ -22,75 +22,48 @@ from pipeline.planning.memory import memory_of, memory_of_blocks
 from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.planning.workload import Resources, Workload
 from pipeline.runtime.executors.executor import Say
-from pipeline.runtime.executors.worker_check import Finding, WorkerCheck
-from pipeline.runtime.progress import told_after
+from pipeline.runtime.executors.worker_check import SAME_OUTPUT, WorkerCheck
+from pipeline.runtime.progress import say_after
 from pipeline.steps.registry import REGISTRY
 from pipeline.storage import durable
 from pipeline.write.work import versions
 
-ASK_SECONDS = 5
-"""A scheduler is not asked more often which workers it has."""
-
-PAUSES = 0.8
-"""Of its memory limit, the part from which on a Dask worker takes no more tasks."""
-
-SEEN_SECONDS = 10
-"""How long what one host wrote may take to show on another, over a network file system."""
-
-DISMISS_SECONDS = 5
-"""How long a run's end waits for the cluster to forget its check."""
-
-CLUSTER = "compute.cluster"
-"""The field of the config that says which cluster."""
+ASK_SECONDS = 5  # between two questions to the scheduler which workers it has
+PAUSES = 0.8  # share of its memory limit from which on a Dask worker takes no more tasks
+SEEN_SECONDS = 10  # in which a file that one host wrote shows on another, over a network file system
+DISMISS_SECONDS = 5  # for the cluster to forget the check, at a run's end
+CLUSTER = "compute.cluster"  # the field of the config
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process: where it is, and what it offers."""
+    """A worker process."""
 
     address: str
     name: str
     threads: int
-    memory: int
-    """Bytes, 0 where it has no limit."""
+    memory: int  # bytes, 0 where it has no limit
 
 
 class Workers:
-    """The workers of a cluster, and which of them may compute.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    waiting : callable
-        Tells what is waited for where there are none.
-    say : callable
-        Told which workers are left out.
-
-    Attributes
-    ----------
-    unfit : dict
-        Address → host, and what is wrong with it.
-    known : list of Worker
-        Those that there were when last asked.
-    """
+    """The workers of a cluster, and which of them may compute."""
 
     def __init__(self, client: Any, waiting: Callable[[], str], say: Say) -> None:
         self._client = client
-        self._waiting = waiting
+        self._waiting = waiting  # names what is waited for while there is no worker
         self._say = say
         self._asked = float("-inf")
         self._events: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
         self._plugin = ""
         self._heard: set[str] = set()
-        self._marks: dict[str, tuple[str, str, float]] = {}
-        self.known: list[Worker] = []
-        self.unfit: dict[str, tuple[str, Finding]] = {}
+        self._marks: dict[str, tuple[str, str, float]] = {}  # address → host, path of its file, deadline
+        self.known: list[Worker] = []  # when the scheduler was last asked
+        self.unfit: dict[str, tuple[str, Problem]] = {}  # address → host, and what is wrong
 
     def fit(self, *, afresh: bool = False) -> list[Worker]:
-        """Return the workers that may compute, asked for anew every few seconds.
+        """Return the workers that may compute, asked for anew every few seconds or `afresh`.
 
-        One that has joined and not been heard of yet is among them: it gets no task before its check.
+        One that has joined and not reported yet is among them: it gets no task before its check.
 
         Raises
         ------
@@ -99,13 +72,13 @@ class Workers:
         """
         now = time.monotonic()
         if afresh or now - self._asked > ASK_SECONDS:
-            # Without a scheduler that is what distributed remembers of it: not even workers, maybe.
+            # Without a scheduler distributed returns what it remembers, perhaps without workers.
             workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
             if afresh and self._client.status != "running":
                 raise ConnectionError("no scheduler")
             self.known = [
-                Worker(address, str(of["name"]), int(of["nthreads"]), int(of["memory_limit"] or 0))
-                for address, of in workers.items()
+                Worker(address, str(info["name"]), int(info["nthreads"]), int(info["memory_limit"] or 0))
+                for address, info in workers.items()
             ]
             self._asked = now
         return [worker for worker in self.known if worker.address not in self.unfit]
@@ -116,33 +89,31 @@ class Workers:
         Raises
         ------
         RequestError
-            None of them may compute, or the scheduler is of another version: it unpickles tasks too.
+            No worker may compute, or the scheduler, which unpickles tasks too, is of another version.
         OSError, TimeoutError
             No scheduler answers.
         """
+        # Imported late: distributed takes a second.
         from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, CheckPlugin, register
 
-        self.dismiss()
-        for known in (self._heard, self._marks, self.unfit):
-            known.clear()
+        self.dismiss()  # the check of another image of this executor
+        for state in (self._heard, self._marks, self.unfit):
+            state.clear()
         self._wait_for_one()
         packages = () if check.warm_up is None else REGISTRY.packages(check.warm_up.steps)
-        wanted = {**versions(packages), "python": platform.python_version()}
-        self._refuse_versions(wanted)
-        plugin = CheckPlugin(f"bgone-{check.token}", wanted, cloudpickle.dumps(check))
-        with told_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
+        needed = {**versions(packages), "python": platform.python_version()}
+        self._refuse_versions(needed)
+        plugin = CheckPlugin(f"bgone-{check.token}", needed, cloudpickle.dumps(check))
+        with say_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
             self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
             self._plugin = plugin.name
             try:
                 register(self._client, plugin)
             except (OSError, TimeoutError):
                 raise
-            except Exception as error:  # what a worker could not unpickle, of any kind
-                raise RequestError(
-                    f"the workers cannot be checked ({type(error).__name__}: {error})",
-                    SAME_ENVIRONMENT,
-                    CLUSTER,
-                ) from error
+            except Exception as error:  # of any kind: what a worker raised while it unpickled the plugin
+                what = f"the workers cannot be checked ({type(error).__name__}: {error})"
+                raise RequestError(what, SAME_ENVIRONMENT, CLUSTER) from error
             end = time.monotonic() + SEEN_SECONDS
             while self._some_are_unheard() and time.monotonic() < end:
                 time.sleep(0.05)
@@ -153,46 +124,47 @@ class Workers:
         self._wait_for_one()  # should the last one have gone meanwhile
 
     def _wait_for_one(self) -> None:
-        told = False
+        text = f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)"
         while not self.fit(afresh=True):
-            if not told:
-                self._say(f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)")
-                told = True
+            if text:
+                self._say(text)
+                text = ""
             time.sleep(0.2)
 
-    def _refuse_versions(self, wanted: Mapping[str, str]) -> None:
-        """Refuse a scheduler of another version, and workers that the plugin is no code for."""
+    def _refuse_versions(self, needed: Mapping[str, str]) -> None:
         from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, different_versions
 
-        asked = self._client.get_versions(packages=[name for name in wanted if name != "python"])
-        compared = {
-            "scheduler": (asked["scheduler"], wanted, "start it in the environment that bgone runs in")
-        }
-        python = {"python": wanted["python"]}
-        compared |= {f"worker {at}": (of, python, SAME_ENVIRONMENT) for at, of in asked["workers"].items()}
+        answers = self._client.get_versions(packages=[name for name in needed if name != "python"])
+        compared = [
+            ("scheduler", answers["scheduler"], needed, "start it in the environment that bgone runs in")
+        ]
+        # The plugin cannot compare Python's version: it is pickled code, which another Python cannot run.
+        python = {"python": needed["python"]}
+        for address, answer in answers["workers"].items():
+            compared.append((f"worker {address}", answer, python, SAME_ENVIRONMENT))
         problems = []
-        for name, (answer, ours, mend) in compared.items():
-            packages = (answer or {}).get("packages")  # of one that has gone since there are none
+        for name, answer, ours, mend in compared:
+            packages = (answer or {}).get("packages")  # none of a worker that has gone since
             if packages and (what := different_versions(ours, dict(packages))):
                 problems.append(Problem(f"the {name} {what}", mend, CLUSTER))
         if problems:
             raise RequestError(problems)
 
     def _some_are_unheard(self) -> bool:
-        # One that is quick may have answered before the scheduler knew that somebody listens.
+        # A quick worker may have answered before the scheduler knew of the subscription.
         for _, event in self._client.get_events(self._plugin):
             self._events.put(event)
         self.unfit.update(self._news())
-        there = {worker.address for worker in self.fit(afresh=True)}
-        return bool(there - self._heard or there & self._marks.keys())
+        addresses = {worker.address for worker in self.fit(afresh=True)}
+        return bool(addresses - self._heard or addresses & self._marks.keys())
 
     def hear(self) -> None:
-        """Leave out, and tell of, workers that are found to be unfit by now."""
+        """Leave out workers that have reported to be unfit, and tell the user."""
         if news := self._news():
             self.unfit.update(news)
             self._tell(_problems(news))
 
-    def _news(self) -> dict[str, tuple[str, Finding]]:
+    def _news(self) -> dict[str, tuple[str, Problem]]:
         """Return the workers that are newly known to be unfit."""
         unfit = {}
         while not self._events.empty():
@@ -204,17 +176,19 @@ class Workers:
             if "mark" in event:
                 self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
             else:
-                unfit[address] = host, Finding(event["what"], event["mend"])
+                unfit[address] = host, Problem(event["what"], event["mend"])
+        # A worker may see the work folder and write elsewhere, as in a container with an overlay.
         for address, (host, mark, end) in list(self._marks.items()):
             drafts, name = os.path.split(mark)
+            # By the listing: network file systems remember for a while that a name was not there.
             if name in os.listdir(drafts):
                 durable.remove_file(mark)
-                del self._marks[address]
             elif time.monotonic() > end:
-                mend = "put the output (or output.work) where every worker has it under the same path"
                 what = f"writes into another folder than {os.path.dirname(drafts)}"
-                unfit[address] = host, Finding(what, mend)
-                del self._marks[address]
+                unfit[address] = host, Problem(what, SAME_OUTPUT)
+            else:
+                continue
+            del self._marks[address]
         return unfit
 
     def _tell(self, problems: list[Problem]) -> None:
@@ -229,22 +203,21 @@ class Workers:
                 self._client.sync(unregister, name=self._plugin, callback_timeout=DISMISS_SECONDS)
 
     def smallest(self) -> Worker:
-        """Return the worker with the least memory for each of its threads, of those that were known last."""
+        """Return the known worker with the least memory for each of its threads."""
 
         def share(worker: Worker) -> tuple[float, int]:
             return (worker.memory or float("inf")) / worker.threads, -worker.threads
 
-        fit = [worker for worker in self.known if worker.address not in self.unfit]
-        return min(fit, key=share)
+        return min((worker for worker in self.known if worker.address not in self.unfit), key=share)
 
 
-def _problems(unfit: Mapping[str, tuple[str, Finding]]) -> list[Problem]:
+def _problems(unfit: Mapping[str, tuple[str, Problem]]) -> list[Problem]:
     """Return one problem for each kind of finding, naming the first worker that has it, and its host."""
-    kinds: dict[Finding, list[str]] = defaultdict(list)
+    names: dict[Problem, list[str]] = defaultdict(list)
     for address, (host, finding) in sorted(unfit.items()):
-        kinds[finding].append(f"the worker {address} on {host}")
+        names[finding].append(f"the worker {address} on {host}")
     problems = []
-    for finding, (first, *others) in kinds.items():
+    for finding, (first, *others) in names.items():
         more = f" (and {number_of(len(others), 'other')})" if others else ""
         problems.append(Problem(f"{first}{more} {finding.what}", finding.mend, CLUSTER))
     return problems
@@ -260,7 +233,7 @@ def tiling_for_worker(
 ) -> Windows:
     """Return the windows of a run as `resume_tiling` does, in blocks that a worker of a cluster can hold.
 
-    One that has no limit of its own may take `memory` bytes.
+    A worker without a limit of its own may take `memory` bytes.
 
     Raises
     ------
@@ -268,31 +241,25 @@ def tiling_for_worker(
         Not even the smallest blocks fit.
     """
     room = room_of(worker) or memory
-    # Any of them may be the one that compiles for its host.
     resources = Resources(worker.threads, room, "remote")
     if memory_of(workload, planned.block, planned.window, resources).predicted <= room:
         return resume_tiling(workload, resources, planned, window)
-    try:
-        block, fewer = choose_block(workload, resources)
-        if fewer.workers == worker.threads:
+    with contextlib.suppress(RequestError):
+        block, possible = choose_block(workload, resources)
+        if possible.workers == worker.threads:
             smaller = Tiling(planned.sizes, block, choose_window(workload, block, resources), planned.halo)
             return resume_tiling(workload, resources, smaller, window)
-    except RequestError:
-        pass
     least = {axis: workload.least(axis) for axis in workload.image.axes}
-    raise _too_small(worker, memory_of_blocks(workload, least, resources).predicted, room)
-
-
-def _too_small(worker: Worker, needed: int, allowed: int) -> RequestError:
+    needed = memory_of_blocks(workload, least, resources).predicted
     threads = number_of(worker.threads, "thread")
     if not worker.memory:
-        return RequestError(
-            f"the worker {worker.address} may hold {size_text(allowed)} for {threads},"
+        raise RequestError(
+            f"the worker {worker.address} may hold {size_text(room)} for {threads},"
             f" and the smallest blocks need {size_text(needed)}",
             "raise compute.memory, start workers with fewer threads, or lower output.chunks",
             "compute.memory",
         )
-    return RequestError(
+    raise RequestError(
         f"the worker {worker.address} has {size_text(worker.memory)} for {threads},"
         f" and the smallest blocks need {size_text(needed / PAUSES)}",
         "start workers with more memory or fewer threads, or lower output.chunks or the radii and sigmas",
