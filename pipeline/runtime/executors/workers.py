@@ -31,6 +31,7 @@ from pipeline.write.work import versions
 ASK_SECONDS = 5  # between two questions to the scheduler which workers it has
 PAUSES = 0.8  # share of its memory limit from which on a Dask worker takes no more tasks
 SEEN_SECONDS = 10  # in which a file that one host wrote shows on another, over a network file system
+REGISTRATIONS = 5  # tries to send the check to all workers while some of them die
 DISMISS_SECONDS = 5  # for the cluster to forget the check, at a run's end
 CLUSTER = "compute.cluster"  # the field of the config
 
@@ -94,7 +95,7 @@ class Workers:
             No scheduler answers.
         """
         # Imported late: distributed takes a second.
-        from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, CheckPlugin, register
+        from pipeline.runtime.executors.check_plugin import CheckPlugin
 
         self.dismiss()  # the check of another image of this executor
         for state in (self._heard, self._marks, self.unfit):
@@ -107,13 +108,7 @@ class Workers:
         with say_after(2.0, self._say, "asking the workers what they see; they load bgone and its kernels"):
             self._client.subscribe_topic(plugin.name, lambda event: self._events.put(event[1]))
             self._plugin = plugin.name
-            try:
-                register(self._client, plugin)
-            except (OSError, TimeoutError):
-                raise
-            except Exception as error:  # of any kind: what a worker raised while it unpickled the plugin
-                what = f"the workers cannot be checked ({type(error).__name__}: {error})"
-                raise RequestError(what, SAME_ENVIRONMENT, CLUSTER) from error
+            self._register(plugin)
             end = time.monotonic() + SEEN_SECONDS
             while self._some_are_unheard() and time.monotonic() < end:
                 time.sleep(0.05)
@@ -122,6 +117,23 @@ class Workers:
             raise RequestError(problems)
         self._tell(problems)
         self._wait_for_one()  # should the last one have gone meanwhile
+
+    def _register(self, plugin: Any) -> None:
+        from pipeline.runtime.executors.check_plugin import SAME_ENVIRONMENT, register
+
+        for tries_left in reversed(range(REGISTRATIONS)):
+            try:
+                return register(self._client, plugin)
+            except (OSError, TimeoutError) as error:
+                # A worker that dies while the scheduler sends it the plugin fails the call for all. Where
+                # it is the scheduler that is gone, looking for workers says so.
+                self._wait_for_one()
+                if not tries_left:
+                    what = f"the scheduler does not reach all of its workers ({type(error).__name__})"
+                    raise RequestError(what, "see that they run, and that it can", CLUSTER) from error
+            except Exception as error:  # of any kind: what a worker raised while it unpickled the plugin
+                what = f"the workers cannot be checked ({type(error).__name__}: {error})"
+                raise RequestError(what, SAME_ENVIRONMENT, CLUSTER) from error
 
     def _wait_for_one(self) -> None:
         text = f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)"
