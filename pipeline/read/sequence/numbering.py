@@ -50,7 +50,7 @@ class Numbering:
         Seconds from one to the next where the names tell times, evenly spaced; else 0.
     uneven : str
         Where the names tell times that are not evenly spaced: which, in words.
-    places : bool
+    positions : bool
         Whether what they count are places, such as stage positions.
     """
 
@@ -60,7 +60,7 @@ class Numbering:
     ordered_by: str = "in the order of their names"
     interval: float = 0.0
     uneven: str = ""
-    places: bool = False
+    positions: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
         if places and axes is None:
             raise _refuse_places(paths, f"{relative[0]} to {relative[-1]}")
         order = "in the order of their names, which have no numbers"
-        return Numbering(tuple(paths), ordered_by=order, places=places)
+        return Numbering(tuple(paths), ordered_by=order, positions=places)
     _check_one_series(table)
     table = _Table(folder, tuple(paths), tuple(with_moments(table.names)))
     _check_doubled(table)
