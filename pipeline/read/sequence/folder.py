@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.model.errors import RequestError
 from pipeline.read.files import input_error
 from pipeline.read.opened import UNKNOWN, Opened
-from pipeline.read.sequence.numbering import Numbering, duration_text, read_numbering
+from pipeline.read.sequence.names import duration_text
+from pipeline.read.sequence.numbering import Numbering, read_numbering
 from pipeline.read.sequence.stacks import map_files, open_chain, tiff_store
 from pipeline.read.tiff.file import open_tiff_file
 from pipeline.read.tiff.handles import open_tiff
