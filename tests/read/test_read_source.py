@@ -188,7 +188,7 @@ def test_few_files_stay_open(tmp_path, monkeypatch):
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(source.read, [(slice(t, t + 1), slice(0, 24), slice(0, 30)) for t in range(90)] * 3))
-    assert len(tiff_files._cache.files) == 5
+    assert len(tiff_files._open_files) == 5
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before + 15
 

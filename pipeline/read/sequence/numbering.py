@@ -47,7 +47,7 @@ class Numbering:
 
 
 @dataclass(frozen=True)
-class _Counter:
+class _Dimension:
     """Columns of numbers that change together from name to name."""
 
     columns: tuple[int, ...]
@@ -81,16 +81,16 @@ class _Series:
         return step, (values[-1] - values[0]) // (step or 1) + 1
 
     @cached_property
-    def counters(self) -> list[_Counter]:
+    def dimensions(self) -> list[_Dimension]:
         groups: dict[tuple[int, ...], list[int]] = {}
         for column in range(len(self.names[0].numbers)):
             ranks: dict[int, int] = {}
             pattern = tuple(ranks.setdefault(number.value, len(ranks)) for number in self.column(column))
             if len(ranks) > 1:
                 groups.setdefault(pattern, []).append(column)
-        return [self._counter(columns, len(set(pattern))) for pattern, columns in groups.items()]
+        return [self._dimension(columns, len(set(pattern))) for pattern, columns in groups.items()]
 
-    def _counter(self, columns: Sequence[int], count: int) -> _Counter:
+    def _dimension(self, columns: Sequence[int], count: int) -> _Dimension:
         first, words = self.names[0], dict[str, str]()
         for column in columns:
             number = first.numbers[column]
@@ -101,13 +101,13 @@ class _Series:
                 words.setdefault(means, number.word)
         word = next(iter(words.values()), "") or first.numbers[columns[0]].word
         timed = any(first.numbers[column].kind == "duration" for column in columns)
-        return _Counter(tuple(columns), count, frozenset(words), word, timed)
+        return _Dimension(tuple(columns), count, frozenset(words), word, timed)
 
 
 def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
     """Return the order and axis of a series of files, and refuse files that are not one complete series.
 
-    Names without numbers, and with numbers that do not count (dates, times), stay in natural order.
+    Names without numbers, or with numbers that do not count, stay in natural order.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
     _check_one_series(_Series(folder, tuple(paths), tuple(names)))
     series = _Series(folder, tuple(paths), tuple(merge_datetimes(names)))
     _check_unique(series)
-    _check_one_counter(series)
+    _check_one_dimension(series)
     return _ordered(series, axes)
 
 
@@ -175,54 +175,55 @@ def _check_unique(series: _Series) -> None:
     for index, name in enumerate(series.names):
         other = seen.setdefault(tuple(number.value for number in name.numbers), index)
         if other != index:
-            both = f"{series.names[other].text!r} and {name.text!r}"
-            raise input_error(f"{both} have the same number", "take one away")
+            message = f"{series.names[other].text!r} and {name.text!r} have the same number"
+            raise input_error(message, "take one away")
 
 
-def _check_one_counter(series: _Series) -> None:
+def _check_one_dimension(series: _Series) -> None:
     """Refuse names that count, say, frames and channels: as one series they would be mixed up."""
-    counters, total = series.counters, len(series)
-    meanings = frozenset[str]().union(*(counter.meanings for counter in counters))
-    partial = [counter for counter in counters if counter.count < total]
+    dimensions, total = series.dimensions, len(series)
+    meanings = frozenset[str]().union(*(dimension.meanings for dimension in dimensions))
+    partial = [dimension for dimension in dimensions if dimension.count < total]
     by_word = len(meanings) > 1 or (
-        len(counters) > 1 and ("position" in meanings or any(counter.meanings for counter in partial))
+        len(dimensions) > 1 and ("position" in meanings or any(dimension.meanings for dimension in partial))
     )
-    combinations = math.prod(counter.count for counter in partial)
-    by_number = len(partial) == len(counters) > 1 and combinations < 2 * total
-    # A running number or a time beside two counters that make a grid does not make them one series.
+    combinations = math.prod(dimension.count for dimension in partial)
+    by_number = len(partial) == len(dimensions) > 1 and combinations < 2 * total
+    # A running number or a time beside two dimensions that make a grid does not make them one series.
     by_grid = len(partial) > 1 and combinations == total
     if by_word or by_number or by_grid:
-        _refuse_two_counters(series)
+        _refuse_two_dimensions(series)
 
 
-def _refuse_two_counters(series: _Series) -> NoReturn:
-    counters, first = series.counters, series.names[0].numbers
-    keep = min(counters, key=_rank)
-    fixed = [column for counter in counters if counter is not keep for column in counter.columns]
+def _refuse_two_dimensions(series: _Series) -> NoReturn:
+    dimensions, first = series.dimensions, series.names[0].numbers
+    keep = min(dimensions, key=_rank)
+    fixed = [column for dimension in dimensions if dimension is not keep for column in dimension.columns]
     members = [
         index
         for index, name in enumerate(series.names)
         if all(name.numbers[column].value == first[column].value for column in fixed)
     ]
-    words = list(map(str, counters))
-    if len(counters) == 1:
+    words = list(map(str, dimensions))
+    if len(dimensions) == 1:
         # Numbers that change together have two words with a meaning.
         words = [f"{word} ({keep.count})" for word in dict.fromkeys(first[at].word for at in keep.columns)]
     hint = _glob_hint(series, members, keep.columns)
     if len(members) in (1, len(series)):
         hint = f"rename them so that one number counts them, or give one of them, such as {series.paths[0]!r}"
-    what = f"the names of the {len(series)} files count {len(words)} things, {' and '.join(words)}"
-    raise input_error(f"{what}, such as {series.names[0].text!r}", hint)
+    message = f"the names of the {len(series)} files count {len(words)} things, {' and '.join(words)}"
+    raise input_error(f"{message}, such as {series.names[0].text!r}", hint)
 
 
-def _rank(counter: _Counter) -> tuple[bool, bool, bool, int]:
-    """Return a sort key: first the counter that is most likely of the frames of a movie."""
-    frames = counter.timed or "t" in counter.meanings
-    return "position" in counter.meanings, bool(counter.meanings) and not frames, not frames, -counter.count
+def _rank(dimension: _Dimension) -> tuple[bool, bool, bool, int]:
+    """Return a sort key: first the dimension that is most likely of the frames of a movie."""
+    frames = dimension.timed or "t" in dimension.meanings
+    other = bool(dimension.meanings) and not frames
+    return "position" in dimension.meanings, other, not frames, -dimension.count
 
 
 def _ordered(series: _Series, axes: str | None) -> Numbering:
-    full = next((counter for counter in series.counters if counter.count == len(series)), None)
+    full = next((dimension for dimension in series.dimensions if dimension.count == len(series)), None)
     if full is not None and "position" in full.meanings and axes is None:
         first, last = (series.names[index].numbers[full.columns[0]].text for index in (0, -1))
         raise _positions_error(series.paths, f"{full.word} {first} to {last}")
@@ -232,9 +233,8 @@ def _ordered(series: _Series, axes: str | None) -> Numbering:
     numbers = series.column(column)
     # Objects, since a number may be longer than an int64.
     order = np.argsort(np.array([number.value for number in numbers], object), kind="stable")
-    interval, uneven = 0.0, ""
-    if numbers[0].kind == "duration" and len(series.counters) == 1:
-        interval, uneven = _interval([numbers[index] for index in order])
+    timed = numbers[0].kind == "duration" and len(series.dimensions) == 1
+    interval, uneven = _interval([numbers[index] for index in order]) if timed else (0.0, "")
     return Numbering(
         tuple(series.paths[index] for index in order),
         next((axis for axis in full.meanings if axis in "tzc"), "t"),
@@ -246,12 +246,12 @@ def _ordered(series: _Series, axes: str | None) -> Numbering:
     )
 
 
-def _order_column(series: _Series, counter: _Counter) -> int | None:
+def _order_column(series: _Series, dimension: _Dimension) -> int | None:
     """Return the column to sort by: of numbers without a gap, or of times; raise RequestError for a gap."""
-    spans = {column: series.span(column) for column in reversed(counter.columns)}
+    spans = {column: series.span(column) for column in reversed(dimension.columns)}
     numbers, kind = series.names[0].numbers, series.names[0].kind
     meanings = {column: meaning(numbers[column].word, kind) for column in spans}
-    if "c" in counter.meanings:  # wavelengths, or some of the channels: gaps are usual
+    if "c" in dimension.meanings:  # wavelengths, or some of the channels: gaps are usual
         return next(column for column in spans if meanings[column] == "c")
     # Columns with a word or a time decide before mere numbers.
     columns = sorted(spans, key=lambda column: not meanings[column] and numbers[column].kind == "count")
@@ -271,7 +271,7 @@ def _missing_error(series: _Series, column: int, step: int) -> RequestError:
     texts = [number.text for number in series.column(column)]
     padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" != text for text in texts)
     width = max(map(len, texts)) if padded else 0
-    if len(series.counters) == 1 and len(series.counters[0].columns) == 1:
+    if len(series.dimensions) == 1 and len(series.dimensions[0].columns) == 1:
         first = series.names[0]
         parts = [number.text for number in first.numbers]
         before, after = parts[:column], parts[column + 1 :]

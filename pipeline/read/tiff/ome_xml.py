@@ -24,8 +24,8 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xb
 _SIZES = {"z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX", "t": "TimeIncrement"}
 # OME's words for the unit of an unknown size.
 _NO_UNITS = ("pixel", "reference frame")
-_TYPES = {"float": "float32", "double": "float64", "bit": "bool", "complex": "complex64",
-          "double-complex": "complex128"}  # fmt: skip
+# OME's names of pixel types that numpy calls otherwise.
+_TYPES = {"float": "float32", "double": "float64", "bit": "bool"}
 
 
 @dataclass(frozen=True)
