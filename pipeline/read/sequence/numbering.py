@@ -149,12 +149,11 @@ def read_numbering(paths: Sequence[str], axes: str | None = None) -> Numbering:
 
 
 def _check_one_series(series: _Series) -> None:
-    kinds = Counter(name.kind for name in series.names)
+    kinds = Counter(name.kind for name in series.names).most_common()
     if len(kinds) == 1:
         return
-    shown = listed(f"{kind} ({count} file{'s' if count > 1 else ''})" for kind, count in kinds.most_common())
-    most = kinds.most_common(1)[0][0]
-    members = [index for index, name in enumerate(series.names) if name.kind == most]
+    shown = listed(f"{kind} ({count} file{'s' if count > 1 else ''})" for kind, count in kinds)
+    members = [index for index, name in enumerate(series.names) if name.kind == kinds[0][0]]
     hint = _glob_hint(series, members, range(len(series.names[members[0]].numbers)))
     raise input_error(f"the files are of several series: {shown}", hint)
 
@@ -207,7 +206,8 @@ def _refuse_two_dimensions(series: _Series) -> NoReturn:
     words = list(map(str, dimensions))
     if len(dimensions) == 1:
         # Numbers that change together have two words with a meaning.
-        words = [f"{word} ({keep.count})" for word in dict.fromkeys(first[at].word for at in keep.columns)]
+        unique = dict.fromkeys(first[column].word for column in keep.columns)
+        words = [f"{word} ({keep.count})" for word in unique]
     hint = _glob_hint(series, members, keep.columns)
     if len(members) in (1, len(series)):
         hint = f"rename them so that one number counts them, or give one of them, such as {series.paths[0]!r}"
@@ -267,7 +267,7 @@ def _order_column(series: _Series, dimension: _Dimension) -> int | None:
 
 def _missing_error(series: _Series, column: int, step: int) -> RequestError:
     values = {number.value for number in series.column(column)}
-    lost = sorted(set(range(min(values), max(values) + 1, step)) - values)
+    missing = sorted(set(range(min(values), max(values) + 1, step)) - values)
     texts = [number.text for number in series.column(column)]
     padded = len(set(map(len, texts))) == 1 or any(text[0] == "0" != text for text in texts)
     width = max(map(len, texts)) if padded else 0
@@ -275,11 +275,11 @@ def _missing_error(series: _Series, column: int, step: int) -> RequestError:
         first = series.names[0]
         parts = [number.text for number in first.numbers]
         before, after = parts[:column], parts[column + 1 :]
-        names = [join_name(first.texts, [*before, f"{value:0{width}d}", *after]) for value in lost]
+        names = [join_name(first.texts, [*before, f"{value:0{width}d}", *after]) for value in missing]
     else:
         # The names have other numbers too, and those of the missing files are unknown.
-        names = [f"number {value}" for value in lost]
-    files, them = ("1 file is", "it") if len(lost) == 1 else (f"{len(lost)} files are", "them")
+        names = [f"number {value}" for value in missing]
+    files, them = ("1 file is", "it") if len(missing) == 1 else (f"{len(missing)} files are", "them")
     return input_error(f"{files} missing: {listed(names)}", f"bring {them} back, or renumber")
 
 

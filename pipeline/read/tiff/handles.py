@@ -115,15 +115,13 @@ class TiffHandle:
             return data
         # Linux reads at most 2 GiB in one call, and less if a signal arrives.
         whole = bytearray(count)
-        whole[: len(data)] = data
-        self._fill(memoryview(whole), offset, len(data))
+        self.read_into(whole, offset)
         return bytes(whole)
 
-    def read_into(self, target: NDArray, offset: int) -> None:
+    def read_into(self, target: NDArray | bytearray, offset: int) -> None:
         """Fill a C-contiguous array with bytes from a position, or raise EOFError."""
-        self._fill(memoryview(target).cast("B"), offset)  # type: ignore[arg-type]  # numpy's stubs lack the buffer
-
-    def _fill(self, view: memoryview, offset: int, done: int = 0) -> None:
+        view = memoryview(target).cast("B")  # type: ignore[arg-type]  # numpy's stubs lack the buffer
+        done = 0
         while done < len(view):
             count = os.preadv(self._descriptor, [view[done:]], offset + done)
             if not count:

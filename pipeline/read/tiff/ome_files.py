@@ -121,9 +121,9 @@ class OmeFiles:
     def of_image(self, image: OmeImage) -> list[str]:
         """Return the paths of an image's files, or raise RequestError if one is missing."""
         paths = {(block.file, block.uuid): self.path(block) for block in image.blocks}
-        lost = sorted({name or uuid or "one" for (name, uuid), path in paths.items() if not path})
-        if lost:
-            consists = f"consists of {number_of(len(paths), 'file')}, and {listed(lost)} is missing"
+        missing = sorted({name or uuid or "one" for (name, uuid), path in paths.items() if not path})
+        if missing:
+            consists = f"consists of {number_of(len(paths), 'file')}, and {listed(missing)} is missing"
             message = f"image {image.name!r} of {self._metadata.path!r} {consists}"
             raise input_error(message, "put all of them beside it, each under its own name")
         return list(dict.fromkeys(paths.values()))
