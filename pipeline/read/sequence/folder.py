@@ -19,7 +19,7 @@ from pipeline.read.tiff.file import open_tiff_file
 from pipeline.read.tiff.handles import open_tiff
 from pipeline.read.tiff.page import PageKind, kind_text, page_kind
 from pipeline.read.tiff.pages import contiguous_planes, locate
-from pipeline.read.tiff.store import PLANE, TiffStore
+from pipeline.read.tiff.store import PLANE_DTYPE, TiffStore
 
 
 class _PageCountError(RequestError):
@@ -131,7 +131,7 @@ def _possible_axes(letters: str) -> str:
 
 
 def _planes(files: Sequence[str], first: TiffStore) -> NDArray:
-    """Return PLANE records of all files, having checked that each is like the first."""
+    """Return the planes of all files, having checked that each file is like the first."""
     indices = first.planes["page"].ravel().tolist()
     with open_tiff(files[0]) as tiff:
         count, kind = len(tiff.pages), page_kind(tiff.pages.first)
@@ -142,7 +142,7 @@ def _planes(files: Sequence[str], first: TiffStore) -> NDArray:
 
 
 def _file_planes(path: str, first: str, kind: PageKind, count: int, indices: Sequence[int]) -> NDArray:
-    """Return PLANE records of the pages with some indices, in a file that must have `count` pages."""
+    """Return the planes on the pages with some indices, of a file that must have `count` pages."""
     name, other = os.path.basename(path), os.path.basename(first)
     with open_tiff(path) as tiff:
         page = tiff.pages.first
@@ -164,7 +164,7 @@ def _file_planes(path: str, first: str, kind: PageKind, count: int, indices: Seq
             return contiguous_planes(page, page.dataoffsets[0], len(indices), path, size)
         tiff.pages.useframes = True
         pages = (page if index == 0 else tiff.pages[index] for index in indices)
-        return np.array([locate(page, path, size) for page in pages], PLANE)
+        return np.array([locate(page, path, size) for page in pages], PLANE_DTYPE)
 
 
 def _with_names(opened: Opened, numbering: Numbering, axis: str | None) -> Opened:

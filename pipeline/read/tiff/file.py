@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tifffile
 
 from pipeline.model.errors import RequestError
@@ -18,7 +17,7 @@ from pipeline.read.tiff.handles import open_tiff
 from pipeline.read.tiff.imagej import imagej_fields, is_imagej, pixel_spacing
 from pipeline.read.tiff.ome import open_ome
 from pipeline.read.tiff.pages import check_samples, contiguous_planes, locate, make_store, sparse_note
-from pipeline.read.tiff.store import PLANE, TiffStore
+from pipeline.read.tiff.store import TiffStore
 
 _CENTIMETRE = 3  # of the tag ResolutionUnit
 # A resolution in px per cm is often a printer's; no microscope has pixels larger than this (µm).
@@ -130,8 +129,10 @@ def _series_store(
     files = [page.parent.filehandle.path if series.is_multifile else path for page in pages]
     sizes = {file: size if file == path else os.path.getsize(file) for file in dict.fromkeys(files)}
     numbers = {file: number for number, file in enumerate(sizes)}
-    planes = [locate(page, file, sizes[file], numbers[file]) for page, file in zip(pages, files, strict=True)]
-    return make_store(tuple(sizes), np.array(planes, PLANE), lead, keyframe, note)
+    located = [
+        locate(page, file, sizes[file], numbers[file]) for page, file in zip(pages, files, strict=True)
+    ]
+    return make_store(tuple(sizes), located, lead, keyframe, note)
 
 
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from pipeline.model.errors import RequestError
 from pipeline.model.text import number_of
@@ -21,7 +20,6 @@ from pipeline.read.tiff.ome_files import OmeFiles, find_metadata
 from pipeline.read.tiff.ome_xml import OmeImage, ome_fields, read_images, type_note
 from pipeline.read.tiff.page import kind_text, page_kind
 from pipeline.read.tiff.pages import Plane, check_samples, locate, make_store, sparse_note
-from pipeline.read.tiff.store import PLANE
 
 # A file, and the index of a page in it.
 _Page = tuple[str, int]
@@ -55,7 +53,7 @@ def open_ome(path: str, series: int | None, level: int) -> Opened:
     fields["notes"] += (
         *type_note(image, store.dtype),
         *_page_notes(path, files, pages),
-        *sparse_note(planes),
+        *sparse_note(store.planes),
     )
     # OME-XML always has all five axes; c of length 1 stays if a channel has a name.
     optional = "tz" if any(channel.name for channel in fields["channels"]) else "tcz"
@@ -170,8 +168,8 @@ def _assign_pages(path: str, planes: int, claims: Sequence[_Claim], counts: Mapp
 
 def _locate(
     image: OmeImage, pages: Sequence[_Page], level: int
-) -> tuple[list[str], NDArray, tifffile.TiffPage]:
-    """Return the files, the planes of a level as PLANE records, and a page that all of them are like."""
+) -> tuple[list[str], list[Plane], tifffile.TiffPage]:
+    """Return the files, the planes of a level, and a page that all of them are like."""
     by_file: dict[str, dict[int, None]] = {}
     for file, index in pages:
         by_file.setdefault(file, {})[index] = None
@@ -196,7 +194,7 @@ def _locate(
                 page = _level_page(tiff, file, index, level) if level else tiff.pages[index]
                 located[file, index] = locate(page, os.path.abspath(file), size, number)
     assert reference is not None
-    return list(by_file), np.array([located[page] for page in pages], PLANE), reference
+    return list(by_file), [located[page] for page in pages], reference
 
 
 def _check_size(image: OmeImage, path: str, page: tifffile.TiffPage) -> None:

@@ -17,10 +17,10 @@ from pipeline.model.text import number_of
 from pipeline.read.files import damaged, input_error
 from pipeline.read.tiff.decode import check_decodable, check_numbers
 from pipeline.read.tiff.page import kind_text, page_kind, segment_bytes
-from pipeline.read.tiff.store import PLANE, TiffStore
+from pipeline.read.tiff.store import PLANE_DTYPE, TiffStore
 
 AnyPage: TypeAlias = tifffile.TiffPage | tifffile.TiffFrame
-# A record of PLANE.
+# A record of PLANE_DTYPE.
 Plane: TypeAlias = tuple[int, int, int, int, bool, bool]
 
 # Planes up to this size are read and filtered whole, larger ones in parts.
@@ -101,7 +101,7 @@ def contiguous_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path
     end = offset + count * keyframe.nbytes
     if end > size:
         raise damaged(path, f"it says {count} planes, and holds {max(0, size - offset) // keyframe.nbytes}")
-    planes = np.zeros(count, PLANE)
+    planes = np.zeros(count, PLANE_DTYPE)
     planes["page"] = np.arange(count)
     planes["subifd"] = -1
     planes["offset"] = offset + keyframe.nbytes * np.arange(count)
@@ -110,13 +110,18 @@ def contiguous_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path
 
 
 def make_store(
-    paths: Sequence[str], planes: NDArray, lead: tuple[int, ...], keyframe: tifffile.TiffPage, note: str
+    paths: Sequence[str],
+    planes: NDArray | list[Plane],
+    lead: tuple[int, ...],
+    keyframe: tifffile.TiffPage,
+    note: str,
 ) -> TiffStore:
     """Return a store of planes, in C order of the leading axes, that are all like the keyframe."""
     shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
     chunks = (1,) * len(lead) + _plane_chunk(keyframe)
     files, dtype = tuple(map(os.path.abspath, paths)), keyframe.dtype.newbyteorder("=")
-    return TiffStore(files, planes.reshape(lead), shape, dtype, chunks, note, segment_bytes(keyframe))
+    stack = np.array(planes, PLANE_DTYPE).reshape(lead)
+    return TiffStore(files, stack, shape, dtype, chunks, note, segment_bytes(keyframe))
 
 
 def sparse_note(planes: NDArray) -> tuple[str, ...]:

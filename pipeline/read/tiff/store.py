@@ -24,7 +24,7 @@ from pipeline.read.tiff.handles import quiet_log, tiff_handle
 from pipeline.read.tiff.page import SPAN, kind_text, page_kind, read_page, read_rows
 
 # Where a plane is stored; one record a plane, since a movie may have a million of them.
-PLANE = np.dtype(
+PLANE_DTYPE = np.dtype(
     [
         ("file", "i4"),  # index of its file
         ("page", "i4"),  # index of its page in that file
@@ -41,7 +41,7 @@ class TiffStore(Store):
     """A stack of TIFF planes."""
 
     paths: tuple[str, ...]  # absolute
-    planes: NDArray  # of PLANE, in the shape of the leading axes
+    planes: NDArray  # of PLANE_DTYPE, in the shape of the leading axes
     shape: tuple[int, ...]  # the leading axes, then rows and columns of a plane
     dtype: np.dtype  # in native byte order
     chunks: tuple[int, ...]
@@ -64,13 +64,15 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        planes = self.planes[(*lead, ...)]
+        index: tuple[Any, ...] = (*lead, ...)
+        planes = self.planes[index]
         for position in np.ndindex(planes.shape):
             with spending("read"):
                 self._read_plane(planes[position], ys, xs, result[position])
         return result
 
-    def _read_plane(self, plane: np.void, ys: slice, xs: slice, target: NDArray) -> None:
+    def _read_plane(self, plane: Any, ys: slice, xs: slice, target: NDArray) -> None:
+        """Read a region of the plane that a record of PLANE_DTYPE describes."""
         path = self.paths[plane["file"]]
         try:
             self._fill(plane, ys, xs, target)
@@ -91,7 +93,7 @@ class TiffStore(Store):
             message = f"page {plane['page']} of {path!r} cannot be decoded: {first_line(error)}"
             raise DataError(message, "copy or export it again") from error
 
-    def _fill(self, plane: np.void, ys: slice, xs: slice, target: NDArray) -> None:
+    def _fill(self, plane: Any, ys: slice, xs: slice, target: NDArray) -> None:
         path, index, offset = self.paths[plane["file"]], int(plane["page"]), int(plane["offset"])
         handle = tiff_handle(path)
         if offset >= 0:
@@ -129,7 +131,7 @@ class TiffStore(Store):
         # A store travels with every task. Differences of neighbouring planes are mostly the same
         # number, and names differ in a number only: a thousand planes compress to some bytes.
         flat = self.planes.ravel()
-        steps = [np.diff(flat[name], prepend=flat[name].dtype.type(0)) for name in PLANE.names or ()]
+        steps = [np.diff(flat[name], prepend=flat[name].dtype.type(0)) for name in PLANE_DTYPE.names or ()]
         rest = self.shape, self.dtype, self.chunks, self.note, self.segment
         return lzma.compress(pickle.dumps(("\0".join(self.paths), steps, *rest)), preset=1)
 
@@ -141,7 +143,7 @@ class TiffStore(Store):
 def _unpack(packed: bytes) -> TiffStore:
     """Return a store from its pickle; a process that gets many copies keeps one."""
     names, steps, shape, *rest = pickle.loads(lzma.decompress(packed))
-    planes = np.empty(shape[:-2], PLANE)
-    for name, values in zip(PLANE.names or (), steps, strict=True):
+    planes = np.empty(shape[:-2], PLANE_DTYPE)
+    for name, values in zip(PLANE_DTYPE.names or (), steps, strict=True):
         planes[name] = np.cumsum(values, dtype=values.dtype).reshape(planes.shape)
     return TiffStore(tuple(names.split("\0")), planes, shape, *rest)
