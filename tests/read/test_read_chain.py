@@ -67,7 +67,7 @@ def test_parts_stored_in_different_ways(tmp_path):
     for number, (start, stop) in enumerate(PARTS):
         options = {"compression": "zlib"} if number == 1 else {"truncate": True}
         write_tiff(folder / f"movie_{number + 1:05d}.tif", MOVIE[start:stop], imagej=True, **options)
-    assert "planes without a header each" in refusal(folder, axes="tyx")
+    check_pixels(open_source(folder, axes="tyx"), MOVIE)
 
 
 @pytest.mark.parametrize(("axes", "axis"), [("tzyx", 0), ("ztyx", 1), ("tcyx", 0)])

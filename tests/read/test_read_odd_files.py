@@ -210,7 +210,7 @@ def test_an_output_that_cannot_be_opened_says_so_too():
 
 def test_files_kept_open_are_closed_for_others(tmp_path, monkeypatch):
     source = open_source(write_frames(tmp_path / "in", FRAMES, compression="zlib"))
-    real, kept = os.open, tiff_files._cache.files
+    real, kept = os.open, tiff_files._open_files
     kept.clear()
 
     def two(path, flags):

@@ -1,4 +1,4 @@
-"""Stacks in several files that continue each other: a camera's movie in parts, as one."""
+"""Stacks in several files that continue each other, such as a camera's movie in parts, as one image."""
 
 from __future__ import annotations
 
@@ -10,49 +10,36 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.model.errors import RequestError
 from pipeline.read.files import input_error, listed
 from pipeline.read.opened import Opened, layout_text
 from pipeline.read.sequence.numbering import Numbering
 from pipeline.read.tiff.file import open_tiff_file
-from pipeline.read.tiff.handles import open_tiff
-from pipeline.read.tiff.store import Planes, Raw, TiffStore
+from pipeline.read.tiff.store import TiffStore
 
-# Files looked at together: over a network each costs some waiting.
-_FILES_AT_ONCE = 8
+# Over a network, opening a file is mostly waiting.
+_THREADS = 8
 _T = TypeVar("_T")
 
 
-def at_once(look: Callable[[str], _T], files: Sequence[str]) -> list[_T]:
-    """Look at files, some at a time; the first error ends it."""
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+def map_files(function: Callable[[str], _T], files: Sequence[str]) -> list[_T]:
+    """Call a function for each file, several at once; the first error ends it."""
+    with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            return list(pool.map(look, files))
+            return list(pool.map(function, files))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def store_of_part(part: Opened) -> TiffStore:
-    """Return the store of a TIFF."""
-    assert isinstance(part.store, TiffStore)
-    return part.store
-
-
-def joined_raw(raws: Sequence[Raw | None]) -> Raw | None:
-    """Return how the planes of several files lie where all are raw, and spaced alike."""
-    whole = [raw for raw in raws if raw is not None]
-    # A file of one plane has no stride of its own.
-    strides = {raw.stride for raw in whole if raw.stride}
-    orders = {raw.byteorder for raw in whole}
-    if len(whole) < len(raws) or len(strides) > 1 or len(orders) > 1:
-        return None
-    return Raw(np.concatenate([raw.starts for raw in whole]), max(strides, default=0), orders.pop())
+def tiff_store(opened: Opened) -> TiffStore:
+    """Return the store of an opened TIFF."""
+    assert isinstance(opened.store, TiffStore)
+    return opened.store
 
 
 def open_chain(path: str, numbering: Numbering, axes: str) -> Opened:
-    """Open stacks that continue each other along one axis as one stack.
+    """Open stacks that continue each other along one axis as one image.
 
     Parameters
     ----------
@@ -61,52 +48,65 @@ def open_chain(path: str, numbering: Numbering, axes: str) -> Opened:
     numbering : Numbering
         The files, in their order.
     axes : str
-        What the user calls the axes of each; they go on along t, or, where there is none, the first.
+        The user's letters for the axes of each file. They continue each other along t, or else the first.
 
     Raises
     ------
     RequestError
-        Their names say that they are something else, or they differ along another axis, in dtype or in
-        the order of their axes.
+        Their names say that they are something else, or they differ in dtype, in the order of their axes or
+        in the length of another axis.
     """
     along = "t" if "t" in axes else axes[0]
-    if numbering.places or (numbering.word and numbering.axis != along):
-        what = f"the files of {path!r} are several by their names ({numbering.word!r})"
+    if numbering.positions or (numbering.word and numbering.axis != along):
+        message = f"the files of {path!r} are several by their names ({numbering.word!r})"
         raise input_error(
-            f"{what}, so they do not continue each other along {along}",
+            f"{message}, so they do not continue each other along {along}",
             f"give one of them, such as {numbering.files[0]!r}",
         )
-    parts = at_once(_open_part, numbering.files)
-    model = max(parts, key=lambda part: len(store_of_part(part).planes.page))
+    parts = map_files(_open_part, numbering.files)
+    # The last part may be a single frame, without an axis to continue.
+    model = max(parts, key=lambda part: tiff_store(part).planes.size)
     leads = [_lead(part, model) for part in parts]
-    kept = [
-        at
-        for at, letter in enumerate(model.axes[:-2])
-        if letter not in model.optional or any(lead[at] > 1 for lead in leads)
+    used = [
+        number
+        for number, letter in enumerate(model.axes[:-2])
+        if letter not in model.optional or any(lead[number] > 1 for lead in leads)
     ]
-    shapes = [tuple(lead[at] for at in kept) for lead in leads]
-    at = axes.index(along)
-    if len(axes) != len(kept) + 2 or at >= len(kept):
-        what = f"{axes!r} does not fit the files of {path!r}, which have {_layout(model)}"
-        raise RequestError(what, "name one letter for each axis, y and x last", "input.axes")
-    for part, shape in zip(parts, shapes, strict=True):
-        _check_alike(part, shape, model, shapes[parts.index(model)], at)
-    lengths = [shape[at] for shape in shapes]
-    total = (*shapes[0][:at], sum(lengths), *shapes[0][at + 1 :])
-    first = store_of_part(parts[0])
-    store = TiffStore(
-        tuple(os.path.abspath(part.path) for part in parts),
-        _joined(parts, shapes, at),
-        (*total, *first.shape[-2:]),
-        first.dtype,
-        (1,) * len(total) + first.chunks[-2:],
-        "chain",
-        max(store_of_part(part).segment for part in parts),
+    shapes = [tuple(lead[number] for number in used) for lead in leads]
+    axis = axes.index(along)
+    if len(axes) != len(used) + 2 or axis >= len(used):
+        message = f"{axes!r} does not fit the files of {path!r}, which have {_layout(model)}"
+        raise RequestError(message, "name one letter for each axis, y and x last", "input.axes")
+    kinds = [_kind(part, shape, axis) for part, shape in zip(parts, shapes, strict=True)]
+    expected = kinds[parts.index(model)]
+    for part, kind in zip(parts, kinds, strict=True):
+        if kind != expected:
+            raise input_error(
+                f"{part.path!r} is {_layout(part)} {part.store.dtype}, and {model.path!r} is "
+                f"{_layout(model)} {model.store.dtype}",
+                "take it away, or convert it",
+            )
+    stacks = []
+    for number, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
+        stack = tiff_store(part).planes.reshape(shape)
+        stack["file"] = number
+        stacks.append(stack)
+    planes = np.concatenate(stacks, axis)
+    first = tiff_store(parts[0])
+    store = replace(
+        first,
+        paths=tuple(os.path.abspath(part.path) for part in parts),
+        planes=planes,
+        shape=planes.shape + first.shape[-2:],
+        chunks=(1,) * planes.ndim + first.chunks[-2:],
+        note="chain",
+        segment=max(tiff_store(part).segment for part in parts),
     )
-    letters = "".join(model.axes[number] for number in kept) + model.axes[-2:]
-    note = f"{len(parts)} files continue each other along {along}: {listed(map(str, lengths))}"
-    opened = replace(parts[0], store=store, axes=letters, path=path, optional="")
-    return replace(opened, notes=(*opened.notes, note))
+    letters = "".join(model.axes[number] for number in used) + model.axes[-2:]
+    lengths = listed(str(shape[axis]) for shape in shapes)
+    note = f"{len(parts)} files continue each other along {along}: {lengths}"
+    notes = (*parts[0].notes, note)
+    return replace(parts[0], store=store, axes=letters, path=path, optional="", notes=notes)
 
 
 def _open_part(path: str) -> Opened:
@@ -117,63 +117,20 @@ def _open_part(path: str) -> Opened:
 
 
 def _lead(part: Opened, model: Opened) -> tuple[int, ...]:
-    """Return the lengths of a part's leading axes, as the model has them."""
+    """Return the lengths of a part's leading axes, in the axes of the model."""
     lead = part.store.shape[:-2]
     if part.axes == model.axes:
         return lead
     if math.prod(lead) == 1:
         return (1,) * (len(model.axes) - 2)
-    what = f"{part.path!r} has the axes {_layout(part)}, and {model.path!r} has {_layout(model)}"
-    raise input_error(what, "take it away, or export it again")
+    message = f"{part.path!r} has the axes {_layout(part)}, and {model.path!r} has {_layout(model)}"
+    raise input_error(message, "take it away, or export it again")
 
 
 def _layout(part: Opened) -> str:
     return layout_text(part.axes, part.store.shape)
 
 
-def _check_alike(
-    part: Opened, shape: tuple[int, ...], model: Opened, model_shape: tuple[int, ...], at: int
-) -> None:
-    kind, expected = (
-        (store.shape[-2:], store.dtype, lead[:at] + lead[at + 1 :])
-        for store, lead in ((part.store, shape), (model.store, model_shape))
-    )
-    if kind != expected:
-        raise input_error(
-            f"{part.path!r} is {_layout(part)} {part.store.dtype}, and {model.path!r} is {_layout(model)} "
-            f"{model.store.dtype}",
-            "take it away, or convert it",
-        )
-
-
-def _joined(parts: Sequence[Opened], shapes: Sequence[tuple[int, ...]], at: int) -> Planes:
-    """Return where the planes of all parts are, in C order of the joined axes."""
-    counts = [math.prod(shape) for shape in shapes]
-    numbers = [np.full(shape, number, np.int32) for number, shape in enumerate(shapes)]
-    indices = [
-        np.arange(count, dtype=np.int32).reshape(shape) for count, shape in zip(counts, shapes, strict=True)
-    ]
-    file, own = (np.concatenate(arrays, axis=at).ravel() for arrays in (numbers, indices))
-    raw = joined_raw([store_of_part(part).planes.raw for part in parts])
-    if raw is not None:
-        return Planes(file, own, -1, raw)
-    begins = np.cumsum([0, *counts[:-1]])
-    pages = np.concatenate([_page_numbers(part) for part in parts])
-    return Planes(file, pages[begins[file] + own].astype(np.int32))
-
-
-def _page_numbers(part: Opened) -> NDArray:
-    """Return for each plane of a part which page of the file it is."""
-    store = store_of_part(part)
-    raw = store.planes.raw
-    if raw is None:
-        return store.planes.page
-    with open_tiff(part.path) as tiff:
-        tiff.pages.useframes = True
-        number = {page.dataoffsets[0]: index for index, page in enumerate(tiff.pages)}
-    starts = (raw.starts[0] + raw.stride * np.arange(len(store.planes.page))).tolist()
-    if not number.keys() >= set(starts):
-        raise input_error(
-            f"{part.path!r} has planes without a header each, and the others do not", "convert it"
-        )
-    return np.array([number[start] for start in starts], np.int32)
+def _kind(part: Opened, lead: tuple[int, ...], axis: int) -> tuple[object, ...]:
+    """Return what must be the same for all parts."""
+    return part.store.shape[-2:], part.store.dtype, lead[:axis] + lead[axis + 1 :]

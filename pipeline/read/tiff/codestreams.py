@@ -1,13 +1,14 @@
-"""The size of the image in a compressed stream, from its header, asked before it is decoded."""
+"""The size of the image in a compressed stream, read from its header before it is decoded."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
 
+# Rows, columns and samples of a pixel; 0 samples if they take more than a look at the header.
 StreamShape = tuple[int, int, int]
-"""Rows, columns, and samples of a pixel (0 where the header does not say it simply)."""
 
+# Markers of a frame (SOF), and those that no length follows.
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
@@ -15,21 +16,21 @@ _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def _jpeg(data: bytes) -> StreamShape:
-    """Return the largest frame that is announced anywhere before the pixels."""
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
+    """Return the size in the first frame header (ITU T.81, B.2.2)."""
+    start = 2
+    while start + 4 <= len(data):
+        if data[start] != 0xFF:
             break
-        marker = data[at + 1]
+        marker = data[start + 1]
         if marker == 0xFF:  # padding
-            at += 1
+            start += 1
         elif marker in _JPEG_ALONE:
-            at += 2
+            start += 2
         elif marker in _JPEG_FRAMES:
-            rows, columns, samples = struct.unpack_from(">HHB", data, at + 5)
+            rows, columns, samples = struct.unpack_from(">HHB", data, start + 5)
             return rows, columns, samples
         else:
-            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
+            start += 2 + max(2, struct.unpack_from(">H", data, start + 2)[0])
     raise ValueError("it is no JPEG with a frame")
 
 
@@ -44,18 +45,18 @@ def _jpeg2k(data: bytes) -> StreamShape:
 
 
 def _in_boxes(data: bytes, kinds: tuple[bytes, ...]) -> bytes:
-    """Return what the first box of a kind holds, in a file of the boxes of ISO/IEC 15444-1."""
-    at = 0
-    while at + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        kind, head = data[at + 4 : at + 8], 8
+    """Return the content of the first box of a kind (ISO/IEC 15444-1, annex I), or no bytes."""
+    start = 0
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        kind, head = data[start + 4 : start + 8], 8
         if length == 1:
-            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
+            (length,), head = struct.unpack_from(">Q", data, start + 8), 16
         if kind in kinds:
-            return data[at + head : at + length if length else None]
+            return data[start + head : start + length if length else None]
         if length < head:
             break
-        at += length
+        start += length
     return b""
 
 
@@ -68,11 +69,14 @@ def _lerc(data: bytes) -> StreamShape:
     """Return the size of a Lerc2 blob; Lerc1 has another header."""
     if data[:6] == b"Lerc2 ":
         (version,) = struct.unpack_from("<i", data, 6)
-        at = 14 if version >= 3 else 10  # behind a checksum
-        rows, columns = struct.unpack_from("<2I", data, at)
-        samples, at = (struct.unpack_from("<I", data, at + 8)[0], at + 12) if version >= 4 else (1, at + 8)
-        (length,) = struct.unpack_from("<I", data, at + 8)
-        # Another blob behind it would be another band.
+        start = 14 if version >= 3 else 10  # after a checksum
+        rows, columns = struct.unpack_from("<2I", data, start)
+        samples = 1
+        if version >= 4:
+            (samples,) = struct.unpack_from("<I", data, start + 8)
+            start += 4
+        (length,) = struct.unpack_from("<I", data, start + 16)
+        # A second blob would be another band.
         return rows, columns, max(samples, 1 + (data.find(b"Lerc2 ", max(6, length)) >= 0))
     if data[:10] == b"CntZImage ":
         rows, columns = struct.unpack_from("<2I", data, 18)
@@ -81,11 +85,11 @@ def _lerc(data: bytes) -> StreamShape:
 
 
 def _jpegxr(data: bytes) -> StreamShape:
-    (at,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, at)
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
     tags = {}
     for number in range(min(count, 200)):
-        tag, kind, _, value = struct.unpack_from("<HHII", data, at + 2 + 12 * number)
+        tag, kind, _, value = struct.unpack_from("<HHII", data, start + 2 + 12 * number)
         tags[tag] = value & 0xFFFF if kind == 3 else value
     if not {0xBC80, 0xBC81} <= tags.keys():
         raise ValueError("it is no JPEG XR")
@@ -95,7 +99,7 @@ def _jpegxr(data: bytes) -> StreamShape:
 def _jpegxl(data: bytes) -> StreamShape:
     """Return the size of a codestream, bare or in boxes (ISO/IEC 18181-1, SizeHeader)."""
     stream = data if data.startswith(b"\xff\x0a") else _in_boxes(data, (b"jxlc", b"jxlp"))
-    stream = stream if stream.startswith(b"\xff\x0a") else stream[4:]  # jxlp has a number first
+    stream = stream if stream.startswith(b"\xff\x0a") else stream[4:]  # a jxlp box begins with its index
     if not stream.startswith(b"\xff\x0a"):
         raise ValueError("it is no JPEG XL")
     bits = int.from_bytes(stream[2:18], "little")
@@ -126,11 +130,5 @@ _SHAPES: Mapping[str, Callable[[bytes], StreamShape]] = {
 
 
 def stream_shape(codec: str, data: bytes) -> StreamShape:
-    """Return how large the image in a stream is.
-
-    Raises
-    ------
-    ValueError, struct.error
-        It is no stream of the codec.
-    """
+    """Return the size of the image in a stream, or raise ValueError or struct.error if it is none."""
     return _SHAPES[codec](data)

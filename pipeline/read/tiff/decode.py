@@ -1,4 +1,4 @@
-"""Decode strips and tiles of TIFF pages, none of them to more than the page says."""
+"""Decoding strips and tiles of TIFF pages, to no more bytes than the page says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.read.files import damaged, input_error
 from pipeline.read.tiff.codestreams import stream_shape
 
 _JPEG = {6, 7, 33007, 34892}
-# Codecs whose stream says itself how large its image is: it must not be larger than strip or tile.
+# Codecs whose streams have a header with the size of the image, which need not be that of the strip or tile.
 _STREAMS = {
     **dict.fromkeys(_JPEG, "jpeg"),
     **dict.fromkeys((33003, 33004, 33005, 34712), "jpeg2k"),
@@ -21,12 +21,13 @@ _STREAMS = {
     34933: "png",
     34887: "lerc",
 }
-# What holds colours alone, or needs what no package brings.
-_NEVER = {50001: "WebP", 34927: "WebP", 48124: "Jetraw"}
-# How much longer than its stored bytes a strip or tile can be: beyond it, a size or a count is wrong.
+# WebP stores colours only, Jetraw needs a licensed library.
+_UNSUPPORTED = {50001, 34927, 48124}
+# The largest ratio of decoded to stored bytes that a codec can reach.
 _MOST_GROWTH = {1: 1, 5: 2800, 8: 1100, 32946: 1100, 32773: 64}
-# Strips and tiles reach beyond the image by less than this, or by less than 16.
+# Tiles are padded to a multiple of 16, and may be larger than a small image, but not by any size.
 _MOST_SIDE = 1 << 12
+# tifffile's names of tags that must be one integer.
 _NUMBERS = (
     "imagelength", "imagewidth", "imagedepth", "samplesperpixel", "bitspersample", "rowsperstrip",
     "tilelength", "tilewidth", "compression", "predictor", "planarconfig", "fillorder",
@@ -34,22 +35,22 @@ _NUMBERS = (
 
 
 def check_numbers(page: tifffile.TiffPage, path: str) -> None:
-    """Refuse a page whose sizes are texts, floats or several numbers: a tag may be of any type."""
+    """Refuse a page whose sizes are texts, floats or several numbers: the type of a tag is free."""
     values = {name: getattr(page, name) for name in _NUMBERS}
     values |= {"offset": next(iter(page.dataoffsets), 0), "byte count": next(iter(page.databytecounts), 0)}
     wrong = [f"{str(value)[:20]!r} as {name}" for name, value in values.items() if not isinstance(value, int)]
-    # Samples of different depths come as several numbers; such pages are refused as colour pictures.
+    # Samples of different depths have several numbers; such pages are refused as colour pictures.
     if wrong and page.samplesperpixel == 1:
         raise damaged(path, f"its page {page.index} has {wrong[0]}")
 
 
 def check_decodable(page: tifffile.TiffPage, path: str) -> None:
-    """Refuse a page whose strips or tiles cannot be decoded or do not cover it, without reading any."""
+    """Refuse a page whose strips or tiles cannot be decoded or do not cover it, by its tags alone."""
     check_numbers(page, path)
     if page.predictor == 3 and page.dtype is not None and page.dtype.kind != "f":
         raise damaged(path, f"its page {page.index} has {page.dtype} pixels and a predictor for floats")
     index, name = page.index, getattr(page.compression, "name", str(page.compression))
-    if int(page.compression) in _NEVER or not _available(int(page.compression)):
+    if int(page.compression) in _UNSUPPORTED or not _available(int(page.compression)):
         raise _undecodable(f"page {index} of {path!r} is compressed in a way that cannot be decoded ({name})")
     rows, columns = segment_shape(page)
     fits = (
@@ -70,17 +71,17 @@ def check_decodable(page: tifffile.TiffPage, path: str) -> None:
         raise damaged(path, f"its page {index} of {size} cannot be in {stored} bytes")
     try:
         page.decode(None, 0)
-    # tifffile raises ValueError, NotImplementedError, ZeroDivisionError and more for what it cannot decode.
+    # tifffile raises ValueError, NotImplementedError, ZeroDivisionError and more.
     except Exception as error:
         raise _undecodable(f"page {index} of {path!r} cannot be decoded: {first_line(error)}") from error
 
 
-def _undecodable(what: str) -> RequestError:
-    return input_error(what, "convert it, for example with Fiji, to a TIFF without compression")
+def _undecodable(message: str) -> RequestError:
+    return input_error(message, "convert it, for example with Fiji, to a TIFF without compression")
 
 
 def segment_shape(page: tifffile.TiffPage) -> tuple[int, int]:
-    """Return rows and columns of a whole strip or tile."""
+    """Return rows and columns of a full strip or tile."""
     if page.is_tiled:
         return page.tilelength, page.tilewidth
     return page.rowsperstrip, page.imagewidth
@@ -89,39 +90,40 @@ def segment_shape(page: tifffile.TiffPage) -> tuple[int, int]:
 def decode(
     page: tifffile.TiffPage, data: bytes | None, index: int
 ) -> tuple[NDArray | None, int, int, tuple[int, int]]:
-    """Decode a strip or tile.
+    """Decode a strip or tile of a page with one sample a pixel.
 
     Parameters
     ----------
     page : tifffile.TiffPage
-        Of one sample a pixel.
+        The page.
     data : bytes or None
-        As stored; None where nothing is.
+        The strip or tile as stored, or None if it is missing.
     index : int
-        Which strip or tile.
+        Its index in the page.
 
     Returns
     -------
     tuple
-        Its pixels, or None; the page's row and column where it begins; its rows and columns.
+        Its pixels, or None; row and column of its first pixel in the page; its rows and columns.
 
     Raises
     ------
     ValueError
-        It holds more than it should, less, or pixels of another kind.
+        It has another shape or dtype than it should.
     """
-    codec = _STREAMS.get(int(page.compression), "") if data is not None else ""
-    own = codec not in ("", "jpeg")
-    arguments = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if codec == "jpeg" else {}
     _, (_, _, top, left, _), (_, rows, columns, _) = page.decode(None, index, _fullsize=False)
     if data is None:
         return None, top, left, (rows, columns)
+    codec = _STREAMS.get(int(page.compression), "")
     if codec:
+        # Before decoding: a small stream may hold an image larger than memory.
         stream = (page.jpegheader or b"") + data if codec == "jpeg" else data
         _check_shape(page, (top, left), (rows, columns), *stream_shape(codec, stream))
-    pixels = (
-        _image(codec, data) if own else page.decode(data, index, _fullsize=False, **arguments)[0][0, ..., 0]
-    )
+    if codec in ("", "jpeg"):
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if codec else {}
+        pixels = page.decode(data, index, _fullsize=False, **tables)[0][0, ..., 0]
+    else:
+        pixels = _image(codec, data)
     _check_shape(page, (top, left), (rows, columns), *pixels.shape)
     bilevel = page.dtype == bool and pixels.dtype == "u1"
     if pixels.dtype.newbyteorder("=") != page.dtype.newbyteorder("=") and not bilevel:
@@ -137,7 +139,7 @@ def _check_shape(
     columns: int,
     samples: int = 1,
 ) -> None:
-    """Refuse what is neither a strip or tile, nor what of it lies in the image, nor a whole last strip."""
+    """Refuse an image that is not the strip or tile, which writers may pad, or cut to the page's edges."""
     least = min(shape[0], page.imagelength - corner[0])
     rest = min(shape[1], page.imagewidth - corner[1])
     most, _ = segment_shape(page)
@@ -147,9 +149,9 @@ def _check_shape(
 
 
 def _image(codec: str, data: bytes) -> NDArray:
-    """Decode a stream that says its own shape; tifffile would cut an image of another one to fit."""
+    """Decode a stream with a header; through tifffile, an image of another shape would be cut to fit."""
     if codec == "jpegxl":
-        # The first of its frames: without a number all of them would be decoded.
+        # Only the first of its frames: by default all are decoded.
         pixels = imagecodecs.jpegxl_decode(data, index=0)
     else:
         pixels = getattr(imagecodecs, f"{codec}_decode")(data)
@@ -157,11 +159,7 @@ def _image(codec: str, data: bytes) -> NDArray:
 
 
 def _available(compression: int) -> bool:
-    """Return whether a codec is known and installed."""
-    if compression == 1:
-        return True
-    try:
-        name = tifffile.TIFF.DECOMPRESSORS[compression].__name__
-    except KeyError:
-        return False
-    return name != "stub_decode"
+    """Return whether the codec is installed."""
+    # tifffile puts a stub in the place of a codec that imagecodecs was built without.
+    decoder = tifffile.TIFF.DECOMPRESSORS.get(compression)
+    return compression == 1 or getattr(decoder, "__name__", "stub_decode") != "stub_decode"

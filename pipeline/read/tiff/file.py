@@ -1,4 +1,4 @@
-"""One TIFF file: which of its images, where its planes are, what its metadata says."""
+"""One TIFF file: which of its images to read, where its planes are, and what its metadata says."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from pipeline.read.opened import UNKNOWN, Opened, choose_series, layout_text
 from pipeline.read.tiff.handles import open_tiff
 from pipeline.read.tiff.imagej import imagej_fields, is_imagej, pixel_spacing
 from pipeline.read.tiff.ome import open_ome
-from pipeline.read.tiff.pages import check_samples, holes_note, locate, make_store, raw_planes, store_of
+from pipeline.read.tiff.pages import check_samples, contiguous_planes, locate, make_store, sparse_note
 from pipeline.read.tiff.store import TiffStore
 
-_CENTIMETRE = 3
-# A resolution tag in px per cm is often a printer's; a pixel this large (µm) is no microscope's.
+_CENTIMETRE = 3  # of the tag ResolutionUnit
+# A resolution in px per cm is often a printer's; no microscope has pixels larger than this (µm).
 _LARGEST_PIXEL = 100.0
+# tifffile's letters for axes whose meaning the file does not say.
 _UNNAMED = {"Q": UNKNOWN, "I": UNKNOWN}
 
 
 def open_tiff_file(path: str, series: int | None, level: int) -> Opened:
-    """Open a TIFF of whatever kind, or the companion file of an OME-TIFF.
+    """Open a TIFF of any kind, or the companion file of an OME-TIFF.
 
     Raises
     ------
     RequestError
-        It is no TIFF, damaged, or of a kind that bgone does not read.
+        It is no TIFF, is damaged, or is of a kind that bgone does not read.
     """
     if path.lower().endswith(COMPANION_SUFFIXES):
         return open_ome(path, series, level)
     with open_tiff(path) as tiff:
         if not tiff.is_ome:
-            return _open_stack(tiff, path, series, level)
+            return _open_plain(tiff, path, series, level)
     return open_ome(path, series, level)
 
 
-def _open_stack(tiff: tifffile.TiffFile, path: str, series: int | None, level: int) -> Opened:
+def _open_plain(tiff: tifffile.TiffFile, path: str, series: int | None, level: int) -> Opened:
     """Open a TIFF that is no OME-TIFF."""
     images = _all_series(tiff)
     pyramids = [(image, image.levels) for image in images if not image.keyframe.is_reduced]
@@ -57,8 +58,8 @@ def _open_stack(tiff: tifffile.TiffFile, path: str, series: int | None, level: i
     if not 0 <= level < len(levels):
         text = listed(f"{number} ({_series_text(item)})" for number, item in enumerate(levels))
         raise RequestError(f"{path!r} has no level {level}", f"its levels are {text}", "input.level")
-    store, notes = _series_store(tiff, levels[level], path, f"{index}/{level}")
-    # Samples, always last, are left out.
+    store = _series_store(tiff, levels[level], path, f"{index}/{level}")
+    # The store has no axis of samples, which is always the last.
     axes = _letters(_full_axes(image).removesuffix("S"))
     if len(axes) != len(store.shape):
         raise damaged(path, f"its level {level} has {len(store.shape)} axes, and level 0 has {len(axes)}")
@@ -68,13 +69,13 @@ def _open_stack(tiff: tifffile.TiffFile, path: str, series: int | None, level: i
         fields["scale"] = {
             axis: value * full[axis] / sizes[axis] for axis, value in fields["scale"].items() if axis in sizes
         }
-    optional = "tcz?" if _said_axes(image)[0] != _full_axes(image) else ""
-    fields["notes"] = (*fields.get("notes", ()), *notes)
+    optional = "tcz?" if _short_axes(image)[0] != _full_axes(image) else ""
+    fields["notes"] = (*fields.get("notes", ()), *sparse_note(store.planes))
     return Opened(store, axes, path, optional=optional, **fields)
 
 
-# Up to tifffile 2026.3 `TiffFile.series` is a list whose members know two shapes, one without the axes of
-# length one; since 2026.5 it is called for one or the other.
+# Up to tifffile 2026.3 `TiffFile.series` is a list whose members have two shapes, one of them without the
+# axes of length one; since 2026.5 it is called for one or the other.
 
 
 def _all_series(tiff: tifffile.TiffFile) -> Sequence[Any]:
@@ -89,21 +90,18 @@ def _full_shape(series: Any) -> tuple[int, ...]:
     return series.get_shape(squeeze=False) if hasattr(series, "get_shape") else series.shape
 
 
-def _said_axes(series: Any) -> tuple[str, tuple[int, ...]]:
-    """Return axes and shape as tifffile tells them to its users.
-
-    Axes of length one are left out, those of a plane excepted, where the file's format writes all of its
-    axes whether an image needs them or not; numpy arrays that tifffile wrote have the axes they were given.
-    """
+def _short_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Return axes and shape without those of length one, y and x excepted, as tifffile squeezes them."""
     axes, shape = _full_axes(series), _full_shape(series)
+    # Arrays that tifffile wrote have the axes they were given; other formats always write all of theirs.
     if series.kind == "shaped":
         return axes, shape
-    kept = [index for index, axis in enumerate(axes) if shape[index] != 1 or axis in "YX"]
-    return "".join(axes[index] for index in kept), tuple(shape[index] for index in kept)
+    indices = [index for index, axis in enumerate(axes) if shape[index] != 1 or axis in "YX"]
+    return "".join(axes[index] for index in indices), tuple(shape[index] for index in indices)
 
 
 def _series_text(series: Any) -> str:
-    axes, shape = _said_axes(series)
+    axes, shape = _short_axes(series)
     return layout_text(_letters(axes), shape)
 
 
@@ -113,8 +111,7 @@ def _letters(axes: str) -> str:
 
 def _series_store(
     tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: str, note: str
-) -> tuple[TiffStore, tuple[str, ...]]:
-    """Return the store of a series, and what is to be said of it."""
+) -> TiffStore:
     keyframe = series.keyframe
     check_samples(keyframe, path)
     letters, shape = _full_axes(series), _full_shape(series)
@@ -124,23 +121,22 @@ def _series_store(
         raise input_error(f"{path!r} is stored in pages that are not its planes", "convert it to OME-TIFF")
     lead, count, size = shape[:-2], math.prod(shape[:-2]), tiff.filehandle.size
     if not series.is_multifile and series.dataoffset is not None:
-        planes = raw_planes(keyframe, series.dataoffset, count, path, size)
-        return store_of((path,), planes, keyframe, lead, note), ()
+        planes = contiguous_planes(keyframe, series.dataoffset, count, path, size)
+        return make_store((path,), planes, lead, keyframe, note)
     pages = [page for page in series if page is not None]
     if len(pages) != count:
         raise damaged(path, f"it says {count} planes, and holds {len(pages)}")
-    sizes = {path: size}
-    located = []
-    for page in pages:
-        file = page.parent.filehandle.path if series.is_multifile else path
-        if file not in sizes:
-            sizes[file] = os.path.getsize(file)
-        located.append(locate(page, sizes[file], os.path.abspath(file)))
-    return make_store(located, keyframe, lead, note), holes_note(located)
+    files = [page.parent.filehandle.path if series.is_multifile else path for page in pages]
+    sizes = {file: size if file == path else os.path.getsize(file) for file in dict.fromkeys(files)}
+    numbers = {file: number for number, file in enumerate(sizes)}
+    located = [
+        locate(page, file, sizes[file], numbers[file]) for page, file in zip(pages, files, strict=True)
+    ]
+    return make_store(tuple(sizes), located, lead, keyframe, note)
 
 
 def _fields(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, axes: str) -> dict[str, Any]:
-    """Return scale, units, channels and so on, as far as the file says them."""
+    """Return scale, units, channels and so on as keywords of `Opened`, if the file has them."""
     if is_imagej(tiff):
         return imagej_fields(tiff, axes, _full_shape(series))
     scale = _centimetre_scale(tiff.pages.first)

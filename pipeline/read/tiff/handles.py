@@ -1,4 +1,4 @@
-"""TIFF files open in this process, and tifffile's log lines turned into what they mean."""
+"""TIFF files kept open in this process, and errors out of what tifffile logs."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from pipeline.model.machine import open_files_limit, too_many_open
 from pipeline.model.text import first_line
 from pipeline.read.files import check_tiff, damaged, stamp, unreadable
 
+# Files that a process keeps open: well below the usual limit of 256 or 1024, and fewer if it is lower.
 MOST_OPEN = 64
-"""How many files a process keeps open: well below the usual limit of 256 or 1024; fewer where it is low."""
-
 _DESCRIPTION = "TiffTag 270 "
 _T = TypeVar("_T")
 _local = threading.local()
 
 
-def _keep_record(record: logging.LogRecord) -> bool:
-    """Keep what tifffile logs while this thread asked for it, away from the user's terminal."""
-    kept: list[logging.LogRecord] | None = getattr(_local, "records", None)
-    if kept is None:
+def _filter_record(record: logging.LogRecord) -> bool:
+    """Collect a record for this thread, or let it through to the user if no one collects here."""
+    records: list[logging.LogRecord] | None = getattr(_local, "records", None)
+    if records is None:
         return True
-    kept.append(record)
+    records.append(record)
     return False
 
 
-logging.getLogger("tifffile").addFilter(_keep_record)
+logging.getLogger("tifffile").addFilter(_filter_record)
 
 
 @contextmanager
@@ -54,13 +53,7 @@ def quiet_log() -> Iterator[list[logging.LogRecord]]:
 
 @contextmanager
 def open_tiff(path: str) -> Iterator[tifffile.TiffFile]:
-    """Open a file with tifffile, and turn what it raises and logs into refusals.
-
-    Raises
-    ------
-    RequestError
-        It is no TIFF, may not be read, or is damaged.
-    """
+    """Open a file with tifffile; whatever that raises or logs as an error becomes a RequestError."""
     check_tiff(path)
     with quiet_log() as log:
         try:
@@ -70,22 +63,22 @@ def open_tiff(path: str) -> Iterator[tifffile.TiffFile]:
                 yield tiff
                 _check_log(path, log)
         except PipelineError:
-            # What tifffile said first is closer to the cause than what followed from it.
+            # What tifffile logged first is closer to the cause than the error that followed.
             _check_log(path, log)
             raise
         except OSError as error:
             raise unreadable(path, error) from error
-        # tifffile raises many kinds (struct.error, IndexError, KeyError, …) for one and the same thing.
+        # tifffile raises struct.error, IndexError, KeyError and more for damaged files.
         except Exception as error:
             raise damaged(path, first_line(error)) from error
 
 
 def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
-    """Refuse what tifffile reads on after with a log line alone: pages lost, chains broken."""
+    """Refuse a file of which tifffile logs that pages are lost or chains of pages are broken."""
     for record in log:
         text = record.getMessage()
-        # Vendors write tags that nobody can parse, and pages without tifffile's description
-        # follow some with it; the pixels depend on neither, but on the first page's description.
+        # Vendors write tags that tifffile cannot parse, and pages without its description follow pages
+        # with one. Pixels depend on neither of them, but on the first page's description.
         harmless = ("TiffTag" in text and _DESCRIPTION not in text) or "shaped series" in text
         if record.levelno >= logging.ERROR and not harmless:
             detail = text.split("> ", 1)[-1] if text.startswith("<") else text
@@ -94,47 +87,41 @@ def _check_log(path: str, log: Sequence[logging.LogRecord]) -> None:
 
 
 class TiffHandle:
-    """A TIFF file open for reading by several threads.
-
-    Bytes are read by position, so threads do not disturb each other; only the parsing of
-    page headers takes turns.
-    """
+    """A TIFF file open for several threads: they read bytes by position, and parse headers in turn."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = threading.Lock()
         self._tiff: tifffile.TiffFile | None = None
         self._descriptor = _with_room(lambda: os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
-        # Closed when the last reader lets go, also after the cache has dropped it.
+        # A reader may still use the handle after the cache has dropped it.
         weakref.finalize(self, os.close, self._descriptor)
 
     def page(self, index: int, subifd: int) -> tifffile.TiffPage:
-        """Return a page with all its tags; `subifd` is -1, or which of the page's own sub-pages."""
+        """Return a page with all its tags, or the sub-page with index `subifd` unless that is -1."""
         with self._lock, quiet_log():
             if self._tiff is None:
                 self._tiff = _with_room(lambda: tifffile.TiffFile(self.path))
                 weakref.finalize(self, self._tiff.close)
             page = get_page(self._tiff, index, subifd)
-            # The decoder is built on first use, which is not safe between threads.
+            # tifffile builds the decoder on first use, which is not safe between threads.
             page.init_decode()
             return page
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes from a position, or raise EOFError where the file ends before."""
+        """Return `count` bytes from a position, or raise EOFError if the file ends before."""
         data = os.pread(self._descriptor, count, offset)
         if len(data) == count:
             return data
-        # One call reads at most 2 GiB, and less where a signal comes in between.
+        # Linux reads at most 2 GiB in one call, and less if a signal arrives.
         whole = bytearray(count)
-        whole[: len(data)] = data
-        self._fill(memoryview(whole), offset, len(data))
+        self.read_into(whole, offset)
         return bytes(whole)
 
-    def read_into(self, target: NDArray, offset: int) -> None:
+    def read_into(self, target: NDArray | bytearray, offset: int) -> None:
         """Fill a C-contiguous array with bytes from a position, or raise EOFError."""
-        self._fill(memoryview(target).cast("B"), offset)  # type: ignore[arg-type]  # numpy's stubs lack the buffer
-
-    def _fill(self, view: memoryview, offset: int, done: int = 0) -> None:
+        view = memoryview(target).cast("B")  # type: ignore[arg-type]  # numpy's stubs lack the buffer
+        done = 0
         while done < len(view):
             count = os.preadv(self._descriptor, [view[done:]], offset + done)
             if not count:
@@ -143,7 +130,7 @@ class TiffHandle:
 
 
 def get_page(tiff: tifffile.TiffFile, index: int, subifd: int = -1) -> tifffile.TiffPage:
-    """Return a page with all its tags; `subifd` is -1, or which of the page's own sub-pages."""
+    """Return a page with all its tags, or the sub-page with index `subifd` unless that is -1."""
     page = tiff.pages.get(index, aspage=True)
     if subifd < 0:
         return page
@@ -151,48 +138,44 @@ def get_page(tiff: tifffile.TiffFile, index: int, subifd: int = -1) -> tifffile.
     return tifffile.TiffPage(tiff, (index, subifd))
 
 
-def _with_room(opening: Callable[[], _T]) -> _T:
-    """Open something; where too many files are open, let go of those kept open and try again."""
-    try:
-        return opening()
-    except OSError as error:
-        if not too_many_open(error):
-            raise
-    _cache.files.clear()
-    gc.collect()
-    return opening()
-
-
-class _Cache:
-    """The files last used, in the order of use."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.files: OrderedDict[tuple[str, int, int], TiffHandle] = OrderedDict()
-
-
-_cache = _Cache()
+# The files used last, by path, size and modification time, in the order of use.
+_open_files: OrderedDict[tuple[str, int, int], TiffHandle] = OrderedDict()
+_lock = threading.Lock()
 
 
 def tiff_handle(path: str) -> TiffHandle:
-    """Return a file, open, from this process's cache; one written anew is opened anew."""
+    """Return an open file, which stays open for the next call."""
+    # A file that was written anew has another key.
     key = (path, *stamp(path))
-    with _cache.lock:
-        handle = _cache.files.get(key)
+    with _lock:
+        handle = _open_files.get(key)
         if handle is None:
-            handle = _cache.files[key] = TiffHandle(path)
-        _cache.files.move_to_end(key)
-        # Each may hold two descriptors; others have some too.
-        while len(_cache.files) > max(1, min(MOST_OPEN, open_files_limit() // 4 - 8)):
-            _cache.files.popitem(last=False)
+            handle = _open_files[key] = TiffHandle(path)
+        _open_files.move_to_end(key)
+        # Each may hold two descriptors, and the rest of the process needs some too.
+        while len(_open_files) > max(1, min(MOST_OPEN, open_files_limit() // 4 - 8)):
+            _open_files.popitem(last=False)
     return handle
 
 
-def _fresh_cache() -> None:
-    """Start anew in a forked child: its parent may have held the lock, and shares the position."""
-    global _cache
-    _cache = _Cache()
+def _with_room(open_file: Callable[[], _T]) -> _T:
+    """Open a file; if the process has too many open, close those in the cache and try again."""
+    try:
+        return open_file()
+    except OSError as error:
+        if not too_many_open(error):
+            raise
+    _open_files.clear()
+    gc.collect()
+    return open_file()
+
+
+def _reset() -> None:
+    # In a forked child: another thread of the parent may have held a lock, and file positions are shared.
+    global _lock
+    _lock = threading.Lock()
+    _open_files.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_cache)
+    os.register_at_fork(after_in_child=_reset)

@@ -17,22 +17,12 @@ _NOT_CARRIED = {"ROI": "an ImageJ selection", "Overlays": "ImageJ overlays"}
 
 
 def is_imagej(tiff: tifffile.TiffFile) -> bool:
-    """Return whether ImageJ, or something that writes as it does, wrote a file."""
+    """Return whether a file has ImageJ's metadata."""
     return bool(tiff.is_imagej) and tiff.imagej_metadata is not None
 
 
 def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> dict[str, Any]:
-    """Return scale, units, channels and what is not carried over, as in `Opened`.
-
-    Parameters
-    ----------
-    tiff : tifffile.TiffFile
-        The file.
-    axes : str
-        A letter for each stored axis.
-    shape : sequence of int
-        Their lengths.
-    """
+    """Return scale, units, channels and extras of a file with the given axes, as keywords of `Opened`."""
     metadata, page = tiff.imagej_metadata, tiff.pages.first
     common, spacing = metadata.get("unit", ""), _number(metadata.get("spacing"))
     x, y = pixel_spacing(page, "XResolution"), pixel_spacing(page, "YResolution")
@@ -44,14 +34,14 @@ def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> d
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
     said_by: dict[str, str] = {}
-    for axis, (size, word, words) in sizes.items():
+    for axis, (size, word, source) in sizes.items():
         unit = _unit(word)
-        # Sizes are written as 1 px where the image has no scale.
+        # Without a unit, the size is a mere 1 px.
         if unit and size is not None:
-            scale[axis], units[axis], said_by[axis] = size, unit, words
+            scale[axis], units[axis], said_by[axis] = size, unit, source
     notes: tuple[str, ...] = ()
     if "z" in scale:
-        # The sign tells in which direction the stage went, and ImageJ leaves it out too.
+        # The sign is the direction of the stage, which ImageJ ignores too.
         if -math.inf < scale["z"] < 0:
             notes = (f"{said_by['z']} is taken as {-scale['z']:g}, as ImageJ does",)
         scale["z"] = abs(scale["z"])
@@ -64,20 +54,22 @@ def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> d
         "units": units,
         "said_by": said_by,
         "channels": _channels(metadata, axes, shape) if "c" in axes else (),
-        "extras": tuple(words for key, words in _NOT_CARRIED.items() if metadata.get(key)),
+        "extras": tuple(name for key, name in _NOT_CARRIED.items() if metadata.get(key)),
         "notes": notes,
     }
 
 
 def pixel_spacing(page: tifffile.TiffPage, tag: str) -> float | None:
-    """Return one over a resolution, or None where the tag is not there, is 0 or no fraction."""
+    """Return the inverse of a resolution tag, or None if it is missing, 0 or no fraction."""
     value = page.tags.valueof(tag)
-    fraction = isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
+    fraction = (
+        isinstance(value, tuple) and len(value) == 2 and all(isinstance(number, int) for number in value)
+    )
     return value[1] / value[0] if fraction and value[0] and value[1] else None
 
 
 def _unit(raw: object) -> str:
-    """Return a unit by its NGFF name, or an empty text: ImageJ takes any word, and escapes the µ."""
+    """Return the NGFF name of a unit, or an empty string: ImageJ takes any word."""
     text = str(raw).strip()
     for escaped in ("\\u00B5", "\\u00b5", "\\u03BC", "\\u03bc"):
         text = text.replace(escaped, "µ")
@@ -99,7 +91,7 @@ def _channels(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> tupl
 
 
 def _names(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> list[str]:
-    """Return names of channels out of the slice labels, where a label depends on the channel alone."""
+    """Return channel names from the slice labels, if these depend on the channel only; else empty names."""
     count = shape[axes.index("c")]
     labels = [str(label) for label in metadata.get("Labels") or ()]
     lead = [size for axis, size in zip(axes, shape, strict=False) if axis not in "yx"]
@@ -115,7 +107,7 @@ def _names(metadata: dict[str, Any], axes: str, shape: Sequence[int]) -> list[st
 
 
 def _colors(metadata: dict[str, Any], count: int) -> list[str]:
-    """Return the brightest entry of each channel's look-up table."""
+    """Return RRGGBB of the brightest entry of each channel's look-up table, or empty strings."""
     tables = metadata.get("LUTs") or ()
     if len(tables) != count or metadata.get("mode") == "grayscale":
         return [""] * count

@@ -1,4 +1,4 @@
-"""OME-XML: the images it describes, what it says of them, and where their planes are."""
+"""OME-XML: the images it describes, their metadata, and where their planes are."""
 
 from __future__ import annotations
 
@@ -22,61 +22,33 @@ _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?INF")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _SIZES = {"z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX", "t": "TimeIncrement"}
-# OME's own words for a size that is not known.
+# OME's words for the unit of an unknown size.
 _NO_UNITS = ("pixel", "reference frame")
-_TYPES = {"float": "float32", "double": "float64", "bit": "bool", "complex": "complex64",
-          "double-complex": "complex128"}  # fmt: skip
+# OME's names of pixel types that numpy calls otherwise.
+_TYPES = {"float": "float32", "double": "float64", "bit": "bool"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """Planes that follow each other in one file.
+    """A TiffData element: planes that follow each other in one file."""
 
-    Parameters
-    ----------
-    first : dict of str to int
-        Index along T, C and Z of the first of them.
-    ifd : int
-        Its page.
-    count : int or None
-        How many; all pages of the file where it is not said.
-    file, uuid : str
-        The file's name and identifier, or empty: this one.
-    """
-
-    first: dict[str, int]
-    ifd: int
-    count: int | None
-    file: str
+    first: dict[str, int]  # index of the first plane along T, C and Z
+    ifd: int  # its page
+    count: int | None  # None for all pages of the file
+    file: str  # name and UUID of the file; both empty for the one with the XML
     uuid: str
 
 
 @dataclass(frozen=True)
 class OmeImage:
-    """One image of an OME-XML.
-
-    Parameters
-    ----------
-    name : str
-        Its own.
-    order : str
-        Leading axes, slowest first: out of T, C, Z.
-    sizes : dict of str to int
-        Along T, C, Z, Y, X.
-    samples : int
-        Of a pixel; more than 1 is colour.
-    blocks : tuple of Block
-        Where its planes are.
-    element : xml.etree.ElementTree.Element
-        Its Pixels.
-    """
+    """One image of an OME-XML."""
 
     name: str
-    order: str
-    sizes: dict[str, int]
-    samples: int
+    order: str  # T, C and Z, slowest first
+    sizes: dict[str, int]  # of T, C, Z, Y and X
+    samples: int  # per pixel; more than 1 is colour
     blocks: tuple[Block, ...]
-    element: Element
+    element: Element  # Pixels
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -85,46 +57,39 @@ class OmeImage:
 
     @property
     def planes(self) -> int:
-        """How many planes it has."""
+        """Number of planes."""
         return math.prod(self.lead)
 
-    def start(self, block: Block) -> int | None:
-        """Return the number of a block's first plane, or None where it lies outside the image."""
-        number = 0
+    def plane_index(self, block: Block) -> int | None:
+        """Return the index of a block's first plane in C order, or None if it lies outside the image."""
+        index = 0
         for axis in self.order:
             if block.first[axis] >= self.sizes[axis]:
                 return None
-            number = number * self.sizes[axis] + block.first[axis]
-        return number
+            index = index * self.sizes[axis] + block.first[axis]
+        return index
 
 
-def decoded(data: bytes) -> str:
-    """Return a file of OME-XML as text.
-
-    What the XML says of its encoding is often wrong, so the bytes decide; Latin-1 is what older
-    programs write a µ in.
-    """
+def decode_xml(data: bytes) -> str:
+    """Return the bytes of an OME-XML as text."""
+    # The encoding that the XML declares is often wrong, so the bytes decide.
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return data.decode(encoding, errors="replace")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
+        # Older programs write a µ so.
         return data.decode("latin-1")
 
 
 def parse(text: str, path: str) -> Element:
-    """Return the root of an OME-XML.
-
-    Raises
-    ------
-    RequestError
-        It is not XML, or brings a document type: no OME-XML has one, and entities can grow without end.
-    """
+    """Return the root of an OME-XML, or raise RequestError."""
     try:
+        # No OME-XML has a document type, and its entities can grow without end.
         if "<!DOCTYPE" in text:
             raise ValueError("it has a document type")
-        # Some programs fill the tag up with zeros.
+        # Some programs pad the tag with zeros.
         root = ElementTree.fromstring(text.strip("\0 \t\r\n\ufeff"))
     except (ElementTree.ParseError, ValueError) as error:
         raise input_error(f"the OME-XML of {path!r} is broken: {error}", "export it again") from None
@@ -134,19 +99,13 @@ def parse(text: str, path: str) -> Element:
 
 
 def metadata_file(root: Element) -> str | None:
-    """Return the metadata file that a file of planes alone points to, or None where it is no such file."""
+    """Return the metadata file that a BinaryOnly element names, or None if there is no such element."""
     element = next(_children(root, "BinaryOnly"), None)
     return None if element is None else element.get("MetadataFile", "").strip()
 
 
-def images(root: Element, path: str) -> list[OmeImage]:
-    """Return the images that an OME-XML describes.
-
-    Raises
-    ------
-    RequestError
-        A size is missing, no number or not above 0; an order of axes or a place of planes is none.
-    """
+def read_images(root: Element, path: str) -> list[OmeImage]:
+    """Return the images of an OME-XML, or raise RequestError if an attribute is missing or invalid."""
     try:
         return [
             _image(image.get("Name", ""), pixels)
@@ -158,16 +117,17 @@ def images(root: Element, path: str) -> list[OmeImage]:
 
 
 def _children(element: Element, name: str) -> Iterator[Element]:
-    """Return the children of a name, in whatever version's namespace."""
+    """Return the children with a name."""
     return (child for child in element if _local(child) == name)
 
 
 def _local(element: Element) -> str:
+    # Without the namespace, which each version of OME-XML has its own of.
     return element.tag.rsplit("}", 1)[-1]
 
 
 def _whole_number(element: Element, name: str, least: int, default: int | None = None) -> int:
-    """Return an attribute that is a whole number, or raise ValueError."""
+    """Return an integer attribute, or raise ValueError."""
     raw = element.get(name)
     if raw is None and default is not None:
         return default
@@ -199,7 +159,7 @@ def _block(element: Element) -> Block:
 
 
 def ome_fields(image: OmeImage) -> dict[str, Any]:
-    """Return scale, units, channels and name of an image, as in `Opened`, and what was assumed of them."""
+    """Return scale, units, channels, name and notes of an image as keywords of `Opened`."""
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
     said_by: dict[str, str] = {}
@@ -236,7 +196,7 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
 
 
 def type_note(image: OmeImage, dtype: np.dtype) -> tuple[str, ...]:
-    """Return what is to be said where the OME-XML and the pages disagree about what a pixel is."""
+    """Return a note if the OME-XML and the pages disagree about the dtype."""
     kind = image.element.get("Type", "").strip()
     if not kind or _TYPES.get(kind, kind) == dtype.name:
         return ()
@@ -244,12 +204,12 @@ def type_note(image: OmeImage, dtype: np.dtype) -> tuple[str, ...]:
 
 
 def _number(text: str) -> float:
-    """Return an XML Schema float; NaN for what is none."""
+    """Return an XML Schema float, or NaN for any other text."""
     return float(text) if _NUMBER.fullmatch(text) else float("nan")
 
 
 def _unit(axis: str, word: str) -> str:
-    """Return a unit by its NGFF name, or an empty text where it measures something else."""
+    """Return the NGFF name of a unit, or an empty string if it does not fit the axis."""
     try:
         unit = unit_name(word)
     except RequestError:
@@ -258,22 +218,17 @@ def _unit(axis: str, word: str) -> str:
 
 
 def _color(text: str) -> str:
-    """Return RRGGBB of a signed RGBA; OME's own default, opaque white, says nothing."""
+    """Return RRGGBB of a signed RGBA integer, or an empty string."""
     try:
         color = f"{(int(text) & 0xFFFFFFFF) >> 8:06X}"
     except ValueError:
         return ""
+    # White is OME's default.
     return "" if color == "FFFFFF" else color
 
 
 def _interval(image: OmeImage) -> float | None:
-    """Return the median time between frames (s), where each plane says when it was taken.
-
-    Raises
-    ------
-    ValueError
-        A plane says what is no time of a frame.
-    """
+    """Return the median time between frames (s) if each has one, or raise ValueError if one is invalid."""
     times: dict[int, float] = {}
     for plane in _children(image.element, "Plane"):
         raw = plane.get("DeltaT", "").strip()

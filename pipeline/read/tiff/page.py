@@ -1,4 +1,4 @@
-"""Read part of a TIFF page: only the rows, strips or tiles that are needed."""
+"""Reading a region of a TIFF page: only the rows, strips or tiles that it needs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from pipeline.read.tiff.handles import TiffHandle
 
 # None, LZW, deflate in its two numbers, PackBits, LZMA, Zstandard.
 _BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
-# One read of neighbouring strips, or rows, costs less than one each; beyond this nothing is gained.
+# Neighbouring strips or rows are read in one go up to this many bytes; more is not faster.
 SPAN = 4 << 20
-# What decoders take whose pixels are not bytes one after the other, such as JPEG 2000's.
+# Memory of image codecs such as JPEG 2000, in decoded strips or tiles.
 _PICTURES = 4
-# Below this share of a row, its parts are read one by one.
+# A region narrower than this share of a row is read row by row, without the pixels beside it.
 _NARROW = 0.25
 
-
+# What all pages of a stack have in common: (rows, columns), dtype, and samples of a pixel.
 PageKind = tuple[tuple[int, ...], np.dtype, int]
-"""Rows and columns, dtype, and samples of a pixel."""
 
 
 def page_kind(page: tifffile.TiffPage) -> PageKind:
-    """Return what must be the same for all pages of a stack."""
+    """Return the kind of a page."""
     dtype = np.dtype("V") if page.dtype is None else page.dtype.newbyteorder("=")
     return (page.imagelength, page.imagewidth), dtype, page.samplesperpixel * page.imagedepth
 
@@ -45,22 +44,22 @@ def kind_text(kind: PageKind) -> str:
 def read_rows(
     file: TiffHandle, offset: int, width: int, dtype: np.dtype, ys: slice, xs: slice, target: NDArray
 ) -> None:
-    """Read a region of a plane that is stored raw, row after row.
+    """Read a region of an uncompressed plane into `target`.
 
     Parameters
     ----------
     file : TiffHandle
-        Where.
+        The file.
     offset : int
-        Of the plane's first pixel.
+        Position of the plane's first pixel in the file.
     width : int
-        Pixels in a row.
+        Pixels in a row of the plane.
     dtype : numpy.dtype
         As stored, byte order included.
     ys, xs : slice
         The region.
     target : numpy.ndarray
-        2-D, C-contiguous, native byte order: where it goes.
+        The region's pixels: 2-D, C-contiguous, in native byte order.
     """
     height, columns = target.shape
     row = width * dtype.itemsize
@@ -81,7 +80,7 @@ def read_rows(
 
 
 def read_page(file: TiffHandle, page: tifffile.TiffPage, ys: slice, xs: slice, target: NDArray) -> None:
-    """Read a region of a page into `target`, decoding only the strips or tiles that it needs."""
+    """Read a region of a page into `target`."""
     if page.is_final:
         dtype = np.dtype(page.parent.byteorder + page.dtype.char)
         read_rows(file, page.dataoffsets[0], page.imagewidth, dtype, ys, xs, target)
@@ -96,12 +95,12 @@ def read_page(file: TiffHandle, page: tifffile.TiffPage, ys: slice, xs: slice, t
 
 
 def segment_bytes(page: tifffile.TiffPage) -> int:
-    """Return the most bytes that decoding one strip or tile takes, as stored and decoded; 0 for raw rows."""
+    """Return the most bytes that a strip or tile takes, stored and decoded; 0 if it is uncompressed."""
     if page.is_final:
         return 0
     segment = math.prod(page.chunks) * page.dtype.itemsize
     foreign = not np.dtype(page.parent.byteorder + page.dtype.char).isnative
-    # Differences of floats are undone in a copy, and bytes of the other order turned in one.
+    # The predictor of floats is undone in a copy, and so is the other byte order.
     decoded = 1 + (foreign or (page.predictor != 1 and page.dtype.kind == "f"))
     plain = page.compression in _BYTEWISE
     return (1 + decoded + (0 if plain else _PICTURES)) * segment
@@ -110,7 +109,7 @@ def segment_bytes(page: tifffile.TiffPage) -> int:
 def _segments(
     file: TiffHandle, page: tifffile.TiffPage, ys: slice, xs: slice
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Read the strips or tiles of a region; those that lie next to each other in the file in one go."""
+    """Yield index and stored bytes of a region's strips or tiles, None for those that are missing."""
     offsets, counts = page.dataoffsets, page.databytecounts
     height, width = segment_shape(page)
     across = -(-page.imagewidth // width)

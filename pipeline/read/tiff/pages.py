@@ -1,4 +1,4 @@
-"""Pages that tifffile finds, made into a store: complete, alike, inside their files."""
+"""Pages that tifffile finds: checked to be complete and alike, and made into a store."""
 
 from __future__ import annotations
 
@@ -6,59 +6,49 @@ import math
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import add, eq
 from typing import TypeAlias
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from pipeline.model.text import number_of
 from pipeline.read.files import damaged, input_error
 from pipeline.read.tiff.decode import check_decodable, check_numbers
 from pipeline.read.tiff.page import kind_text, page_kind, segment_bytes
-from pipeline.read.tiff.store import Planes, Raw, TiffStore
+from pipeline.read.tiff.store import PLANE_DTYPE, TiffStore
 
 AnyPage: TypeAlias = tifffile.TiffPage | tifffile.TiffFrame
-# A plane up to this size is read and filtered whole; of a larger one, parts.
+# A record of PLANE_DTYPE.
+Plane: TypeAlias = tuple[int, int, int, int, bool, bool]
+
+# Planes up to this size are read and filtered whole, larger ones in parts.
 _WHOLE_PLANE = 64 << 20
 _PART = 4 << 20
+# Tags that decide how the pixels of a page are stored.
+_KIND_TAGS = (256, 257, 258, 259, 266, 277, 278, 284, 317, 322, 323, 339, 32997, 32998)
+_KIND_CODES = {order: {struct.pack(f"{order}H", tag) for tag in _KIND_TAGS} for order in "<>"}
 
 
-@dataclass(frozen=True)
-class Located:
-    """A page, and where its pixels are.
+def locate(page: AnyPage, path: str, size: int, file: int = 0) -> Plane:
+    """Check how a page is stored, and return where.
 
     Parameters
     ----------
+    page : tifffile.TiffPage or tifffile.TiffFrame
+        A page that holds one plane.
     path : str
-        Its file, absolute.
-    index, subifd : int
-        Which page, and which sub-page of it, or -1.
-    start : int
-        Where its pixels begin in the file.
-    raw : bool
-        Whether they lie there in one piece, as they are.
-    holes : bool
-        Whether strips or tiles of it hold nothing.
-    """
-
-    path: str
-    index: int
-    subifd: int
-    start: int
-    raw: bool = False
-    holes: bool = False
-
-
-def locate(page: AnyPage, size: int, path: str) -> Located:
-    """Return where a page is, having looked at how it is stored.
+        Path of its file.
+    size : int
+        Size of that file in bytes.
+    file : int
+        Index of that file in the stack.
 
     Raises
     ------
     RequestError
-        Its pixels reach beyond the file's `size` in bytes, or cannot be decoded, or it is not like the
-        first of its stack.
+        The pixels reach beyond the file's end, or cannot be decoded, or the page differs from its keyframe.
     """
     index, *below = page.treeindex
     offsets, counts = page.dataoffsets, page.databytecounts
@@ -67,109 +57,82 @@ def locate(page: AnyPage, size: int, path: str) -> Located:
     _check_kind(page, path)
     ends = list(map(add, offsets, counts))
     end = max(ends, default=0)
-    raw = page.is_final and all(map(eq, offsets[1:], ends))
-    if raw:
+    # A frame takes `is_final` from its keyframe, and its own strips may still be scattered.
+    in_one_piece = page.is_final and all(map(eq, offsets[1:], ends))
+    if in_one_piece:
         end = max(end, offsets[0] + page.keyframe.nbytes)
     if end > size:
         raise damaged(path, f"its page {index} reaches to byte {end} of {size}")
-    holes = not page.is_final and (0 in offsets or 0 in counts)
-    return Located(path, index, below[0] if below else -1, offsets[0], raw, holes)
-
-
-# What decides how a page's pixels are stored.
-_KIND_TAGS = (256, 257, 258, 259, 266, 277, 278, 284, 317, 322, 323, 339, 32997, 32998)
-_KIND_CODES = {order: {struct.pack(f"{order}H", tag) for tag in _KIND_TAGS} for order in "<>"}
+    sparse = not page.is_final and (0 in offsets or 0 in counts)
+    offset = offsets[0] if in_one_piece else -1
+    return file, index, below[0] if below else -1, offset, page.parent.byteorder == ">", sparse
 
 
 def _check_kind(page: AnyPage, path: str) -> None:
-    """Refuse a page that cannot be decoded, or that tifffile takes to be like another and is not."""
+    """Refuse a page that cannot be decoded, or that differs from the keyframe tifffile takes for it."""
     if not page.is_frame:
         check_decodable(page, path)
         return
+    # The bytes of the tags tell most pages without parsing them.
     if page.is_virtual or _kind_bytes(page) == _kind_bytes(page.keyframe):
         return
     whole = page.aspage()
     kind, expected = page_kind(whole), page_kind(page.keyframe)
     if kind != expected:
-        what = f"page {page.index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}"
-        raise input_error(what, "leave it out, or convert it")
+        message = (
+            f"page {page.index} of {path!r} is {kind_text(kind)}, and the others are {kind_text(expected)}"
+        )
+        raise input_error(message, "leave it out, or convert it")
     check_decodable(whole, path)
 
 
 def _kind_bytes(page: AnyPage) -> list[bytes]:
-    """Return a page's tags that say how its pixels are stored, as they stand in the file."""
+    """Return the tags that say how a page's pixels are stored, as they stand in the file."""
     layout, file = page.parent.tiff, page.parent.filehandle
     file.seek(page.offset)
     (count,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
     data = file.read(count * layout.tagsize)
     starts, codes = range(0, len(data), layout.tagsize), _KIND_CODES[layout.byteorder]
-    return [data[at : at + layout.tagsize] for at in starts if data[at : at + 2] in codes]
+    return [data[start : start + layout.tagsize] for start in starts if data[start : start + 2] in codes]
 
 
-def holes_note(located: Sequence[Located]) -> tuple[str, ...]:
-    """Return what is to be said of planes that are not whole in their file."""
-    count = sum(page.holes for page in located)
-    planes = f"{count} of {number_of(len(located), 'plane')}"
-    return (f"strips or tiles of {planes} hold nothing, and are read as 0",) if count else ()
-
-
-def make_store(
-    located: Sequence[Located], keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str = ""
-) -> TiffStore:
-    """Return a store of planes.
-
-    Parameters
-    ----------
-    located : sequence of Located
-        The planes, in C order of the leading axes.
-    keyframe : tifffile.TiffPage
-        What all of them are like.
-    lead : tuple of int
-        Sizes of the leading axes.
-    note : str
-        What tells this stack from others in the same files.
-    """
-    numbers: dict[str, int] = {}
-    file = [numbers.setdefault(page.path, len(numbers)) for page in located]
-    raw = evenly_raw(located, keyframe)
-    pages = list(range(len(located))) if raw else [page.index for page in located]
-    planes = Planes(np.array(file, np.int32), np.array(pages, np.int32), located[0].subifd, raw)
-    return store_of(tuple(numbers), planes, keyframe, lead, note)
-
-
-def store_of(
-    paths: tuple[str, ...], planes: Planes, keyframe: tifffile.TiffPage, lead: tuple[int, ...], note: str
-) -> TiffStore:
-    """Return a store of planes whose places are known."""
-    shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
-    chunks = (1,) * len(lead) + _plane_chunk(keyframe)
-    files, dtype = tuple(map(os.path.abspath, paths)), keyframe.dtype.newbyteorder("=")
-    return TiffStore(files, planes, shape, dtype, chunks, note, segment_bytes(keyframe))
-
-
-def evenly_raw(located: Sequence[Located], keyframe: tifffile.TiffPage) -> Raw | None:
-    """Return how planes lie where all are raw, in one file, evenly spaced."""
-    if not all(page.raw and page.path == located[0].path for page in located):
-        return None
-    starts = np.array([page.start for page in located], np.int64)
-    strides = np.unique(np.diff(starts))
-    if len(strides) > 1 or strides.min(initial=1) <= 0:
-        return None
-    return Raw(starts[:1].copy(), int(strides[0]) if len(strides) else 0, keyframe.parent.byteorder)
-
-
-def raw_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path: str, size: int) -> Planes:
-    """Return planes that follow each other in one file without headers of their own, all there."""
+def contiguous_planes(keyframe: tifffile.TiffPage, offset: int, count: int, path: str, size: int) -> NDArray:
+    """Return `count` uncompressed planes that follow each other from `offset`, in a file of `size` bytes."""
     end = offset + count * keyframe.nbytes
     if end > size:
         raise damaged(path, f"it says {count} planes, and holds {max(0, size - offset) // keyframe.nbytes}")
-    stride = keyframe.nbytes if count > 1 else 0
-    raw = Raw(np.array([offset], np.int64), stride, keyframe.parent.byteorder)
-    return Planes(np.zeros(count, np.int32), np.arange(count, dtype=np.int32), -1, raw)
+    planes = np.zeros(count, PLANE_DTYPE)
+    planes["page"] = np.arange(count)
+    planes["subifd"] = -1
+    planes["offset"] = offset + keyframe.nbytes * np.arange(count)
+    planes["big_endian"] = keyframe.parent.byteorder == ">"
+    return planes
+
+
+def make_store(
+    paths: Sequence[str],
+    planes: NDArray | list[Plane],
+    lead: tuple[int, ...],
+    keyframe: tifffile.TiffPage,
+    note: str,
+) -> TiffStore:
+    """Return a store of planes, in C order of the leading axes, that are all like the keyframe."""
+    shape = (*lead, keyframe.imagelength, keyframe.imagewidth)
+    chunks = (1,) * len(lead) + _plane_chunk(keyframe)
+    files, dtype = tuple(map(os.path.abspath, paths)), keyframe.dtype.newbyteorder("=")
+    stack = np.array(planes, PLANE_DTYPE).reshape(lead)
+    return TiffStore(files, stack, shape, dtype, chunks, note, segment_bytes(keyframe))
+
+
+def sparse_note(planes: NDArray) -> tuple[str, ...]:
+    """Return a note if strips or tiles of the planes are missing."""
+    count = int(planes["sparse"].sum())
+    text = f"{count} of {number_of(planes.size, 'plane')}"
+    return (f"strips or tiles of {text} hold nothing, and are read as 0",) if count else ()
 
 
 def _plane_chunk(keyframe: tifffile.TiffPage) -> tuple[int, int]:
-    """Return what of a plane is best read at once: all of it, unless it is huge."""
+    """Return rows and columns that are best read at once: the whole plane, unless it is huge."""
     rows, columns, nbytes = keyframe.imagelength, keyframe.imagewidth, keyframe.dtype.itemsize
     if rows * columns * nbytes <= _WHOLE_PLANE:
         return rows, columns

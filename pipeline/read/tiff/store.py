@@ -1,9 +1,8 @@
-"""A stack of planes in TIFF files: where each plane lies, and how it is read."""
+"""A stack of planes in TIFF files: where each plane is stored, and how a region is read."""
 
 from __future__ import annotations
 
 import lzma
-import math
 import os
 import pickle
 from dataclasses import dataclass
@@ -24,83 +23,36 @@ from pipeline.read.source import Store
 from pipeline.read.tiff.handles import quiet_log, tiff_handle
 from pipeline.read.tiff.page import SPAN, kind_text, page_kind, read_page, read_rows
 
-
-@dataclass(frozen=True)
-class Raw:
-    """Planes stored raw, at positions known beforehand: they need no page header.
-
-    Parameters
-    ----------
-    starts : numpy.ndarray
-        int64, for each file the position of its plane 0.
-    stride : int
-        From one plane of a file to the next.
-    byteorder : str
-        < or >.
-    """
-
-    starts: NDArray
-    stride: int
-    byteorder: str
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Where the planes of a stack lie.
-
-    Parameters
-    ----------
-    file : numpy.ndarray
-        int32, for each plane which file holds it.
-    page : numpy.ndarray
-        int32, for each plane which page of the file it is (for raw ones, which plane).
-    subifd : int
-        -1, or which sub-page of that page: a coarser level.
-    raw : Raw, optional
-        Where they are stored raw, evenly spaced.
-    """
-
-    file: NDArray
-    page: NDArray
-    subifd: int = -1
-    raw: Raw | None = None
+# Where a plane is stored; one record a plane, since a movie may have a million of them.
+PLANE_DTYPE = np.dtype(
+    [
+        ("file", "i4"),  # index of its file
+        ("page", "i4"),  # index of its page in that file
+        ("subifd", "i4"),  # index of a sub-page of that page, which holds a coarser level, or -1
+        ("offset", "i8"),  # position of the pixels if they are uncompressed and in one piece, or -1
+        ("big_endian", "i1"),
+        ("sparse", "i1"),  # strips or tiles are missing, and read as 0
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False)
 class TiffStore(Store):
-    """A stack of TIFF planes.
+    """A stack of TIFF planes."""
 
-    Parameters
-    ----------
-    paths : tuple of str
-        The files, absolute.
-    planes : Planes
-        Where each plane lies, in C order of the leading axes.
-    shape : tuple of int
-        The leading axes, then rows and columns of a plane.
-    dtype : numpy.dtype
-        Native byte order.
-    chunks : tuple of int
-        One plane, or part of one where planes are huge.
-    note : str
-        What tells this stack from others in the same files.
-    segment : int
-        Bytes that decoding one strip or tile takes; 0 where planes are stored raw.
-    """
-
-    paths: tuple[str, ...]
-    planes: Planes
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    paths: tuple[str, ...]  # absolute
+    planes: NDArray  # of PLANE_DTYPE, in the shape of the leading axes
+    shape: tuple[int, ...]  # the leading axes, then rows and columns of a plane
+    dtype: np.dtype  # in native byte order
     chunks: tuple[int, ...]
-    note: str = ""
-    segment: int = 0
+    note: str = ""  # tells stacks in the same files apart
+    segment: int = 0  # bytes that decoding one strip or tile takes; 0 if all planes are uncompressed
 
     def __post_init__(self) -> None:
-        assert len(self.planes.file) == len(self.planes.page) == math.prod(self.shape[:-2])
+        assert self.planes.shape == self.shape[:-2]
 
     def beside(self, spans: tuple[int, ...]) -> int:
-        """Return the most bytes that reading holds beside its pixels: strips as stored, one decoded."""
+        """Return the most bytes that a read holds beside its result: strips as stored, one decoded."""
         row = self.shape[-1] * self.dtype.itemsize
         if not self.segment and spans[-1] == self.shape[-1]:
             return 0
@@ -112,18 +64,18 @@ class TiffStore(Store):
         result = np.empty(region_shape(region), self.dtype)
         if not result.size:
             return result
-        planes = self.planes
         index: tuple[Any, ...] = (*lead, ...)
-        files, pages = (array.reshape(self.shape[:-2])[index] for array in (planes.file, planes.page))
-        for position in np.ndindex(pages.shape):
+        planes = self.planes[index]
+        for position in np.ndindex(planes.shape):
             with spending("read"):
-                self._read_plane(int(files[position]), int(pages[position]), ys, xs, result[position])
+                self._read_plane(planes[position], ys, xs, result[position])
         return result
 
-    def _read_plane(self, file: int, page: int, ys: slice, xs: slice, target: NDArray) -> None:
-        path = self.paths[file]
+    def _read_plane(self, plane: Any, ys: slice, xs: slice, target: NDArray) -> None:
+        """Read a region of the plane that a record of PLANE_DTYPE describes."""
+        path = self.paths[plane["file"]]
         try:
-            self._fill(file, page, ys, xs, target)
+            self._fill(plane, ys, xs, target)
         except DataError:
             raise
         except EOFError as error:
@@ -136,20 +88,20 @@ class TiffStore(Store):
                 reason = error.strerror or str(error)
                 mend = "make it readable and run the same command again"
             raise StoppedError(f"{path!r} cannot be read: {reason}", mend) from error
-        # The decoders raise whatever their libraries do; each of them means that this page is damaged.
+        # Each codec raises errors of its own library; all of them mean that the page is damaged.
         except Exception as error:
-            what = f"page {page} of {path!r} cannot be decoded: {first_line(error)}"
-            raise DataError(what, "copy or export it again") from error
+            message = f"page {plane['page']} of {path!r} cannot be decoded: {first_line(error)}"
+            raise DataError(message, "copy or export it again") from error
 
-    def _fill(self, file: int, index: int, ys: slice, xs: slice, target: NDArray) -> None:
-        path, raw = self.paths[file], self.planes.raw
+    def _fill(self, plane: Any, ys: slice, xs: slice, target: NDArray) -> None:
+        path, index, offset = self.paths[plane["file"]], int(plane["page"]), int(plane["offset"])
         handle = tiff_handle(path)
-        if raw is not None:
-            dtype = self.dtype.newbyteorder(raw.byteorder)  # type: ignore[arg-type]  # "<" or ">"
-            offset = int(raw.starts[file]) + index * raw.stride
+        if offset >= 0:
+            # Without its header: a movie may have a page a plane, and each header costs a read and a parse.
+            dtype = self.dtype.newbyteorder(">" if plane["big_endian"] else "<")
             read_rows(handle, offset, self.shape[-1], dtype, ys, xs, target)
             return
-        page = handle.page(index, self.planes.subifd)
+        page = handle.page(index, int(plane["subifd"]))
         kind, expected = page_kind(page), (self.shape[-2:], self.dtype, 1)
         if kind != expected:
             raise DataError(
@@ -160,11 +112,11 @@ class TiffStore(Store):
             read_page(handle, page, ys, xs, target)
 
     def files(self) -> tuple[str, ...]:
-        """Return the files."""
+        """Return the paths of the files."""
         return self.paths
 
     def identity(self) -> dict[str, Any]:
-        """Return name, size and time of change (ns) of each file, and a digest of what they hold."""
+        """Return name, size and modification time (ns) of each file, and a digest of their content."""
         folder = os.path.commonpath([os.path.dirname(path) for path in self.paths])
         stamps = [stamp(path) for path in self.paths]
         members = [
@@ -176,13 +128,12 @@ class TiffStore(Store):
 
     @cached_property
     def _packed(self) -> bytes:
-        planes = self.planes
-        # Neighbouring planes lie next to each other: their differences, and names that only
-        # differ in a number, shrink to some bytes a thousand.
-        steps = [np.diff(values, prepend=np.int32(0)) for values in (planes.file, planes.page)]
-        places = ("\0".join(self.paths), steps, planes.subifd, planes.raw)
+        # A store travels with every task. Differences of neighbouring planes are mostly the same
+        # number, and names differ in a number only: a thousand planes compress to some bytes.
+        flat = self.planes.ravel()
+        steps = [np.diff(flat[name], prepend=flat[name].dtype.type(0)) for name in PLANE_DTYPE.names or ()]
         rest = self.shape, self.dtype, self.chunks, self.note, self.segment
-        return lzma.compress(pickle.dumps((places, *rest)), preset=1)
+        return lzma.compress(pickle.dumps(("\0".join(self.paths), steps, *rest)), preset=1)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack, (self._packed,)
@@ -191,6 +142,8 @@ class TiffStore(Store):
 @lru_cache(maxsize=16)
 def _unpack(packed: bytes) -> TiffStore:
     """Return a store from its pickle; a process that gets many copies keeps one."""
-    (names, steps, subifd, raw), *rest = pickle.loads(lzma.decompress(packed))
-    file, page = (np.cumsum(values, dtype=np.int32) for values in steps)
-    return TiffStore(tuple(names.split("\0")), Planes(file, page, subifd, raw), *rest)
+    names, steps, shape, *rest = pickle.loads(lzma.decompress(packed))
+    planes = np.empty(shape[:-2], PLANE_DTYPE)
+    for name, values in zip(PLANE_DTYPE.names or (), steps, strict=True):
+        planes[name] = np.cumsum(values, dtype=values.dtype).reshape(planes.shape)
+    return TiffStore(tuple(names.split("\0")), planes, shape, *rest)
