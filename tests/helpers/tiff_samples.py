@@ -80,6 +80,5 @@ IMAGES = {
         52546,
         lambda image: imagecodecs.jpegxl_encode(image, lossless=True, effort=1, usecontainer=True),
     ),
-    "jpeg xr": (34934, lambda image: imagecodecs.jpegxr_encode(image, level=1.0)),
     "lerc": (34887, imagecodecs.lerc_encode),
 }

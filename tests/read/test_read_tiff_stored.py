@@ -24,6 +24,7 @@ STORED = {
     "a compression that nobody knows": ({"Compression": 4711}, r"4711.*convert it"),
     "a compression that nobody decodes": ({"Compression": 34661}, r"JBIG.*convert it"),
     "jetraw": ({"Compression": 48124}, "JETRAW"),
+    "jpeg xr, whose decoder crashes": ({"Compression": 34934}, "JPEGXR"),
     "webp, which holds colours": ({"Compression": 50001}, "WEBP"),
     "a predictor that nobody knows": ({"Compression": 8, "Predictor": 9}, "cannot be decoded: .*9"),
     "a predictor of floats for integers": ({"Compression": 8, "Predictor": 3}, "predictor for floats"),

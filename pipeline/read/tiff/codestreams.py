@@ -84,18 +84,6 @@ def _lerc(data: bytes) -> StreamShape:
     raise ValueError("it is no LERC")
 
 
-def _jpegxr(data: bytes) -> StreamShape:
-    (start,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, start)
-    tags = {}
-    for number in range(min(count, 200)):
-        tag, kind, _, value = struct.unpack_from("<HHII", data, start + 2 + 12 * number)
-        tags[tag] = value & 0xFFFF if kind == 3 else value
-    if not {0xBC80, 0xBC81} <= tags.keys():
-        raise ValueError("it is no JPEG XR")
-    return tags[0xBC81], tags[0xBC80], 0
-
-
 def _jpegxl(data: bytes) -> StreamShape:
     """Return the size of a codestream, bare or in boxes (ISO/IEC 18181-1, SizeHeader)."""
     stream = data if data.startswith(b"\xff\x0a") else _in_boxes(data, (b"jxlc", b"jxlp"))
@@ -123,7 +111,6 @@ _SHAPES: Mapping[str, Callable[[bytes], StreamShape]] = {
     "jpeg": _jpeg,
     "jpeg2k": _jpeg2k,
     "jpegxl": _jpegxl,
-    "jpegxr": _jpegxr,
     "lerc": _lerc,
     "png": _png,
 }

@@ -147,7 +147,9 @@ class OmeFiles:
             return path
         # The file was renamed. A visited one stands in for it if the UUID says so and it is no other
         # named file; the metadata's own if there is one image in one file, so that it can only be this.
-        if visited:
+        # Of several files that UUIDs alone tell apart no name confirms which this is, and some writers
+        # give all of them one UUID.
+        if visited and name:
             return "" if os.path.abspath(visited) in self._named_files else visited
         alone = self._one_file and not self._several_images
         return own if alone and not (uuid and own in self._metadata.visited.values()) else ""
