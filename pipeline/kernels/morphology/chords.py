@@ -41,9 +41,7 @@ class ChordPlan(NamedTuple):
     plane_offsets: NDArray[np.int64]  # (n, axes before the last two): the planes that the footprint reaches
     reach: NDArray[np.int64]  # for each of those, its reach along the last axis but one
     start: NDArray[np.int64]  # for each of those, its first row in `table`
-    table: NDArray[
-        np.int64
-    ]  # (rows, INPUT_ROWS): for each result row, the position of each input row's chord
+    table: NDArray[np.int64]  # (rows, INPUT_ROWS): for each result row, the positions of its chords
     strip: int  # columns filtered at once
     strip_blocks: int  # the same in blocks
 
@@ -81,9 +79,8 @@ def plan_chords(
     chords = levels + pitch * (len(blocks) - 1)
     rows = half.reshape(-1, half.shape[-1])
     present = np.flatnonzero((rows >= 0).any(axis=1))
-    plane_offsets = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1) - np.array(
-        reach[:-2], int
-    )
+    plane_offsets = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1)
+    plane_offsets -= np.array(reach[:-2], int)
     tables = [_table(rows[index], widths, strip, chords) for index in present]
     return ChordPlan(
         reach_y=reach_y,

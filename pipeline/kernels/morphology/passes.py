@@ -206,9 +206,8 @@ def _write(array: NDArray, tile: Tile, buffer: RowBuffer, y: int, flipped: bool)
                 address = _address(tile.image, tile.plane_shape, plane, a, tile.first)
                 read_row(array, tile.inputs, address, tile.image.step, count)
                 subtract(array[at : at + count], array[tile.inputs : tile.inputs + count], tile.minus)
-            write_row(
-                array, at, _address(tile.out, tile.plane_shape, plane, a, tile.first), tile.out.step, count
-            )
+            address = _address(tile.out, tile.plane_shape, plane, a, tile.first)
+            write_row(array, at, address, tile.out.step, count)
             fill(array, row, row + buffer.pitch, tile.highest)
 
 
