@@ -144,13 +144,13 @@ def emitted(body: Callable[..., None]) -> Any:
     """
 
     def declare(_: Any, *kinds: Any) -> tuple[Any, Callable]:
-        first = kinds[0].types[0] if isinstance(kinds[0], types.NamedTuple) else kinds[0]
+        first = kinds[0].types[0] if isinstance(kinds[0], types.containers.NamedTuple) else kinds[0]
 
         def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
             def convert(kind: Any, value: Any) -> Any:
                 if isinstance(kind, types.Array):
                     return context.make_array(kind)(context, builder, value).data
-                if isinstance(kind, types.NamedTuple):
+                if isinstance(kind, types.containers.NamedTuple):
                     fields = cgutils.unpack_tuple(builder, value)
                     return kind.instance_class(*map(convert, kind.types, fields))
                 return value
