@@ -1,4 +1,4 @@
-"""Compiled filters on NumPy arrays: `morphology`, `gaussian`, the cast at the end, the halving of pyramids.
+"""Compiled filters on NumPy arrays: morphology, Gaussians, the cast of results, the halving for pyramids.
 
-Here belongs code that numba compiles, and what plans its loops. It knows no Dask, no step and no config.
+Functions that numba compiles, and the plans of their loops, belong here; Dask, steps and configs do not.
 """

@@ -1,4 +1,4 @@
-"""The cast to the output's dtype: offset, rounding, clipping, and a count of what was clipped."""
+"""Casts to the dtype of the output, with an offset, rounding, clipping, and a count of clipped pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ def _round_and_clip(source, target, offset, low, high):  # type: ignore[no-untyp
     clipped = 0
     for index in range(source.size):
         value = np.rint(np.float64(source[index]) + offset)
-        # Written so that a NaN becomes the smallest value, and is counted.
+        # With a NaN both comparisons are false: it becomes the smallest value, and is counted.
         above = value if value > low else low
         bounded = above if above < high else high
         clipped += bounded != value
@@ -21,7 +21,7 @@ def _round_and_clip(source, target, offset, low, high):  # type: ignore[no-untyp
 
 @jit
 def _round_and_clip_wide(source, target, offset, low, beyond, least, most):  # type: ignore[no-untyped-def]
-    """Do the same for 64-bit integers, whose largest value no float64 holds; `beyond` is one more."""
+    # No float64 holds the largest value of a 64-bit integer; `beyond` is one more, a power of 2.
     clipped = 0
     for index in range(source.size):
         value = np.rint(np.float64(source[index]) + offset)
@@ -35,7 +35,7 @@ def _round_and_clip_wide(source, target, offset, low, beyond, least, most):  # t
 
 @jit
 def _shift_and_clip(source, target, shift, low, high):  # type: ignore[no-untyped-def]  # typed by numba
-    """Clip integers to what fits after the shift, and add it modulo 2⁶⁴: exact where float64 is not."""
+    # Clip to what fits after the shift, then add modulo 2⁶⁴: exact where float64 is not.
     clipped = 0
     for index in range(source.size):
         value = source[index]
@@ -50,10 +50,10 @@ def _shift_and_clip(source, target, shift, low, high):  # type: ignore[no-untype
 def _clip_floats(source, target, offset, most):  # type: ignore[no-untyped-def]  # typed by numba
     clipped = 0
     for index in range(source.size):
-        given = np.float64(source[index])
-        value = given + offset
-        # An infinity that was given stays one, as a NaN does; a sum beyond the range is none.
-        if abs(value) > most and not np.isinf(given):
+        pixel = np.float64(source[index])
+        value = pixel + offset
+        # Infinities of the input stay; finite values beyond the range are clipped.
+        if abs(value) > most and not np.isinf(pixel):
             value = most if value > 0 else -most
             clipped += 1
         target[index] = value
@@ -61,7 +61,7 @@ def _clip_floats(source, target, offset, most):  # type: ignore[no-untyped-def] 
 
 
 def cast(block: NDArray, dtype: np.dtype, offset: float) -> tuple[NDArray, int]:
-    """Return a block plus `offset` in another dtype, and how many pixels that dtype cannot hold.
+    """Add `offset` to a block, cast it to a dtype, and count the pixels that the dtype cannot hold.
 
     Parameters
     ----------
@@ -70,16 +70,16 @@ def cast(block: NDArray, dtype: np.dtype, offset: float) -> tuple[NDArray, int]:
     dtype : numpy.dtype
         An integer or floating dtype.
     offset : float
-        Added first. To integers of 64 bits a whole number is added exactly; else the sum is one of float64.
+        Added first, in float64; a whole number is added exactly to and from integers of 64 bits.
 
     Returns
     -------
     numpy.ndarray
-        Contiguous. Integers are rounded half to even; what lies outside the dtype's range, an
-        infinity too, is set to its nearest value, and a NaN to its smallest. In floats NaN and
-        infinities stay, and other values beyond the range become the largest.
+        Contiguous. For an integer dtype, rounded half to even and clipped to its range, infinities too;
+        a NaN becomes its smallest value. For a floating dtype, NaN and infinities stay, and other values
+        beyond the range become the largest.
     int
-        Number of pixels so clipped.
+        Number of clipped pixels.
 
     Examples
     --------
@@ -108,18 +108,18 @@ def cast(block: NDArray, dtype: np.dtype, offset: float) -> tuple[NDArray, int]:
 
 
 def _cast_integers(source: NDArray, target: NDArray, offset: int) -> int:
-    """Write integers plus a whole number into integers, and return how many do not fit."""
-    given, wanted = np.iinfo(source.dtype), np.iinfo(target.dtype)
-    low, high = int(wanted.min) - offset, int(wanted.max) - offset
-    if high < given.min or low > given.max:
-        target[...] = wanted.max if high < given.min else wanted.min
+    """Cast integers plus a whole number to integers; return the number of clipped pixels."""
+    before, after = np.iinfo(source.dtype), np.iinfo(target.dtype)
+    low, high = int(after.min) - offset, int(after.max) - offset
+    if high < before.min or low > before.max:
+        target[...] = after.max if high < before.min else after.min
         return source.size
-    bounds = (source.dtype.type(max(low, int(given.min))), source.dtype.type(min(high, int(given.max))))
+    bounds = (source.dtype.type(max(low, int(before.min))), source.dtype.type(min(high, int(before.max))))
     return int(_shift_and_clip(source, target, np.uint64(offset % 2**64), *bounds))
 
 
 def first_outside(block: NDArray, dtype: np.dtype, offset: float) -> tuple[int, ...]:
-    """Return the index of the first pixel that `dtype` cannot hold after `offset` (there is one)."""
+    """Return the index of the first pixel that `cast` clips, of a block in which it clips some."""
     flat = block.reshape(-1)
     first, end = 0, flat.size
     while end - first > 1:
@@ -128,4 +128,4 @@ def first_outside(block: NDArray, dtype: np.dtype, offset: float) -> tuple[int, 
             end = middle
         else:
             first = middle
-    return tuple(int(at) for at in np.unravel_index(first, block.shape))
+    return tuple(int(index) for index in np.unravel_index(first, block.shape))

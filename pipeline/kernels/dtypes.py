@@ -1,21 +1,21 @@
-"""The dtypes that hold the exact results of filters."""
+"""The dtypes of images, and those that hold the exact results of filters."""
 
 import numpy as np
 
+# Dtypes of images and results.
 SUPPORTED: tuple[np.dtype, ...] = tuple(
     np.dtype(name)
     for name in (
         "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64",
     )
 )  # fmt: skip
-"""What images and results may be of. 64-bit integers are what the widest differences take."""
 
 
 def unsigned_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype of a difference that is never negative.
+    """Return the dtype of an image minus its own opening or minimum, which is never negative.
 
-    An image minus its own opening or minimum spans at most the width of the
-    type, so the unsigned type of the same width holds it. Floats stay.
+    The difference is at most as wide as the range of the dtype, so the unsigned type of the same width holds
+    it. Floats stay.
 
     >>> unsigned_dtype(np.dtype("int16")), unsigned_dtype(np.dtype("float32"))
     (dtype('uint16'), dtype('float32'))
@@ -29,7 +29,7 @@ def signed_dtype(dtype: np.dtype) -> np.dtype:
     Raises
     ------
     TypeError
-        For integers of 64 bits: there is none.
+        For integers of 64 bits, whose differences no dtype holds.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def signed_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def common_dtype(one: np.dtype, other: np.dtype) -> np.dtype | None:
-    """Return the dtype that holds every value of both, where there is one.
+    """Return the dtype that holds every value of both, or None.
 
     >>> common_dtype(np.dtype("uint32"), np.dtype("int32"))
     dtype('int64')
@@ -52,15 +52,14 @@ def common_dtype(one: np.dtype, other: np.dtype) -> np.dtype | None:
     """
     both = np.result_type(one, other)
     # NumPy gives float64 where no integer is wide enough, and that holds whole numbers to 2⁵³ only.
-    lossy = both.kind == "f" and any(each.kind != "f" and each.itemsize == 8 for each in (one, other))
+    lossy = both.kind == "f" and any(dtype.kind != "f" and dtype.itemsize == 8 for dtype in (one, other))
     return None if lossy else both
 
 
 def float_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the floating dtype in which linear filters of `dtype` are given.
+    """Return the dtype of linear filters of `dtype`.
 
-    float32 holds every value of the types up to 16 bits; wider ones get float64, which holds whole
-    numbers up to 2⁵³.
+    float32 holds all integers of 16 bits; wider ones get float64, which holds whole numbers up to 2⁵³.
 
     >>> float_dtype(np.dtype("uint16")), float_dtype(np.dtype("int32"))
     (dtype('float32'), dtype('float64'))
@@ -70,26 +69,20 @@ def float_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def check_dtype(dtype: np.dtype) -> None:
-    """Refuse a dtype that no kernel is compiled for, by its name.
-
-    Raises
-    ------
-    TypeError
-        For bool, float16, complex and the other byte order among others.
-    """
+    """Raise TypeError for a dtype that is not in `SUPPORTED`, such as bool, float16 or big-endian ones."""
     if dtype not in SUPPORTED:
         name = str(dtype) if dtype.isnative else f"{dtype.newbyteorder('=')} in the other byte order"
-        supported = ", ".join(str(one) for one in SUPPORTED)
+        supported = ", ".join(map(str, SUPPORTED))
         raise TypeError(f"filters do not work on {name}; convert it to one of {supported}")
 
 
 def highest_value(dtype: np.dtype) -> np.generic:
-    """Return +∞, or the highest value of an integer type, in that type."""
+    """Return +∞ for a floating dtype, or the largest value of an integer one, as a scalar of that dtype."""
     return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
 
 
 def dtype_range(dtype: np.dtype) -> tuple[float, float]:
-    """Return the smallest and the largest value that a dtype holds; of integers as whole numbers.
+    """Return the smallest and the largest finite value of a dtype; exact whole numbers for integers.
 
     >>> dtype_range(np.dtype("int16"))
     (-32768, 32767)

@@ -1,4 +1,4 @@
-"""Planes at half the size: the mean of 2 × 2 pixels."""
+"""Reduction of planes to half their size, by the mean of 2 × 2 pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,19 @@ def _halve_integers(source, target):  # type: ignore[no-untyped-def]  # typed by
     for plane in range(source.shape[0]):
         for row in range(target.shape[1]):
             above = source[plane, 2 * row]
-            # At an odd end a pixel counts twice, which is the mean without the missing one.
+            # At an odd end a row counts twice, which gives the mean of the pixels that exist.
             below = source[plane, min(2 * row + 1, height - 1)]
-            into = target[plane, row]
+            out = target[plane, row]
             for column in range(width // 2):
                 total = (
                     np.int64(above[2 * column]) + np.int64(above[2 * column + 1])
                     + np.int64(below[2 * column]) + np.int64(below[2 * column + 1])
                 )  # fmt: skip
-                # A quarter more than ½ or, on odd numbers, ½ itself carries over: half to even.
-                into[column] = (total + 1 + ((total >> 2) & 1)) >> 2
+                # Divide by 4, rounding half to even: ½ is rounded up only to make an odd quotient even.
+                out[column] = (total + 1 + ((total >> 2) & 1)) >> 2
             if width % 2:
                 total = 2 * (np.int64(above[width - 1]) + np.int64(below[width - 1]))
-                into[width // 2] = (total + 1 + ((total >> 2) & 1)) >> 2
+                out[width // 2] = (total + 1 + ((total >> 2) & 1)) >> 2
 
 
 @jit
@@ -34,17 +34,17 @@ def _halve_floats(source, target):  # type: ignore[no-untyped-def]  # typed by n
         for row in range(target.shape[1]):
             above = source[plane, 2 * row]
             below = source[plane, min(2 * row + 1, height - 1)]
-            into = target[plane, row]
+            out = target[plane, row]
             for column in range(width // 2):
                 upper = np.float64(above[2 * column]) + np.float64(above[2 * column + 1])
                 lower = np.float64(below[2 * column]) + np.float64(below[2 * column + 1])
-                into[column] = (upper + lower) * 0.25
+                out[column] = (upper + lower) * 0.25
             if width % 2:
-                into[width // 2] = (np.float64(above[width - 1]) + np.float64(below[width - 1])) * 0.5
+                out[width // 2] = (np.float64(above[width - 1]) + np.float64(below[width - 1])) * 0.5
 
 
 def halve(planes: NDArray) -> NDArray:
-    """Return planes at half the size, odd ends rounded up.
+    """Reduce planes to half their size, rounded up.
 
     Parameters
     ----------
@@ -54,9 +54,8 @@ def halve(planes: NDArray) -> NDArray:
     Returns
     -------
     numpy.ndarray
-        (n, ⌈height / 2⌉, ⌈width / 2⌉) of the same dtype: the mean of 2 × 2 pixels, at an odd end
-        of those there are. Integers are rounded half to even; floats are summed in float64 and
-        rounded once.
+        (n, ⌈height / 2⌉, ⌈width / 2⌉), same dtype: the mean of 2 × 2 pixels, at an odd end of those that
+        exist. Integers are rounded half to even; floats are summed in float64.
 
     Examples
     --------

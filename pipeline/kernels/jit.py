@@ -1,8 +1,8 @@
-"""The decorator that compiles kernels, and the folder in which numba keeps what it compiled.
+"""Compilation of kernels with numba, and the cache of compiled code on the disk.
 
-numba rewrites the list of a function's signatures without a lock, so two processes that add one each could
-get each other's code. Here each signature is to numba a function of a name of its own, with a list of its
-own. Only what Python calls is kept: kernels that it calls in turn are compiled into it.
+numba rewrites its index of a function's signatures without a lock, so two processes that each add one could
+get each other's code. Here each signature is a function of its own to numba, with an index of its own. Only
+kernels called from Python are cached: those that they call are compiled into them.
 """
 
 import contextlib
@@ -24,42 +24,41 @@ from numba.extending import typeof_impl
 
 Function = TypeVar("Function", bound=Callable)
 
-OLD_FOLDERS = 4
-"""Folders of other versions of the kernels that are left."""
-
-OWNS_DATA = 4
-"""Of an array's flags, the one that compiled code does not depend on."""
+_OLD_FOLDERS = 4  # cache folders of other versions of the kernels that are kept
+_OWNDATA = 4  # NumPy's NPY_ARRAY_OWNDATA, the one flag of an array that compiled code does not depend on
 
 _compiling = threading.RLock()
 
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Return the folder for what this numba compiles of these sources for this processor.
+    """Return the cache folder of this version of the kernels and of numba, on this processor.
 
-    It is in `NUMBA_CACHE_DIR` where that is set, else in the user's cache or the temporary folder; None
-    where none of them can be written.
+    It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache or the temporary folder; None if none
+    of them is writable.
     """
     digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()}".encode())
     digest.update(binding.get_host_cpu_features().flatten().encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    usual = [f"{cache}/bgone-kernels", f"{tempfile.gettempdir()}/bgone-kernels-{os.getuid()}"]
-    for root in [f"{numba.config.CACHE_DIR}/bgone-kernels"] if numba.config.CACHE_DIR else usual:
+    roots = [f"{cache}/bgone-kernels", f"{tempfile.gettempdir()}/bgone-kernels-{os.getuid()}"]
+    if numba.config.CACHE_DIR:
+        roots = [f"{numba.config.CACHE_DIR}/bgone-kernels"]
+    for root in roots:
         with contextlib.suppress(OSError):
             _make_private(root)
             folder = Path(root, digest.hexdigest()[:16])
             if not folder.exists():
                 _remove_oldest(root)
                 folder.mkdir(exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
+            tempfile.TemporaryFile(dir=folder).close()  # raises OSError if the folder is read-only
             return folder
     return None
 
 
 def _make_private(folder: str) -> None:
-    """Make a folder that nobody else can write to, since cached code is run when it is loaded."""
+    """Create a folder that only the user can write to: code in it is executed when it is loaded."""
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
@@ -70,42 +69,34 @@ def _make_private(folder: str) -> None:
 
 def _remove_oldest(root: str) -> None:
     by_age = sorted(Path(root).iterdir(), key=lambda path: path.stat().st_mtime)
-    for path in by_age[:-OLD_FOLDERS]:
+    for path in by_age[:-_OLD_FOLDERS]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _numba_keeps_in(folder: Path) -> Iterator[None]:
-    """Set numba's cache folder for what is decorated meanwhile; that of other packages stays theirs."""
-    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+def _numba_cache_dir(folder: Path) -> Iterator[None]:
+    """Set numba's cache folder while a kernel is decorated, so that other packages keep theirs."""
+    previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = usual
+        numba.config.CACHE_DIR = previous
 
 
 class Kernel:
-    """A function that is compiled when it is first called, once for each signature; see `jit`.
-
-    Attributes
-    ----------
-    inner : numba's dispatcher
-        What other kernels call.
-    signatures : dict
-        Tuple of numba's types → compiled function.
-    """
+    """A function that is compiled for each signature when it is first called with it; see `jit`."""
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
-        self.inner = numba.njit(function, **options)
-        self.signatures: dict[tuple, Any] = {}
+        self.inner = numba.njit(function, **options)  # called by other kernels
+        self.signatures: dict[tuple, Any] = {}  # numba's types → compiled function
         self._function = function
         self._options = options
-        self._ready: dict[tuple, Any] = {}
+        self._by_key: dict[tuple, Any] = {}  # the same by `_call_key`
 
     def __call__(self, *args: Any) -> Any:
         """Call the function compiled for these arguments."""
-        code = self._ready.get(_kinds(args))
+        code = self._by_key.get(_call_key(args))
         return (self._prepare(args) if code is None else code)(*args)
 
     def _prepare(self, args: tuple) -> Any:
@@ -113,7 +104,7 @@ class Kernel:
         with _compiling:
             if signature not in self.signatures:
                 self.signatures[signature] = self._load_or_compile(signature)
-        self._ready[_kinds(args)] = self.signatures[signature]
+        self._by_key[_call_key(args)] = self.signatures[signature]
         return self.signatures[signature]
 
     def _load_or_compile(self, signature: tuple) -> Any:
@@ -123,33 +114,31 @@ class Kernel:
             name = hashlib.sha256(f"{folder.name} {signature}".encode()).hexdigest()[:16]
             function.__qualname__ = f"{self._function.__name__}-{name}"
             try:
-                with _numba_keeps_in(folder):
+                with _numba_cache_dir(folder):
                     code = numba.njit(function, cache=True, **self._options)
                 code.compile(signature)
-            except Exception:  # a full disk, a file torn by a crash: numba raises whatever comes
+            except Exception:  # numba does not say what it raises for a full disk or a torn file
                 for path in folder.rglob(f"*{name}*"):
                     path.unlink(missing_ok=True)
         if code is not None and code.signatures:
-            return code  # kept, or compiled and not kept
+            return code
         self.inner.compile(signature)
         return self.inner
 
 
 @typeof_impl.register(Kernel)
 def _type_of_kernel(kernel: Kernel, _: Any) -> numba.types.Dispatcher:
-    """Let a kernel call another as it would a function of numba's own decorator."""
+    """Let kernels call each other as they would functions of numba's own decorator."""
     return numba.types.Dispatcher(kernel.inner)
 
 
-def _kinds(args: tuple) -> tuple:
-    """Return what decides on the signature of a call, much faster than numba says it.
-
-    What is in tuples is not looked at: it must follow from the arrays beside them. Where it does not, numba
-    compiles for it nevertheless, but in a list that two signatures share.
-    """
+def _call_key(args: tuple) -> tuple:
+    """Return a key that is equal for calls of one signature; much faster than `numba.typeof`."""
+    # A tuple counts by its class alone: its types must follow from the arrays beside it. Otherwise numba
+    # still compiles the right code, but two signatures share an index.
     return tuple(
         [
-            (arg.dtype, arg.ndim, arg.flags.num & ~OWNS_DATA) if isinstance(arg, np.ndarray) else type(arg)
+            (arg.dtype, arg.ndim, arg.flags.num & ~_OWNDATA) if isinstance(arg, np.ndarray) else type(arg)
             for arg in args
         ]
     )
@@ -161,13 +150,13 @@ def _kernel(function: Callable, fastmath: set[str] | bool) -> Any:
 
 
 def jit(function: Function) -> Function:
-    """Compile a function with numba when it is first called, once per combination of dtypes.
+    """Compile a function with numba when it is first called, for each combination of dtypes.
 
     Parameters
     ----------
     function : callable
-        What numba's nopython mode can compile, called by position. It runs without the GIL and without
-        bounds checks, and divides as NumPy does.
+        A function for numba's nopython mode, called with positional arguments. It runs without the GIL
+        and without bounds checks, and divides as NumPy does.
 
     Examples
     --------
@@ -181,5 +170,5 @@ def jit(function: Function) -> Function:
 
 
 def fast_jit(function: Function) -> Function:
-    """Do as `jit`, but reorder floating-point sums, which lets them use SIMD; NaN and infinities stay."""
+    """Compile as `jit` does, but let floating-point sums be reordered for SIMD; NaN and infinities stay."""
     return cast(Function, _kernel(function, {"reassoc", "contract", "nsz", "arcp"}))

@@ -1,8 +1,8 @@
-"""Vector loads, stores and arithmetic, for loops that LLVM would not vectorise by itself.
+"""Functions written as LLVM vector instructions, for loops that LLVM does not vectorise well by itself.
 
-Left to itself it loads and stores a sum once for each weight, or checks at each call whether rows of one
-array overlap, which costs more than the work on a short row. Written as vectors loops need no check, and
-LLVM cuts a vector into whatever registers the processor has.
+From plain loops LLVM makes code that loads and stores a sum once for each weight, or that checks at each
+call whether two rows of an array overlap, which costs more than the work on a short row. Explicit vectors
+need no check, and LLVM splits them into whatever registers the processor has.
 """
 
 import functools
@@ -16,21 +16,19 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-BLOCK = 64  # bytes: a line of the cache
+BLOCK = 64  # bytes, a cache line
 INDEX = ir.IntType(64)
-FAST = ("contract", "reassoc", "nsz")
+FAST = ("contract", "reassoc", "nsz")  # fused multiply-add and any order of sums; NaN and infinities stay
 
 
 def block_length(dtype: np.dtype) -> int:
-    """Return how many elements a block holds."""
+    """Return the number of elements in a block of 64 bytes."""
     return BLOCK // dtype.itemsize
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
-    """Return an uninitialised array that begins at a block's boundary, with a block more behind it.
-
-    Loops that read whole blocks may read, but not use, what stands behind the last row.
-    """
+    """Return an uninitialised array that starts at a cache line, with a block to spare after its end."""
+    # Loops over whole blocks read beyond the last row, and do not use what they find.
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + 2 * BLOCK, np.uint8)
     start = -raw.ctypes.data % BLOCK
@@ -38,7 +36,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
 
 
 class Vectors:
-    """Loads, stores and arithmetic on vectors of `count` elements."""
+    """Code generator for loads, stores and arithmetic on vectors of `count` elements."""
 
     def __init__(self, builder: Any, dtype: Any, element: Any, count: int) -> None:
         self.builder = builder
@@ -46,39 +44,39 @@ class Vectors:
         self.dtype = dtype
         self.kind = ir.VectorType(element, count)
 
-    def _at(self, base: Any, offset: Any, number: Any) -> Any:
+    def _pointer(self, base: Any, offset: Any, number: Any) -> Any:
         start = self.builder.bitcast(self.builder.gep(base, [offset]), self.kind.as_pointer())
         return self.builder.gep(start, [INDEX(number) if isinstance(number, int) else number])
 
     def load(self, base: Any, offset: Any, number: Any = 0) -> Any:
-        """Return the vector `number` from `base[offset]` on."""
-        vector = self.builder.load(self._at(base, offset, number))
+        """Load the vector `number` of those that start at base[offset]."""
+        vector = self.builder.load(self._pointer(base, offset, number))
         vector.align = self.dtype.bitwidth // 8
         return vector
 
     def store(self, vector: Any, base: Any, offset: Any, number: Any = 0) -> None:
-        """Write a vector where `load` would read it."""
-        self.builder.store(vector, self._at(base, offset, number)).align = self.dtype.bitwidth // 8
+        """Store a vector where `load` reads it."""
+        self.builder.store(vector, self._pointer(base, offset, number)).align = self.dtype.bitwidth // 8
 
     def splat(self, value: Any) -> Any:
-        """Return a vector of one value."""
+        """Return a vector with all elements equal to `value`."""
         first = self.builder.insert_element(ir.Constant(self.kind, ir.Undefined), value, ir.IntType(32)(0))
         return self.builder.shuffle_vector(first, first, self.mask([0] * self.count))
 
-    def mask(self, places: list[int]) -> Any:
-        """Return what says which elements of two vectors `shuffle_vector` takes."""
-        return ir.Constant(ir.VectorType(ir.IntType(32), self.count), places)
+    def mask(self, indices: list[int]) -> Any:
+        """Return a mask for `shuffle_vector`: indices into the elements of its two vectors."""
+        return ir.Constant(ir.VectorType(ir.IntType(32), self.count), indices)
 
     def add(self, one: Any, other: Any) -> Any:
-        """Return the sum of two vectors of floats, in any order with other sums."""
+        """Add vectors of floats; LLVM may reorder sums."""
         return self.builder.fadd(one, other, flags=FAST)
 
     def multiply(self, one: Any, other: Any) -> Any:
-        """Return the product of two vectors of floats."""
+        """Multiply vectors of floats."""
         return self.builder.fmul(one, other, flags=FAST)
 
     def smaller(self, one: Any, other: Any) -> Any:
-        """Return the minimum of two vectors without NaN."""
+        """Return the elementwise minimum of vectors without NaN."""
         if isinstance(self.dtype, types.Float):
             less = self.builder.fcmp_ordered("<", one, other)
         elif self.dtype.signed:
@@ -88,17 +86,17 @@ class Vectors:
         return self.builder.select(less, one, other)
 
     def complement(self, vector: Any) -> Any:
-        """Return a vector whose elements sort the other way round."""
+        """Return a vector of the reverse order: −x for floats, ~x for integers."""
         floats = isinstance(self.dtype, types.Float)
         return self.builder.fneg(vector) if floats else self.builder.not_(vector)
 
     def variables(self, count: int) -> list[Any]:
-        """Return variables, which LLVM keeps in registers."""
+        """Allocate variables, which LLVM keeps in registers."""
         return [cgutils.alloca_once(self.builder, self.kind) for _ in range(count)]
 
 
 class Emitter:
-    """What writes a function's code: LLVM's builder, and vectors of the dtype of its first argument."""
+    """Code generator of one function: LLVM's builder, and vectors of the dtype of its first array."""
 
     def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
         self.builder = builder
@@ -107,15 +105,22 @@ class Emitter:
         self._element = context.get_data_type(dtype)
 
     def vectors(self, nbytes: int) -> Vectors:
-        """Return vectors of so many bytes."""
+        """Return the generator for vectors of `nbytes` bytes."""
         return Vectors(self.builder, self._dtype, self._element, nbytes // self.itemsize)
 
     def cover(
         self, width: Any, sizes: Sequence[tuple[int, int]], body: Callable[[Vectors, int, Any], None]
     ) -> None:
-        """Call `body` with vectors, a number of them, and a place, so that all cover `width` elements.
+        """Emit loops of `body` over `width` elements, in ever smaller steps.
 
-        Each of `sizes` (bytes of a vector, vectors at once) is used as far as it goes, then the next.
+        Parameters
+        ----------
+        width : LLVM value
+            The number of elements.
+        sizes : sequence of (int, int)
+            Bytes of a vector and vectors a step, for each loop; each goes as far as whole steps fit.
+        body : callable
+            Called with the vectors, their number, and the element where the step starts.
         """
         done: Any = INDEX(0)
         for nbytes, number in sizes:
@@ -128,24 +133,32 @@ class Emitter:
 
 
 def emitted(body: Callable[..., None]) -> Any:
-    """Make a function that kernels can call out of one that writes its code.
+    """Make a function that kernels can call from one that emits its code.
 
-    `body` gets an `Emitter` and the arguments as LLVM's values, arrays as pointers to their first element.
-    The first is an array. There is no result.
+    Parameters
+    ----------
+    body : callable
+        Called with an `Emitter` and the arguments as LLVM values: an array as the pointer to its first
+        element, whatever its shape; a named tuple as one of such values. The first argument is an array, or
+        a named tuple whose first field is one. The function has no result.
     """
 
     def declare(_: Any, *kinds: Any) -> tuple[Any, Callable]:
+        first = kinds[0].types[0] if isinstance(kinds[0], types.containers.NamedTuple) else kinds[0]
+
         def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-            arguments = [
-                context.make_array(kind)(context, builder, value).data
-                if isinstance(kind, types.Array)
-                else value
-                for kind, value in zip(kinds, values, strict=True)
-            ]
-            body(Emitter(context, builder, kinds[0].dtype), *arguments)
+            def convert(kind: Any, value: Any) -> Any:
+                if isinstance(kind, types.Array):
+                    return context.make_array(kind)(context, builder, value).data
+                if isinstance(kind, types.containers.NamedTuple):
+                    fields = cgutils.unpack_tuple(builder, value)
+                    return kind.instance_class(*map(convert, kind.types, fields))
+                return value
+
+            body(Emitter(context, builder, first.dtype), *map(convert, kinds, values))
             return context.get_dummy_value()
 
         return types.void(*kinds), generate
 
-    # numba looks at these: without the parameters' names it would take all arguments for one tuple.
+    # wraps hands on the names of the parameters, without which numba takes all arguments for one tuple.
     return intrinsic(functools.wraps(body)(declare))

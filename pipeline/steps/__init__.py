@@ -1,13 +1,12 @@
-"""Operators on pixels: the contract that each keeps, the registry of them, and what applies them to images.
+"""Image filters: the contract of a step, the registry of steps, and how steps are applied to images.
 
-Here belongs what computes an image from an image. An operator is one file in `operators`. Another package
-subclasses `Step` (its lengths are fields of the types in `lengths`, `flat` and `linear`), names the class, or
-the module that defines it, in its pyproject.toml, and tries it with `pipeline.testing`:
+What computes an image from an image belongs here, each operator in a file of its own in `operators`; reading,
+planning and writing do not. A step of another package subclasses `Step`, or `FlatStep` or `LinearStep`,
+takes its lengths as fields of the types in `flat`, `linear` and `lengths`, and is tested with
+`pipeline.testing`. An entry point names the class, or the module that defines it, in pyproject.toml:
 
     [project.entry-points."bgone.steps"]
     my_step = "my_package.steps:MyStep"
-
-Reading, planning and writing do not belong here.
 """
 
 from pipeline.steps.registry import REGISTRY

@@ -1,4 +1,4 @@
-"""Steps called in Python: on an Image, a NumPy array, a Dask array or a DataArray."""
+"""Application of a step in Python to an Image, a NumPy array, a Dask array or a DataArray."""
 
 from __future__ import annotations
 
@@ -16,69 +16,69 @@ from pipeline.model.units import PX, Quantity, convertible, unit_name
 from pipeline.steps.chain import apply_step
 from pipeline.steps.contract import StepContract
 
-TAKES = "give an Image, a NumPy array, a Dask array or an xarray DataArray"
-MEND = "mend the data, or say nan='propagate'"
-"""What to do about a NaN in an array."""
+_ACCEPTED = "give an Image, a NumPy array, a Dask array or an xarray DataArray"
+_NAN_HINT = "mend the data, or say nan='propagate'"
+_DIMS = {"time": "t", "channel": "c", "channels": "c", "plane": "z", "row": "y", "column": "x"}
 
 _Scale = Mapping[str, Any] | None
 _Units = Mapping[str, str] | None
-_DIMS = {"time": "t", "channel": "c", "channels": "c", "plane": "z", "row": "y", "column": "x"}
 
 
 def apply_to(step: StepContract, image: Any, axes: str | None, scale: _Scale, units: _Units, nan: str) -> Any:
-    """Apply a step to an image of any kind, as `Step.__call__` says."""
+    """Apply a step to an image of any supported type; see `Step.__call__`."""
     if nan not in ("refuse", "propagate"):
         raise RequestError(f"{nan!r} is not a choice", "use refuse or propagate", "nan")
     refuse_nan = nan == "refuse"
     if isinstance(image, Image):
         if axes is not None and axis_names(axes) != image.axes:
             raise RequestError(f"the image's axes are {image.axes}, not {axes}", "leave axes out", "axes")
-        spec = with_scale(image.spec, scale, units)
-        data = _lazily(step, image.data, spec, refuse_nan)
+        spec = _with_scale(image.spec, scale, units)
+        data = _apply_lazily(step, image.data, spec, refuse_nan)
         return Image(data, spec.with_(dtype=data.dtype))
-    if all(hasattr(image, name) for name in ("dims", "coords", "data", "copy")):  # a DataArray
-        axes = axes_of_dims(image.dims) if axes is None else axes
+    # A DataArray by its attributes: xarray need not be installed.
+    if all(hasattr(image, name) for name in ("dims", "coords", "data", "copy")):
+        axes = _axes_of_dims(image.dims) if axes is None else axes
         return image.copy(data=apply_to(step, image.data, axes, scale, units, nan))
-    check_array(image)
-    spec = array_spec(image, axes, scale, units)
+    _check_array(image)
+    spec = _array_spec(image, axes, scale, units)
     if not isinstance(image, np.ndarray):
-        return _lazily(step, image, spec, refuse_nan)
+        return _apply_lazily(step, image, spec, refuse_nan)
     resolved, origin = step.resolve(spec), (0,) * image.ndim
     native = np.asarray(image).astype(spec.dtype, copy=False)
     if refuse_nan:
-        check_finite(native, spec.axes, origin, MEND)
+        check_finite(native, spec.axes, origin, _NAN_HINT)
     return apply_step(resolved, native, spec.axes, origin)
 
 
-def _lazily(step: StepContract, array: Any, spec: ImageSpec, refuse_nan: bool) -> Any:
+def _apply_lazily(step: StepContract, array: Any, spec: ImageSpec, refuse_nan: bool) -> Any:
     if type(array).__module__.partition(".")[0] != "dask":
-        raise RequestError(f"{type(array).__name__} is no image", TAKES)
-    # Late: Dask takes most of a second to import, and NumPy arrays do not need it.
+        raise RequestError(f"{type(array).__name__} is no image", _ACCEPTED)
+    # Importing Dask takes most of a second, and NumPy arrays do not need it.
     from pipeline.steps.overlap import apply_to_dask
 
-    return apply_to_dask(step, array, spec, refuse_nan, MEND)
+    return apply_to_dask(step, array, spec, refuse_nan, _NAN_HINT)
 
 
-def axes_of_dims(dims: tuple[Any, ...]) -> str:
-    """Return the axes that the dims of a DataArray stand for; refuse one that is no axis.
+def _axes_of_dims(dims: tuple[Any, ...]) -> str:
+    """Translate the dims of a DataArray to axes.
 
-    >>> axes_of_dims(("time", "Y", "x"))
+    >>> _axes_of_dims(("time", "Y", "x"))
     'tyx'
     """
-    letters = []
+    axes = ""
     for dim in dims:
         name = str(dim).lower()
-        letter = _DIMS.get(name, name)
-        if letter not in tuple(ORDER):
+        axis = _DIMS.get(name, name)
+        if axis not in tuple(ORDER):
             raise RequestError(
                 f"the dim {dim!r} is not an axis", "rename it to one of t, c, z, y, x, or say axes", "axes"
             )
-        letters.append(letter)
-    return "".join(letters)
+        axes += axis
+    return axes
 
 
-def check_array(array: Any) -> None:
-    """Refuse what is no array of pixels, and say what to give."""
+def _check_array(array: Any) -> None:
+    """Refuse an object that is not an array of pixels."""
     kind = type(array).__name__
     if isinstance(array, np.ma.MaskedArray):
         raise RequestError("a masked array hides pixels that filters look at", "give array.filled(value)")
@@ -87,11 +87,11 @@ def check_array(array: Any) -> None:
     if hasattr(array, "__fspath__") or isinstance(array, str):
         raise RequestError(f"{str(array)!r} is a path", "give pipeline.open_image(…) of it")
     if not (hasattr(array, "shape") and hasattr(array, "dtype") and hasattr(array, "ndim")):
-        raise RequestError(f"{kind} is no image", TAKES)
+        raise RequestError(f"{kind} is no image", _ACCEPTED)
 
 
-def array_spec(array: Any, axes: str | None, scale: _Scale, units: _Units) -> ImageSpec:
-    """Return the spec of a plain array, whose axes the caller says; refuse what does not fit it."""
+def _array_spec(array: Any, axes: str | None, scale: _Scale, units: _Units) -> ImageSpec:
+    """Describe a plain array by the caller's axes, scale and units."""
     if axes is None:
         if array.ndim != 2:
             raise RequestError(
@@ -103,22 +103,22 @@ def array_spec(array: Any, axes: str | None, scale: _Scale, units: _Units) -> Im
         names = ", ".join(dtype.name for dtype in SUPPORTED)
         raise RequestError(f"an array of {array.dtype} cannot be filtered", f"convert it to one of {names}")
     spec = ImageSpec(axis_names(axes), tuple(array.shape), native)
-    return with_scale(spec, scale, units)
+    return _with_scale(spec, scale, units)
 
 
-def with_scale(spec: ImageSpec, scale: _Scale, units: _Units) -> ImageSpec:
-    """Return a spec with the sizes of a pixel that the caller says: numbers in µm or s, or in `units`."""
+def _with_scale(spec: ImageSpec, scale: _Scale, units: _Units) -> ImageSpec:
+    """Replace the pixel sizes of a spec by those that the caller gives."""
+    for field, value in (("scale", scale), ("units", units)):
+        if value is not None and not isinstance(value, Mapping):
+            raise RequestError(f"{value!r} does not say of which axis", "write {'y': …, 'x': …}", field)
+    default_units = {axis_names(axis, "units"): unit for axis, unit in (units or {}).items()}
     sizes, names = dict(spec.scale), dict(spec.units)
-    for field, given in (("scale", scale), ("units", units)):
-        if given is not None and not isinstance(given, Mapping):
-            raise RequestError(f"{given!r} does not say of which axis", "write {'y': …, 'x': …}", field)
-    said = {axis_names(axis, "units"): unit for axis, unit in (units or {}).items()}
     problems: list[Problem] = []
     for key, value in (scale or {}).items():
         try:
             axis = axis_names(key, "")
-            unit = said.get(axis, "second" if axis == "t" else "micrometer")
-            sizes[axis], names[axis] = _size(axis, value, unit, spec)
+            unit = default_units.get(axis, "second" if axis == "t" else "micrometer")
+            sizes[axis], names[axis] = _pixel_size(axis, value, unit, spec)
         except PipelineError as error:
             problems += error.under(f"scale.{key}").problems
     if problems:
@@ -126,8 +126,8 @@ def with_scale(spec: ImageSpec, scale: _Scale, units: _Units) -> ImageSpec:
     return spec.with_(scale=sizes, units=names)
 
 
-def _size(axis: str, value: Any, unit: str, spec: ImageSpec) -> tuple[float, str]:
-    """Return the size of a pixel along an axis, and its unit."""
+def _pixel_size(axis: str, value: Any, unit: str, spec: ImageSpec) -> tuple[float, str]:
+    """Parse the size of a pixel along an axis; `unit` is that of a plain number."""
     if axis not in spec.axes or axis == "c":
         raise RequestError(f"the image has no such axis with a size (it has {spec.axes})", "leave it out")
     quantity = Quantity.parse(value.item() if isinstance(value, np.generic) else value)

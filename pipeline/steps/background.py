@@ -1,4 +1,4 @@
-"""The background that a chain takes off, put together from what each step says of its own."""
+"""The background that a chain of steps subtracts, as an image of its own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from pipeline.steps.contract import Background, StepContract
 
 
 def chain_background(steps: Iterable[StepContract], channel: int = 0) -> Background | None:
-    """Return what of a chain's input and result is the background, for one channel.
+    """Return how the background of one channel is computed from a chain's input and result.
 
-    A step that takes the background off leaves input = background + result. One that turns the
-    image over leaves input = background − result, so after it the later backgrounds are taken
-    off the first one, and after a second one the image stands as before.
-
-    None where any step changes more than a background (a smoothing). A channel that no step is for
-    has a background of 0, which is its input minus its result; an image without channels has channel 0.
+    A step that subtracts a background gives input − background. One that also inverts the image gives
+    background − input; a second one turns the image back. None if any step changes more than a background.
+    A channel that no step filters has a background of 0, input minus result.
 
     >>> from pipeline.steps.operators.black_tophat import BlackTophat
     >>> from pipeline.steps.operators.subtract_minimum import SubtractMinimum
@@ -35,31 +32,21 @@ def chain_background(steps: Iterable[StepContract], channel: int = 0) -> Backgro
     return "input plus result" if kinds.count("input plus result") % 2 else "input minus result"
 
 
-def difference(kind: Background | None, before: NDArray, after: NDArray) -> NDArray:
-    """Return a background as a step or a chain says it lies between two images of one shape.
-
-    Of a kind of None, what was taken off, background or not. In float32, or in float64 where a pixel of
-    either image has more than 16 bits.
-    """
-    wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
-    return background_pixels(kind, before, after, np.dtype(wide))
-
-
 def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Background, ...]:
-    """Return what of an image and its result is the background, for each channel.
+    """Return `chain_background` of each channel.
 
     Raises
     ------
     RequestError
-        A step changes more than a background, so that nothing of the two is one.
+        A step changes more than a background.
     """
     kinds = []
     for channel in range(image.sizes.get("c", 1)):
         kind = chain_background(steps, channel)
         if kind is None:
-            more = next(step.name for step in _steps_for(channel, steps) if step.background is None)
+            name = next(step.name for step in _steps_for(channel, steps) if step.background is None)
             raise RequestError(
-                f"{more} changes more than a background, so what it takes off is none",
+                f"{name} changes more than a background, so what it takes off is none",
                 "leave it out, or take steps alone that subtract one, such as white_tophat",
                 "output.background",
             )
@@ -70,9 +57,9 @@ def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Backgr
 def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtype:
     """Return the dtype of a chain's background.
 
-    Floats where the chain gives floats, in its type. Else the image's own where that holds every
-    background there can be, as for a top-hat: its opening has no values that the image has not. Else
-    the smallest type that does: two openings with larger maxima may sum up to more than the image.
+    The dtype of the result if that is floating. Else the image's own if it holds every possible background,
+    as for a top-hat, whose opening has no values that the image has not; else the smallest integer that
+    does: two openings with larger maxima may sum up to more than the image.
 
     Raises
     ------
@@ -99,8 +86,34 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
             return dtype
     raise RequestError(
         f"a background from {low} to {high} takes more than 64 bits",
-        "leave it out, or take an input of 32 bits or fewer", "output.background",
-    )  # fmt: skip
+        "leave it out, or take an input of 32 bits or fewer",
+        "output.background",
+    )
+
+
+def background_pixels(kind: Background | None, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
+    """Compute the background of a block in the dtype that `background_dtype` returned.
+
+    >>> image, result = np.array([7, 60000], np.uint16), np.array([-3, 59000], np.int32)
+    >>> background_pixels("input minus result", image, result, np.dtype("uint16"))
+    array([  10, 1000], dtype=uint16)
+    """
+    operation = np.add if kind == "input plus result" else np.subtract
+    if dtype.kind == "f":
+        # The chain's floats hold every pixel of the image, so this rounds once.
+        with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞
+            return operation(before, after, dtype=dtype)
+    # Integers wrap round and back again, since the background itself fits.
+    return operation(before, after, dtype=dtype, casting="unsafe")
+
+
+def difference(kind: Background | None, before: NDArray, after: NDArray) -> NDArray:
+    """Compute the background from the images before and after, in float32, or float64 above 16 bits.
+
+    For a `kind` of None that is the input minus the result.
+    """
+    wide = np.float64 if max(before.dtype.itemsize, after.dtype.itemsize) > 2 else np.float32
+    return background_pixels(kind, before, after, np.dtype(wide))
 
 
 def _steps_for(channel: int, steps: Iterable[StepContract]) -> list[StepContract]:
@@ -108,37 +121,21 @@ def _steps_for(channel: int, steps: Iterable[StepContract]) -> list[StepContract
 
 
 def _range(steps: Iterable[StepContract], dtype: np.dtype) -> tuple[float, float]:
-    """Return between which values the background of a chain on integers can lie.
+    """Return bounds of the background of a chain on integers.
 
-    It is the sum of the steps' own backgrounds, each within the values of what its step is given, as
-    well as what lies between the image and the result; both bounds hold.
+    Two bounds hold, and the narrower counts: the sum of the steps' own backgrounds, each within the values
+    of its input, and the difference of the image and the result.
     """
     info = np.iinfo(dtype)
     low, high = int(info.min), int(info.max)
-    summed: tuple[float, float] = (0, 0)
+    total: tuple[float, float] = (0, 0)
     values: tuple[float, float] = (low, high)
-    turned = 1
+    sign = 1  # −1 while the image is inverted
     for step in steps:
-        own = sorted(turned * value for value in values)
-        summed = summed[0] + own[0], summed[1] + own[1]
+        own = sorted(sign * value for value in values)
+        total = total[0] + own[0], total[1] + own[1]
         if step.background == "input plus result":
-            turned = -turned
+            sign = -sign
         values = step.value_range(*values)
-    result = sorted(turned * value for value in values)
-    return max(summed[0], low - result[1]), min(summed[1], high - result[0])
-
-
-def background_pixels(kind: Background | None, before: NDArray, after: NDArray, dtype: np.dtype) -> NDArray:
-    """Return the background of a block in the dtype that `background_dtype` chose.
-
-    >>> image, result = np.array([7, 60000], np.uint16), np.array([-3, 59000], np.int32)
-    >>> background_pixels("input minus result", image, result, np.dtype("uint16"))
-    array([  10, 1000], dtype=uint16)
-    """
-    count = np.add if kind == "input plus result" else np.subtract
-    if dtype.kind == "f":
-        # The chain's floats hold every pixel of the image, so this rounds once.
-        with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞
-            return count(before, after, dtype=dtype)
-    # Integers wrap round on the way and back again, since the background itself fits.
-    return count(before, after, dtype=dtype, casting="unsafe")
+    result = sorted(sign * value for value in values)
+    return max(total[0], low - result[1]), min(total[1], high - result[0])

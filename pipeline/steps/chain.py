@@ -1,4 +1,4 @@
-"""Chains of resolved steps: what they look at and give, and how they are applied to a block."""
+"""Chains of steps: binding to an image, and application to blocks."""
 
 from __future__ import annotations
 
@@ -21,31 +21,39 @@ if TYPE_CHECKING:
     from pipeline.steps.step import Step
 
 Steps = tuple[StepContract, ...]
-
-BlockId = tuple[int, ...]
-"""The number of a block along each axis, as Dask counts."""
+BlockId = tuple[int, ...]  # the number of a block along each axis, as Dask counts
 
 
 def chain_dtype(steps: Steps, dtype: np.dtype) -> np.dtype:
-    """Return the dtype after a chain of steps."""
+    """Return the dtype of the result for an image of `dtype`."""
     for step in steps:
         dtype = step_dtype(step, dtype)
     return dtype
 
 
 def chain_halo(steps: Steps, axes: str) -> dict[str, int]:
-    """Return the halo of a chain of resolved steps: their halos summed, axis by axis."""
+    """Return the halo along each axis, in px: the sum of the halos of all steps (resolved)."""
     halos = [step.halo() for step in steps]
     return {axis: sum(halo.get(axis, 0) for halo in halos) for axis in axes}
 
 
+def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
+    """Return the least and the greatest value of the result for any image of `dtype`; exact for integers."""
+    low, high = dtype_range(dtype)
+    for step in steps:
+        least, most = step.value_range(low, high)
+        # The channels that a step leaves alone keep their values.
+        low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
+    return low, high
+
+
 def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]:
-    """Return the chain bound to an image.
+    """Resolve each step for the image that the steps before it give.
 
     Raises
     ------
     RequestError
-        All mistakes of all steps at once.
+        With the mistakes of all steps.
     """
     resolved: list[Step] = []
     problems: list[Problem] = []
@@ -60,55 +68,26 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
     return tuple(resolved)
 
 
-def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
-    """Return the range of values that a chain can give for an image of `dtype`: whole numbers exactly."""
-    low, high = dtype_range(dtype)
-    for step in steps:
-        least, most = step.value_range(low, high)
-        low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
-    return low, high
-
-
 @dataclass(frozen=True)
 class BoundChain:
-    """Steps bound to an image, and what follows from both; made by `bind_chain`.
+    """Steps bound to an image; made by `bind_chain`."""
 
-    Parameters
-    ----------
-    steps : tuple of Step
-        In their order, resolved.
-    image : ImageSpec
-        What comes in.
-    dtype : numpy.dtype
-        Of what the last step gives.
-    halo : mapping of str to int
-        Axis → px: the halos of all steps summed.
-    value_range : tuple of float
-        The least and the greatest value that the last step can give.
-    """
-
-    steps: tuple[Step, ...]
-    image: ImageSpec
-    dtype: np.dtype
-    halo: Mapping[str, int]
-    value_range: tuple[float, float]
+    steps: tuple[Step, ...]  # resolved
+    image: ImageSpec  # the input
+    dtype: np.dtype  # of the result
+    halo: Mapping[str, int]  # axis → px, all steps summed
+    value_range: tuple[float, float]  # of the result
 
 
 def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> BoundChain:
-    """Return a chain bound to an image.
-
-    Raises
-    ------
-    RequestError
-        All mistakes of all steps at once.
-    """
-    bound = resolve_steps(steps, image)
-    dtype, halo = chain_dtype(bound, image.dtype), chain_halo(bound, image.axes)
-    return BoundChain(bound, image, dtype, halo, chain_range(bound, image.dtype))
+    """Bind a chain to an image; for errors see `resolve_steps`."""
+    resolved = resolve_steps(steps, image)
+    dtype, halo = chain_dtype(resolved, image.dtype), chain_halo(resolved, image.axes)
+    return BoundChain(resolved, image, dtype, halo, chain_range(resolved, image.dtype))
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-    """Apply a resolved step to a block, to the channels that it is for."""
+    """Apply a resolved step to its channels of a block; the other channels are copied."""
     if step.channels is None:
         return step.apply(block, axes, origin)
     out = block.astype(step_dtype(step, block.dtype))
@@ -122,46 +101,43 @@ def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int,
 
 @dataclass(frozen=True)
 class ApplyChain:
-    """Filter one block that carries its halo, and return what is kept of it; the steps are resolved.
+    """A callable that filters a block with its halo, and returns the block without it."""
 
-    Where NaN is refused, `mend` says what to do about one; default: what one does about a config.
-    """
-
-    steps: Steps
+    steps: Steps  # resolved
     axes: str
-    cuts: tuple[Cut, ...]
+    cuts: tuple[Cut, ...]  # one for each axis
     refuse_nan: bool = False
-    mend: str = ""
+    mend: str = ""  # the hint of the error about a NaN; default: the hint for a config
 
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
-        """Return the filtered block, trimmed."""
+        """Return the filtered block without its halo."""
         assert block_id is not None
         return self.pixels(block, block_id)[1]
 
     def pixels(self, block: NDArray, block_id: BlockId) -> tuple[NDArray, NDArray]:
-        """Return what is kept of a block, before the chain and after it."""
+        """Return the block without its halo, before and after the chain."""
         stages = self.stages(block, block_id)
         before = after = next(stages)
-        for kept in stages:
-            after = kept
+        for stage in stages:
+            after = stage
         return before, after
 
     def stages(self, block: NDArray, block_id: BlockId) -> Iterator[NDArray]:
-        """Yield what is kept of a block, before the chain and after each of its steps."""
+        """Yield the block without its halo, before the chain and after each step."""
         reads = [cut.reads[index] for cut, index in zip(self.cuts, block_id, strict=True)]
-        # dask does not check what a task gives: a block of another shape would shift every pixel.
+        # Dask does not check what a task returns: a block of another shape would shift every pixel.
         assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
         origin = tuple(start for start, _ in reads)
         if self.refuse_nan:
             check_finite(block, self.axes, origin, self.mend)
-        keep = tuple(
+        inner = tuple(
             slice(cut.edges[index] - start, cut.edges[index + 1] - start)
             for cut, index, start in zip(self.cuts, block_id, origin, strict=True)
         )
-        yield block[keep]
+        yield block[inner]
         for step in self.steps:
             with spending("filter"):
                 expected = step_dtype(step, block.dtype)
                 block = apply_step(step, block, self.axes, origin)
                 assert block.dtype == expected, (step.name, block.dtype, expected)
-            yield block[keep]
+            yield block[inner]

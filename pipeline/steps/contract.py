@@ -1,8 +1,8 @@
-"""The contract of a step: its fields, what it says of itself, and what it does with a block.
+"""The contract of a step: its fields, its declarations, and its filter.
 
-A step is a frozen model. Its fields are the YAML's, its docstring is what `bgone steps NAME` prints.
-`resolve` binds it to an image: afterwards each of its lengths is a number of pixels for each axis, and
-`halo`, `out_dtype`, `value_range`, `working_bytes`, `apply` and `reference` can be asked.
+A step is a frozen pydantic model. Its fields are the keys in YAML, and `bgone steps NAME` prints its
+docstring. `resolve` binds a step to an image: each length becomes a number of pixels for each axis. `halo`,
+`pixels`, `working_bytes`, `apply` and `reference` are for resolved steps.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ from pipeline.model.messages import collected
 from pipeline.model.units import Extent, Quantity
 from pipeline.steps.lengths import check_lengths, extent_by_axis
 
+# How a background is computed from an image and its result.
 Background = Literal["input minus result", "input plus result"]
-"""What of a step's input and result is the background that it found."""
 
 
 class StepContract(BaseModel, ABC):
-    """A step as the code that plans and computes blocks sees it; `Step` is what operators subclass."""
+    """A step as planning and computing see it; operators subclass `Step`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    # The name in YAML: the class name in snake_case, set when the class is defined.
     name: ClassVar[str] = ""
-    """Its name in YAML: the class's in snake_case."""
+    # Parameters, by name, of steps that `pipeline.testing` tries and that messages show.
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
-    """Parameters that messages show and that `pipeline.testing` tries."""
+    # "input minus result" for a step that subtracts a background, "input plus result" for one that also
+    # inverts the image, as a black top-hat does. None for a step that changes more than a background, as
+    # smoothing does. Each operator declares its own, even None.
     background: ClassVar[Background | None] = None
-    """What of input and result is the background that the step found: "input minus result" where it
-    is taken off, "input plus result" where it stays above features turned over, as a black top-hat
-    does; None where the step changes more than a background, as a smoothing does. Pixel by pixel;
-    each operator says its own, also where it is None."""
+    # How far a result may lie from `reference`, as a share of the data's range; 0 means equal in every bit.
     accuracy: ClassVar[float] = 0.0
-    """How far from `reference` a result may lie, as a share of the data's range; 0: not in any bit."""
 
     along: str = "yx"
+    # A list, as YAML gives it, is no tuple to a strict model.
     channels: Annotated[
-        tuple[str | int, ...] | None, BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+        tuple[str | int, ...] | None,
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
     ] = None
 
     @field_validator("along")
     @classmethod
     @collected
-    def _known_axes(cls, along: str) -> str:
+    def _check_along(cls, along: str) -> str:
         if not along:
             raise RequestError("'' names no axis", "use letters out of t, z, y, x such as yx or zyx")
         if "c" in along.lower():
@@ -62,7 +63,7 @@ class StepContract(BaseModel, ABC):
     @field_validator("channels")
     @classmethod
     @collected
-    def _some_channels(cls, channels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+    def _check_channels(cls, channels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
         if channels is None:
             return None
         if not channels:
@@ -76,7 +77,7 @@ class StepContract(BaseModel, ABC):
 
     @model_validator(mode="after")
     @collected
-    def _lengths_fit_along(self) -> Self:
+    def _check_lengths(self) -> Self:
         check_lengths(self.along, self.lengths)
         return self
 
@@ -97,25 +98,26 @@ class StepContract(BaseModel, ABC):
         return {name: value for name, value in values.items() if isinstance(value, Quantity | Mapping)}
 
     def resolve(self, spec: ImageSpec) -> Self:
-        """Return the step with every length in px, one for each axis of `along`.
+        """Return the step with every length in px for each axis of `along`, and channels as indices.
 
         Parameters
         ----------
         spec : ImageSpec
-            The image that it is to be applied to.
+            The image to filter.
 
         Raises
         ------
         RequestError
-            The image lacks an axis or a channel, a length with a unit meets an axis without
-            scale, a length makes no sense on this image, or no type holds what it would give.
+            The image lacks an axis or a channel, a length has a unit along an axis without scale, a length
+            does not fit the image, or no dtype holds the result.
         """
         missing = [axis for axis in self.along if axis not in spec.axes]
         if missing:
             raise RequestError(
                 f"works along {self.along!r} and the image has no axis {missing[0]!r} (it has {spec.axes})",
-                "set `along` to axes of the image", "along",
-            )  # fmt: skip
+                "set `along` to axes of the image",
+                "along",
+            )
         update: dict[str, object] = {
             name: self._in_pixels(name, extent, spec) for name, extent in self.lengths.items()
         }
@@ -128,59 +130,63 @@ class StepContract(BaseModel, ABC):
 
     def _in_pixels(self, name: str, extent: Extent, spec: ImageSpec) -> dict[str, Quantity]:
         resolved = {}
-        for axis, quantity in extent_by_axis(extent, self.along).items():
+        for axis, length in extent_by_axis(extent, self.along).items():
             try:
-                px = quantity.pixels(spec.scale.get(axis), spec.units.get(axis))
+                px = length.pixels(spec.scale.get(axis), spec.units.get(axis))
             except PipelineError as error:
                 raise error.under(f"{name}.{axis}" if len(self.along) > 1 else name) from None
-            resolved[axis] = Quantity(self.round_length(name, px, quantity))
+            resolved[axis] = Quantity(self.round_length(name, px, length))
         return resolved
 
     def round_length(self, name: str, px: float, given: Quantity) -> float:
-        """Return a length in px as the step uses it; a size becomes an odd whole number."""
+        """Return a length in px as the filter uses it; unchanged by default.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        px : float
+            The length on the image.
+        given : Quantity
+            The length as the user wrote it.
+        """
         return px
 
     def pixels(self, field: str, axes: str) -> tuple[float, ...]:
-        """Return a resolved length for each of `axes`, 0 where the step is flat."""
+        """Return a resolved length for each of `axes`, in px; 0 along axes that are not filtered."""
         extent = getattr(self, field)
         if isinstance(extent, Quantity):
             raise TypeError(f"{field} is not resolved yet: call resolve first")
         return tuple(extent[axis].value if axis in extent else 0 for axis in axes)
 
-    # -- what an operator says -------------------------------------------------------------
+    # -- to be implemented by an operator --------------------------------------------------
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse lengths that make no sense on this image (resolved step).
-
-        Raises
-        ------
-        RequestError
-            One of them does.
-        """
+        """Raise RequestError if a length makes no sense on this image (resolved step)."""
 
     @abstractmethod
     def halo(self) -> dict[str, int]:
-        """Return how far it looks along each axis of `along`, in px (resolved step)."""
+        """Return how far the filter looks along each axis of `along`, in px (resolved step)."""
 
     @abstractmethod
     def out_dtype(self, dtype: np.dtype) -> np.dtype:
-        """Return the dtype of what it gives for an image of `dtype`."""
+        """Return the dtype of the result for an image of `dtype`."""
 
     @abstractmethod
     def value_range(self, low: float, high: float) -> tuple[float, float]:
-        """Return the range of what it gives for values from `low` to `high`."""
+        """Return the least and the greatest value of the result for an image from `low` to `high`."""
 
     def seen(self, low: float, high: float) -> tuple[float, float]:
-        """Return the range of what it sees of an image with values from `low` to `high`, its border too."""
+        """Return the range of an image from `low` to `high` together with the values beyond its border."""
         return low, high
 
     @abstractmethod
     def working_bytes(self, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-        """Return the bytes it takes for a block beside the block and the result (resolved step)."""
+        """Return the memory that `apply` takes beside the block and the result, in bytes (resolved step)."""
 
     @abstractmethod
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the result for one block.
+        """Filter one block (resolved step).
 
         Parameters
         ----------
@@ -189,46 +195,47 @@ class StepContract(BaseModel, ABC):
         axes : str
             The axes of the block.
         origin : tuple of int
-            Where the block begins in the image, for operators that keep a global grid.
+            The block's first pixel in the image, for filters on a global grid.
 
         Returns
         -------
         numpy.ndarray
-            Of the block's shape and `out_dtype`; right where the halo is whole, or ends at
-            the image's border.
+            Shape of the block; dtype `out_dtype`. Valid where the halo is whole, or ends at the image's
+            border.
         """
 
     @abstractmethod
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the result for a whole image through scikit-image or scipy: slow, and with no kernel.
+        """Filter a whole image with scikit-image or scipy, without bgone's kernels; may be slow.
 
         Parameters
         ----------
         image : numpy.ndarray
-            Pixels, with axes in the order of `axes`; its ends are the border. Not changed.
+            Pixels, with axes in the order of `axes`; not changed.
         axes : str
             The axes of the image.
 
         Returns
         -------
         numpy.ndarray
-            Of the image's shape; of `out_dtype`, or float64 where `accuracy` is not 0.
+            Shape of the image; dtype `out_dtype`, or float64 where `accuracy` is not 0.
         """
 
 
 def step_dtype(step: StepContract, dtype: np.dtype) -> np.dtype:
-    """Return the dtype after a step, the channels that it leaves alone included.
+    """Return the dtype that holds a step's result and the channels that it leaves alone.
 
     Raises
     ------
     RequestError
-        No type holds both.
+        No dtype holds both.
     """
     result = step.out_dtype(dtype)
-    both = result if step.channels is None else common_dtype(result, dtype)
-    if both is None:
+    common = result if step.channels is None else common_dtype(result, dtype)
+    if common is None:
         raise RequestError(
             f"{step.name} gives {result} and the other channels stay {dtype}, which no type holds together",
-            "leave channels out, or take an image of 32 bits or fewer", "channels",
-        )  # fmt: skip
-    return both
+            "leave channels out, or take an image of 32 bits or fewer",
+            "channels",
+        )
+    return common

@@ -1,4 +1,4 @@
-"""The parameters that a numpydoc docstring describes, and those that a class takes over from its bases."""
+"""Parameters of numpydoc docstrings: read them, and inherit those of base classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HEADING = re.compile(r"^\S[^\n]*\n-{3,}$", re.MULTILINE)
 
 
 def described_parameters(doc: str) -> list[tuple[tuple[str, ...], str]]:
-    r"""Return each paragraph of a docstring's Parameters, with the names that it describes.
+    r"""Split the Parameters section of a docstring into paragraphs, each with the names that it describes.
 
     >>> described_parameters("What it does.\n\nParameters\n----------\ny, x : int\n    In px.\n")
     [(('y', 'x'), 'y, x : int\n    In px.')]
@@ -24,15 +24,15 @@ def described_parameters(doc: str) -> list[tuple[tuple[str, ...], str]]:
 
 
 def with_inherited_parameters(doc: str, bases: tuple[type, ...]) -> str:
-    """Return a class's docstring with the parameters that its bases describe after its own."""
+    """Add the parameters that base classes describe to a class's docstring, after its own."""
     doc = inspect.cleandoc(doc)
     own = described_parameters(doc)
-    named = {name for names, _ in own for name in names}
+    own_names = {name for names, _ in own for name in names}
     inherited = [
         paragraph
         for base in bases
         for names, paragraph in described_parameters(inspect.getdoc(base) or "")
-        if not named.intersection(names)
+        if not own_names.intersection(names)
     ]
     if not inherited:
         return doc

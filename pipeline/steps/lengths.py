@@ -1,4 +1,4 @@
-"""Radii, sizes and sigmas as fields of a model: read from YAML, checked, written back."""
+"""Lengths as fields of a step: radii, sizes and sigmas in px or physical units, for one axis or for each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.model.units import AMOUNT, PX, Extent, Quantity, convertible, pars
 
 _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": AMOUNT}]}
 
+# The type of a field that is a length. Its value is an `Extent`: a Quantity, or one for each axis.
 Length = Annotated[
     Any,
     BeforeValidator(collected(parse_extent)),
     PlainSerializer(plain_extent),
     WithJsonSchema({"anyOf": [*_AMOUNT["anyOf"], {"type": "object", "additionalProperties": _AMOUNT}]}),
 ]
-"""The type of a field that is a radius, a size or a sigma; its value is an `Extent`."""
 
 
 def extent_by_axis(extent: Extent, along: str = "") -> dict[str, Quantity]:
-    """Return the length along each axis; a single one for each of `along`, or under the empty name.
+    """Return the length along each axis; a single length applies to each axis of `along`, or to "".
 
     >>> extent_by_axis(Quantity(3), "yx")
     {'y': Quantity(value=3, unit='px'), 'x': Quantity(value=3, unit='px')}
@@ -32,7 +32,7 @@ def extent_by_axis(extent: Extent, along: str = "") -> dict[str, Quantity]:
 
 
 def check_lengths(along: str, lengths: Mapping[str, Extent]) -> None:
-    """Refuse lengths, by field, for other axes than a step works along, or with units of another kind."""
+    """Check that each field's lengths are for the axes of `along`, in units of time along t alone."""
     problems: list[Problem] = []
     for name, extent in lengths.items():
         by_axis = extent_by_axis(extent, along)

@@ -1,4 +1,4 @@
-"""Chains over Dask arrays: each block is filtered with its halo, which `map_overlap` brings."""
+"""Chains of steps on Dask arrays, through `dask.array.map_overlap`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from pipeline.steps.contract import StepContract
 
 
 def overlap_depth(chain: ApplyChain) -> dict[int, int]:
-    """Return the halo along each axis, 0 where a window holds it in one block."""
+    """Return the halo along each axis, 0 along axes that are not cut."""
     halo = chain_halo(chain.steps, chain.axes)
+    # At depth 0 map_overlap is a map_blocks, and Dask fuses reading, filtering and writing into one task.
     return {
         index: halo[axis] if cut.count > 1 else 0
         for index, (axis, cut) in enumerate(zip(chain.axes, chain.cuts, strict=True))
@@ -27,7 +28,10 @@ def overlap_depth(chain: ApplyChain) -> dict[int, int]:
 
 
 def overlapped(array: da.Array, chain: ApplyChain, call: Callable[..., NDArray], **result: Any) -> da.Array:
-    """Return a function called on each block with its halo; the array's chunks are `chain.cuts`'."""
+    """Call a function on each block of an array and its halo.
+
+    The array's chunks are those of `chain.cuts`; `result` is handed to `map_overlap`.
+    """
     return da.map_overlap(
         call, array, depth=overlap_depth(chain), boundary="none", trim=False, allow_rechunk=False, **result
     )
@@ -40,14 +44,14 @@ def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
     (8, 10)
     """
     merged: list[int] = []
-    held = 0
+    size = 0
     for chunk in chunks:
-        held += chunk
-        if held >= least:
-            merged.append(held)
-            held = 0
-    if held:
-        merged = [*merged[:-1], merged[-1] + held] if merged else [held]
+        size += chunk
+        if size >= least:
+            merged.append(size)
+            size = 0
+    if size:
+        merged = [*merged[:-1], merged[-1] + size] if merged else [size]
     return tuple(merged)
 
 
@@ -56,8 +60,7 @@ def apply_to_dask(
 ) -> da.Array:
     """Apply a step to a Dask array, lazily.
 
-    Chunks smaller than the halo are merged first, and an axis shorter than the halo becomes
-    one chunk: the result's chunks show it.
+    Chunks smaller than the halo are merged, so the result may have fewer and larger chunks.
     """
     if any(np.isnan(size) for size in array.shape):
         raise RequestError(
@@ -66,7 +69,7 @@ def apply_to_dask(
     steps = (step.resolve(spec),)
     halo = chain_halo(steps, spec.axes)
     cuts = tuple(
-        _cut_of(merge_chunks(sizes, halo[axis]), halo[axis])
+        _cut(merge_chunks(sizes, halo[axis]), halo[axis])
         for axis, sizes in zip(spec.axes, array.chunks, strict=True)
     )
     chunks = tuple(cut.kept for cut in cuts)
@@ -77,7 +80,7 @@ def apply_to_dask(
     return overlapped(native.rechunk(chunks), chain, chain, chunks=chunks, dtype=dtype, meta=meta)
 
 
-def _cut_of(chunks: tuple[int, ...], halo: int) -> Cut:
+def _cut(chunks: tuple[int, ...], halo: int) -> Cut:
     edges = tuple(int(edge) for edge in np.cumsum((0, *chunks)))
     size = edges[-1]
     reads = tuple((max(0, start - halo), min(size, stop + halo)) for start, stop in itertools.pairwise(edges))

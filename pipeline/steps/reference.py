@@ -1,4 +1,4 @@
-"""Filters through scikit-image and scipy alone, for checking results: no kernel of bgone is used here."""
+"""Filters by scikit-image and scipy alone, with which results of the kernels are compared."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-_RIM = 1e-9
+_RIM = 1e-9  # Σ(dᵢ/rᵢ)² may come out a rounding error above 1 for a pixel on the rim
 
 
 def mask(shape: Literal["disk", "box"], radii: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Return a footprint as scikit-image takes it, of a radius in px for each axis, 0 where it is flat.
+    """Return a footprint for scikit-image.
 
-    scikit-image's own `disk` or `ball` where there is one; else every offset with Σ(dᵢ/rᵢ)² ≤ 1, or
-    |dᵢ| ≤ rᵢ for a box.
+    Parameters
+    ----------
+    shape : {"disk", "box"}
+        A disk holds the offsets with Σ(dᵢ/rᵢ)² ≤ 1, a box those with |dᵢ| ≤ rᵢ. Disks and balls of one
+        whole radius are scikit-image's own.
+    radii : tuple of float
+        In px for each axis, 0 for an axis along which the footprint is flat.
 
+    Examples
+    --------
     >>> mask("disk", (0, 1, 1))[0].astype(int)
     array([[0, 1, 0],
            [1, 1, 1],
@@ -24,48 +31,45 @@ def mask(shape: Literal["disk", "box"], radii: tuple[float, ...]) -> NDArray[np.
     """
     from skimage.morphology import ball, disk
 
-    reach = [int(radius + _RIM) for radius in radii]
-    sides = tuple(2 * px + 1 for px in reach)
+    sides = tuple(2 * int(radius + _RIM) + 1 for radius in radii)
     if shape == "box":
         return np.ones(sides, bool)
     curved = [radius for radius in radii if radius > 0]
     if len(set(curved)) == 1 and curved[0] == int(curved[0]) and len(curved) in (2, 3):
         make = disk if len(curved) == 2 else ball
         return make(int(curved[0]), dtype=bool).reshape(sides)
+    offsets = np.ogrid[tuple(slice(-(side // 2), side // 2 + 1) for side in sides)]
     inside = np.zeros(sides)
-    for axis, (radius, side) in enumerate(zip(radii, sides, strict=True)):
+    for offset, radius in zip(offsets, radii, strict=True):
         if radius > 0:
-            offsets = np.arange(side) - side // 2
-            inside += ((offsets / radius) ** 2).reshape(
-                [-1 if each == axis else 1 for each in range(len(sides))]
-            )
+            inside += (offset / radius) ** 2
     return inside <= 1 + _RIM
 
 
 def eroded(image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
-    """Return scikit-image's erosion; what lies outside, and a NaN, is never the least."""
+    """Erode an image with scikit-image; pixels outside, and NaN, are never the minimum."""
     from skimage.morphology import erosion
 
-    return _by_rank(erosion, _without_nan(image, np.inf), footprint)
+    return _by_rank(erosion, _replace_nan(image, np.inf), footprint)
 
 
 def dilated(image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
-    """Return scikit-image's dilation; what lies outside, and a NaN, is never the greatest."""
+    """Dilate an image with scikit-image; pixels outside, and NaN, are never the maximum."""
     from skimage.morphology import dilation
 
-    return _by_rank(dilation, _without_nan(image, -np.inf), footprint)
+    return _by_rank(dilation, _replace_nan(image, -np.inf), footprint)
 
 
-def _by_rank(run: Callable[..., NDArray], image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
-    """Filter an image; one of 64-bit integers, which scipy takes for floats, by its values' order."""
+def _by_rank(filter_: Callable[..., NDArray], image: NDArray, footprint: NDArray[np.bool_]) -> NDArray:
+    """Filter an image; 64-bit integers, which scipy would round to float64, by the rank of their values."""
     if image.dtype.kind == "f" or image.dtype.itemsize < 8:
-        return run(image, footprint, mode="ignore")
+        return filter_(image, footprint, mode="ignore")
     values, ranks = np.unique(image, return_inverse=True)
-    return values[run(ranks.reshape(image.shape).astype(np.int32), footprint, mode="ignore")]
+    return values[filter_(ranks.reshape(image.shape).astype(np.int32), footprint, mode="ignore")]
 
 
-def _without_nan(image: NDArray, instead: float) -> NDArray:
-    return np.where(np.isnan(image), image.dtype.type(instead), image) if image.dtype.kind == "f" else image
+def _replace_nan(image: NDArray, value: float) -> NDArray:
+    return np.where(np.isnan(image), image.dtype.type(value), image) if image.dtype.kind == "f" else image
 
 
 def subtracted(one: NDArray, other: NDArray, dtype: np.dtype) -> NDArray:
@@ -76,7 +80,7 @@ def subtracted(one: NDArray, other: NDArray, dtype: np.dtype) -> NDArray:
 
 
 def smoothed(image: NDArray, sigmas: tuple[float, ...], mode: str, truncate: float) -> NDArray[np.float64]:
-    """Return scipy's Gaussian in float64; a sigma of 0 leaves that axis alone."""
+    """Smooth an image with scipy's Gaussian in float64; axes with a sigma of 0 are not filtered."""
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(image.astype(np.float64), sigmas, mode=mode, truncate=truncate)

@@ -1,4 +1,4 @@
-"""`Step`, the class that every operator subclasses, here and in other packages."""
+"""`Step`, the base class of every operator, here and in other packages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.steps.step_type import StepType
 
 
 class Step(StepContract, ABC, metaclass=StepType):
-    """One operator of a chain; a subclass that implements the contract is registered under its name.
+    """Base class of operators; defining a subclass that implements the contract registers it.
 
     Parameters
     ----------
     along : str
-        The axes it works along, "yx" by default; "zyx" for a stack, "t" for time.
+        The axes to filter along, "yx" by default; "zyx" for a stack, "t" for time.
     channels : list of str or int
-        The channels it is applied to; the others pass untouched.
+        The channels to filter, by name or index; the others stay as they are. All by default.
     """
 
     def __call__(
@@ -30,31 +30,31 @@ class Step(StepContract, ABC, metaclass=StepType):
         units: Mapping[str, str] | None = None,
         nan: Literal["refuse", "propagate"] = "refuse",
     ) -> Any:
-        """Apply the step to an `Image` (lazy), a Dask array (lazy) or a NumPy array (at once).
+        """Filter an image: lazily an `Image` or a Dask array, at once a NumPy array.
 
         Parameters
         ----------
         image : Image, dask.array.Array, numpy.ndarray or xarray.DataArray
-            What to filter. The dims of a DataArray are its axes.
+            The pixels. The dims of a DataArray are its axes.
         axes : str, optional
             The axes of an array, such as "tyx". Default: "yx" for an array of two axes.
-        scale : mapping, optional
-            Size of a pixel along each axis, for lengths with units: a number, or a text as "0.325 um".
+        scale : mapping of str to float or str, optional
+            Size of a pixel along each axis, for lengths with units: a number, or a text such as "0.325 um".
         units : mapping of str to str, optional
-            Unit of the scale's numbers; default µm, and s along t.
+            Unit of the numbers in `scale`; µm by default, and s along t.
         nan : {"refuse", "propagate"}
-            What NaN and infinite pixels mean, as `input.nan` of a config.
+            Whether NaN and infinite pixels are errors, or are filtered; as `input.nan` of a config.
 
         Returns
         -------
         Image, dask.array.Array, numpy.ndarray or xarray.DataArray
-            The same kind as went in.
+            The filtered image, of the same type and shape as the input.
 
         Raises
         ------
         RequestError
             The step does not fit the image.
         DataError
-            A pixel is a NaN or infinite, and `nan` does not let it pass (a lazy one when it is computed).
+            A pixel is NaN or infinite and `nan` is "refuse"; of a lazy image when it is computed.
         """
         return apply_to(self, image, axes, scale, units, nan)

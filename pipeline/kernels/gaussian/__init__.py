@@ -1,4 +1,4 @@
-"""Gaussians of any width, along any axes."""
+"""Gaussian filters of any sigma, along any axes."""
 
 from pipeline.kernels.gaussian.filters import (
     difference_of_gaussians,

@@ -1,4 +1,4 @@
-"""One axis of an array under one Gaussian, as index maps and weights ready for the loops."""
+"""Plans of a Gaussian along one axis of an array: index maps and weights for the loops."""
 
 import functools
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Mode = Literal["nearest", "reflect", "mirror", "constant"]
 
 
 def index_map(n: int, start: int, stop: int, mode: Mode) -> NDArray[np.int64]:
-    """Return which of `n` pixels stands at each position start … stop − 1, `n` itself where none does.
+    """Return the pixel at each position start … stop − 1 of an axis of `n` pixels and its continuation.
 
-    The modes are those of `scipy.ndimage`. An image shorter than the range is repeated as often as
-    it takes.
+    The modes are those of `scipy.ndimage`; a position of no pixel gives `n`. A short axis is repeated as
+    often as needed.
 
     Examples
     --------
@@ -42,33 +42,33 @@ def index_map(n: int, start: int, stop: int, mode: Mode) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class AxisPlan:
-    """How `n` pixels are gathered into nodes, smoothed there, and spread again.
+    """The three stages of a Gaussian along an axis: gather pixels into nodes, smooth these, spread them.
 
-    Where the sum is direct, every pixel is a node and the gathering is the whole filter; where the
-    axis is not filtered, the gathering copies.
+    For a direct sum every pixel is a node, and the gathering is the whole filter; for an axis that is not
+    filtered the gathering copies.
     """
 
     n: int
     nodes: int  # after gathering, with those beyond the border that smoothing needs
     step: int  # pixels from node to node, 1 unless on a grid
-    # Which pixel stands at each position that gathering looks at, `n` for outside: node i begins to look at
-    # position i × step.
+    # The pixel at each position that nodes look at, `n` for beyond the border; node i looks at positions
+    # from i × step on.
     sources: NDArray[np.int64]
     gather: NDArray  # (1, taps): weights of the pixels of a node
     smooth: NDArray | None  # on a grid, weights of a node's neighbours from the centre out
     spread: NDArray  # (step, 4): on a grid, weights of the four nodes around a pixel
-    phase: int  # how far pixel 0 stands beyond the node before it
-    before: int  # at which position of `sources` pixel 0 stands
+    phase: int  # pixels from the last node before pixel 0 to pixel 0
+    before: int  # position of pixel 0 in `sources`
     distinct: tuple[int, int]  # nodes that differ: those before equal the first, those after the last
 
     @property
     def radius(self) -> int:
-        """How many nodes smoothing looks to each side."""
+        """How many nodes smoothing looks to each side, 0 without a grid."""
         return 0 if self.smooth is None else len(self.smooth) - 1
 
     @property
     def kept(self) -> int:
-        """Nodes that are left after smoothing."""
+        """Number of nodes after smoothing."""
         return self.nodes - 2 * self.radius
 
     @property
@@ -83,7 +83,7 @@ class AxisPlan:
 
     @functools.cached_property
     def gather_all(self) -> NDArray:
-        """Weights of the pixels of a node with the 0 that comes before the first."""
+        """Weights of the pixels of a node, with the 0 that `gather` leaves out at the front."""
         return np.concatenate([np.zeros(1, self.gather.dtype), self.gather[0]])
 
     @functools.cached_property
@@ -94,20 +94,20 @@ class AxisPlan:
 
     @functools.cached_property
     def spread_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which nodes each pixel is the sum of, four on a grid, and its place between two nodes."""
+        """The nodes that each pixel is the sum of, four on a grid, and the pixel's row in `spread`."""
         if self.smooth is None:
             return np.arange(self.n)[:, None], np.zeros(self.n, np.int64)
-        at = np.arange(self.n) + self.phase
-        rows = at[:, None] // self.step + np.arange(4)
-        places = at % self.step
-        rows[places == 0, 3] -= 1  # its weight is 0 there, and 0 × NaN is not
-        return rows, places
+        position = np.arange(self.n) + self.phase
+        rows = position[:, None] // self.step + np.arange(4)
+        phases = position % self.step
+        rows[phases == 0, 3] -= 1  # its weight is 0, and 0 × NaN is not
+        return rows, phases
 
 
 def plan_axis(n: int, begin: int, sigma: float, truncate: float, mode: Mode, dtype: np.dtype) -> AxisPlan:
-    """Return how an axis of `n` pixels from pixel `begin` of the image on is filtered."""
+    """Plan the filter of an axis of `n` pixels, which starts at pixel `begin` of the image."""
     step = taps.grid_step(sigma, truncate) if sigma > 0 else 1
-    # Only this matters of `begin`; blocks then share the result.
+    # Nothing else of `begin` matters, so blocks share cached plans.
     return _plan(n, begin % step, sigma, truncate, mode, dtype)
 
 
@@ -126,7 +126,7 @@ def _plan(n: int, phase: int, sigma: float, truncate: float, mode: Mode, dtype: 
     first = (-1 - grid.radius - 2) * step - phase
     distinct = (0, nodes)
     if mode in ("nearest", "constant"):
-        # A node all of whose pixels stand beyond the border equals its neighbours farther out.
+        # A node whose pixels are all beyond the border equals its neighbours farther out.
         below = (-first - 4 * step) // step
         above = -((first + 1 - n) // step)
         distinct = (max(0, below), min(nodes, above + 1))

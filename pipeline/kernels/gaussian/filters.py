@@ -1,10 +1,10 @@
-"""Gaussian filters on NumPy arrays, one sigma per axis: exact blockwise, one thread, little scratch.
+"""Gaussian filters on NumPy arrays, with one sigma per axis.
 
-Narrow kernels are summed tap by tap, wide ones on a grid (see `taps`). A constant amid the values of
-the image is taken off before summing, so that a small range on a large offset keeps its precision.
+Narrow kernels are summed tap by tap, wide ones on a grid (see `taps`). A typical value of the image is
+subtracted before summing, so that a small range on a large offset keeps its precision.
 
-A block with a halo of `reach` on each side where it was cut, and its origin, gives what the whole image
-gives, within 1e-6 of the largest value.
+A block with a halo of `reach` where it was cut, and its origin, gives what the whole image gives, within
+1e-6 of the largest value.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def gaussian(
     truncate: float = 4.0,
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
-    """Return the image smoothed by a Gaussian.
+    """Smooth an image with a Gaussian.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ def gaussian(
     sigmas : tuple of float
         Standard deviation in px for each axis of the array; 0 leaves an axis alone.
     mode : {"nearest", "reflect", "mirror", "constant"}
-        How the image goes on beyond its border, as in `scipy.ndimage`; constant is 0.
+        How the image continues beyond its border, as in `scipy.ndimage`; constant is 0.
     truncate : float
         Where the kernel ends, in sigmas.
     origin : tuple of int, optional
-        Which pixel of the whole image stands first in the array.
+        The array's first pixel in the whole image; default 0 on each axis.
 
     Returns
     -------
     ndarray of float, shape of the image
-        float32, or float64 from float64, int32 and uint32, in the units of the image. Within 1e-4 of the
-        data's range of `scipy.ndimage.gaussian_filter` in float64. NaN and infinities spread as far as
-        the kernel reaches.
+        float32, or float64 from float64 and integers of 32 bits or more, in the units of the image.
+        Within 1e-4 of the data's range of `scipy.ndimage.gaussian_filter` in float64. NaN and infinities
+        spread as far as the kernel reaches.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def subtract_gaussian(
     truncate: float = 4.0,
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
-    """Return the image minus its Gaussian; see `gaussian`."""
+    """Subtract the Gaussian of an image from the image; see `gaussian`."""
     nothing = (0.0,) * image.ndim
     return difference_of_gaussians(image, nothing, sigmas, mode=mode, truncate=truncate, origin=origin)
 
@@ -89,7 +89,7 @@ def difference_of_gaussians(
     truncate: float = 4.0,
     origin: tuple[int, ...] | None = None,
 ) -> NDArray:
-    """Return the Gaussian of sigma `low` minus that of sigma `high`; see `gaussian`."""
+    """Subtract the Gaussian of sigma `high` from that of sigma `low`; see `gaussian`."""
     settings, source = _prepare(image, mode, truncate, origin)
     target = np.empty(image.shape, settings.dtype)
     if not image.size:
@@ -112,12 +112,12 @@ def _smooth(
     target: NDArray,
     settings: CallSettings,
 ) -> None:
-    """Write `start` plus the source's Gaussian, with its sign, into the target."""
+    """Write `start` plus `sign` times the Gaussian of the source into the target."""
     source = _filter_stacks(source, sigmas, target, settings)
     copy = None
     for plane, out in _planes(source, target):
         term = _term(plane, sigmas, sign, settings)
-        if term.direct and any(sigmas[:-2]):  # it would read what it has written
+        if term.direct and any(sigmas[:-2]):  # the plane is in the target, and would be read after writing
             copy = np.empty_like(out) if copy is None else copy
             copy[...] = out
             plane = StridedImage.of(copy, settings.zero)
@@ -127,7 +127,7 @@ def _smooth(
 def _filter_stacks(
     source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSettings
 ) -> StridedImage:
-    """Filter all axes but the last two into the target, and return where the result is to be read."""
+    """Filter all axes but the last two, into the target, and return the result."""
     for axis, sigma in enumerate(sigmas[:-2]):
         if sigma > 0:
             filter_stack(source, axis, sigma, target, settings)
@@ -136,13 +136,13 @@ def _filter_stacks(
 
 
 def _slab(n: int, sigma: float, truncate: float) -> tuple[int, int]:
-    """Return how many planes `_add` gives at once, and how many more it needs on each side."""
+    """Return how many planes `_add` computes at once, and how many more it reads on each side."""
     rim = reach(sigma, truncate)
     return min(n, max(8, 2 * rim)), rim
 
 
 def _add(source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSettings) -> None:
-    """Add the source's Gaussian to the target, slab by slab so that no second target is needed."""
+    """Add the Gaussian of the source to the target, in slabs so that no second target is needed."""
     axis = next((i for i, sigma in enumerate(sigmas[:-2]) if sigma > 0), None)
     if axis is None:
         for plane, out in _planes(source, target):
@@ -150,26 +150,26 @@ def _add(source: StridedImage, sigmas: Sigmas, target: NDArray, settings: CallSe
         return
     n = source.shape[axis]
     size, rim = _slab(n, sigmas[axis], settings.truncate)
-    most = (*source.shape[:axis], min(n, size + 2 * rim), *source.shape[axis + 1 :])
-    store = np.empty(most, settings.dtype)
+    largest = (*source.shape[:axis], min(n, size + 2 * rim), *source.shape[axis + 1 :])
+    buffer = np.empty(largest, settings.dtype)
     for begin in range(0, n, size):
         end = min(begin + size, n)
         first, last = max(0, begin - rim), min(n, end + rim)
         part = source.cut(axis, first, last)
-        moved = list(settings.origin)
-        moved[axis] += first
-        there = dataclasses.replace(settings, origin=tuple(moved))
-        slab = _filter_stacks(part, sigmas, store[(slice(None),) * axis + (slice(last - first),)], there)
+        origin = list(settings.origin)
+        origin[axis] += first
+        local = dataclasses.replace(settings, origin=tuple(origin))
+        slab = _filter_stacks(part, sigmas, buffer[(slice(None),) * axis + (slice(last - first),)], local)
         inner = slab.cut(axis, begin - first, end - first)
         outs = target[(slice(None),) * axis + (slice(begin, end),)]
         for plane, out in _planes(inner, outs):
-            filter_plane(plane, out, [_term(plane, sigmas, 1, there)], settings.zero, False, there)
+            filter_plane(plane, out, [_term(plane, sigmas, 1, local)], settings.zero, False, local)
 
 
 def _prepare(
     image: NDArray, mode: Mode, truncate: float, origin: tuple[int, ...] | None
 ) -> tuple[CallSettings, StridedImage]:
-    """Return what all Gaussians of a call share, and the image as they read it."""
+    """Return the settings of a call, and the image with at least two axes."""
     dtype = float_dtype(image.dtype)
     offset = _offset(image, dtype)
     origin = (0,) * image.ndim if origin is None else tuple(origin)
@@ -179,14 +179,14 @@ def _prepare(
 
 
 def _offset(image: NDArray, dtype: np.dtype) -> np.floating:
-    """Return a value amid those of the image: the median of a few."""
-    few = image[tuple(slice(n // 10, None, max(1, n // 5)) for n in image.shape)].astype(np.float64)
-    few = few[np.isfinite(few)]
-    return dtype.type(np.rint(np.median(few)) if few.size else 0)
+    """Return a typical value of the image, the median of a few pixels."""
+    sample = image[tuple(slice(n // 10, None, max(1, n // 5)) for n in image.shape)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    return dtype.type(np.rint(np.median(sample)) if sample.size else 0)
 
 
 def _planes(source: StridedImage, target: NDArray) -> Iterator[tuple[StridedImage, NDArray]]:
-    """Yield the planes of the last two axes, read and written."""
+    """Yield the planes of the last two axes, of the source and of the target."""
     target = target.reshape(source.shape) if target.ndim == 1 else target
     for index in itertools.product(*map(range, source.shape[:-2])):
         yield source.at(index), target[index]
@@ -201,22 +201,9 @@ def _term(plane: StridedImage, sigmas: Sigmas, sign: int, settings: CallSettings
 def gaussian_bytes(
     shape: tuple[int, ...], dtype: np.dtype, sigmas: tuple[Sigmas, ...], truncate: float
 ) -> int:
-    """Return the bytes of scratch that a filter takes beside its input and its output.
+    """Estimate the scratch memory of a filter in bytes, rather too high than too low.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the block, halo included.
-    dtype : dtype
-        Of the block.
-    sigmas : tuple of tuple of float
-        One for each Gaussian: `(sigmas,)` or `(low, high)`.
-    truncate : float
-
-    Returns
-    -------
-    int
-        Of the order of what tracemalloc measures, rather above than below.
+    `shape` and `dtype` are those of the block with its halo; `sigmas` is `(sigmas,)` or `(low, high)`.
     """
     if 0 in shape:
         return 0
@@ -229,15 +216,15 @@ def gaussian_bytes(
             settings.axis(n, -1, sigma) for n, sigma in zip((height, width), (0.0, *one)[-2:], strict=True)
         )
         planes.append(plane_bytes(y, x))
-        led = [(n, sigma) for n, sigma in zip(shape[:-2], one[:-2], strict=True) if sigma > 0]
-        stacks += [stack_bytes(settings.axis(n, -1, sigma), height, width) for n, sigma in led]
-        if led and is_direct(y, x):
+        leading = [(n, sigma) for n, sigma in zip(shape[:-2], one[:-2], strict=True) if sigma > 0]
+        stacks += [stack_bytes(settings.axis(n, -1, sigma), height, width) for n, sigma in leading]
+        if leading and is_direct(y, x):  # `_smooth` copies a plane
             slabs = max(slabs, height * width * kind.itemsize)
-    if len(sigmas) > 1 and (
-        led := [pair for pair in zip(shape, sigmas[0][:-2], strict=False) if pair[1] > 0]
-    ):
-        size, rim = _slab(*led[0], truncate)
-        planes_held = math.prod(shape[:-2]) * min(led[0][0], size + 2 * rim) // led[0][0]
-        slabs = max(slabs, planes_held * height * width * kind.itemsize)
+    leading = [(n, sigma) for n, sigma in zip(shape[:-2], sigmas[0][:-2], strict=True) if sigma > 0]
+    if len(sigmas) > 1 and leading:  # the buffer of `_add`
+        n, sigma = leading[0]
+        size, rim = _slab(n, sigma, truncate)
+        slab_planes = math.prod(shape[:-2]) * min(n, size + 2 * rim) // n
+        slabs = max(slabs, slab_planes * height * width * kind.itemsize)
     fits = max(fit_bytes(sigma, truncate) for one in sigmas for sigma in one)
     return max(*stacks, sum(planes), fits) + slabs + 65_536

@@ -1,7 +1,7 @@
-"""Loops that Gaussians along any axis share: reading rows as floats, weighted sums of rows and along rows.
+"""Loops shared by Gaussians along all axes: reading rows as floats, and weighted sums of rows and along rows.
 
 All arrays but the image are C-contiguous and of one floating dtype, so each loop but `read_floats` is
-compiled once for float32 and once for float64.
+compiled for float32 and float64 alone.
 """
 
 from typing import NamedTuple
@@ -21,47 +21,46 @@ from pipeline.kernels.gaussian.sums import (
     weigh_rows,
 )
 from pipeline.kernels.jit import fast_jit
+from pipeline.kernels.vectors import BLOCK
 
 Indices = NDArray[np.int64]
 Real = np.floating  # a scalar of the arrays' dtype
 
-# Columns that stay in the first-level cache while the sums of many rows go over them.
-PIECE = 128
-# Kernels that look this far along rows are summed down columns, on a transposed copy.
-TRANSPOSE_FROM = 10
-TRANSPOSED = 192
+PIECE = 128  # columns that stay in the first-level cache while many rows are summed
+TRANSPOSE_FROM = 10  # radius from which sums along rows are faster as sums down a transposed copy
+TRANSPOSED = 192  # columns transposed at once
 
 
 class PixelRows(NamedTuple):
-    """Where a plane of an image is in memory: row i, column x is flat[starts[i] + columns[x]] − offset.
+    """Addresses of a plane of an image: pixel (i, x) is flat[starts[i] + columns[x]] − offset.
 
-    It is `outside` where either is negative. Columns `first` … `last` − 1 lie side by side.
+    Where `starts` or `columns` is negative, the pixel is beyond the border and counts as `outside`.
     """
 
     starts: Indices
     columns: Indices
-    first: int
+    first: int  # columns first … last − 1 are adjacent in memory
     last: int
     offset: Real
     outside: Real
 
 
-class Onto(NamedTuple):
-    """Where sums go: target[top:, left : left + width], onto `start` or, unless `fresh`, what is there."""
+class Destination(NamedTuple):
+    """The output of weighted sums: array[top:, left : left + width]."""
 
-    target: NDArray
+    array: NDArray
     top: int
     left: int
     width: int
-    start: Real
-    fresh: bool
+    start: Real  # added to the sums that overwrite the array
+    fresh: bool  # False: the sums are added to the array
 
 
 @fast_jit
 def read_floats(
     flat: NDArray, pixels: PixelRows, starts: Indices, left: int, right: int, target: NDArray, at: int
 ) -> None:
-    """Write columns `left` … `right` − 1 of the rows that begin at `starts` as floats into target[:, at:]."""
+    """Read columns `left` … `right` − 1 of the rows that begin at `starts` as floats into target[:, at:]."""
     kind = target.dtype.type
     columns, offset, outside = pixels.columns, pixels.offset, pixels.outside
     begin = min(max(pixels.first, left), right)
@@ -86,72 +85,66 @@ def read_floats(
 
 @fast_jit
 def mix_rows(
-    source: NDArray, rows: Indices, bases: Indices, places: Indices, weights: NDArray, onto: Onto
+    source: NDArray, rows: Indices, bases: Indices, phases: Indices, weights: NDArray, dest: Destination
 ) -> None:
-    """Write weighted sums of the source's rows.
+    """Sum rows of the source.
 
-    Row i is the sum over k of weights[places[i], k] × source[rows[bases[i] + k]].
+    Row i is the sum over k of weights[phases[i], k] × source[rows[bases[i] + k]].
     """
-    count = weights.shape[1]
-    flat, out, taps = source.reshape(-1), onto.target.reshape(-1), weights.reshape(-1)
-    stride, pitch = source.shape[1], onto.target.shape[1]
-    for x in range(0, onto.width, PIECE):
-        size = min(PIECE, onto.width - x)
+    count, stride, pitch = weights.shape[1], source.shape[1], dest.array.shape[1]
+    for x in range(0, dest.width, PIECE):
+        size = min(PIECE, dest.width - x)
         for i in range(bases.size):
-            at = (onto.top + i) * pitch + onto.left + x
-            weigh_rows(
-                out, at, flat, x, stride, rows, bases[i], taps, places[i] * count, count, size, onto.start,
-                onto.fresh,
-            )  # fmt: skip
+            at = (dest.top + i) * pitch + dest.left + x
+            first = phases[i] * count
+            weigh_rows(dest, at, size, source, x, stride, rows, bases[i], weights, first, count)
 
 
 @fast_jit
 def sum_down(source: NDArray, first: int, half: NDArray, target: NDArray, count: int) -> None:
-    """Write symmetric sums down the source's columns into rows 0 … count − 1 of the target.
+    """Sum down the source's columns into rows 0 … count − 1 of the target, with symmetric weights.
 
-    Row i looks at source row first + i in its middle; `half` holds the weights from the centre out.
-    Both arrays have the same width, whole bands, and rows are written DOWN_ROWS at a time.
+    Row i is centred on source row first + i; `half` holds the weights from the centre out. Both arrays have
+    the same width, a multiple of DOWN_BYTES. The target's last rows are written DOWN_ROWS at a time.
     """
-    flat, out = source.reshape(-1), target.reshape(-1)
     pitch = source.shape[1]
     radius = half.size - 1
     for x in range(0, pitch, DOWN_BYTES // source.itemsize):
         for i in range(0, count, DOWN_ROWS):
-            fold_down(out, i * pitch + x, flat, (first + i) * pitch + x, pitch, half, radius)
+            fold_down(target, i * pitch + x, source, (first + i) * pitch + x, pitch, half, radius)
 
 
 @fast_jit
-def sum_along(source: NDArray, row: int, count: int, first: int, half: NDArray, onto: Onto) -> None:
-    """Write symmetric sums along `count` rows of the source.
+def sum_along(source: NDArray, row: int, count: int, first: int, half: NDArray, dest: Destination) -> None:
+    """Sum along `count` rows of the source, from `row` on, with symmetric weights.
 
-    Column x sums the weights, `half` from the centre out, around source column first + x. The source is
-    `aligned`, or a single row.
+    Column x is centred on source column first + x; `half` holds the weights from the centre out. The source
+    is `aligned`, or a single row.
     """
-    flat, out = source.reshape(-1), onto.target.reshape(-1)
-    pitch, stride, radius = source.shape[1], onto.target.shape[1], half.size - 1
-    block = 64 // source.itemsize
+    pitch, stride, radius = source.shape[1], dest.array.shape[1], half.size - 1
+    block = BLOCK // source.itemsize
     done = 0
-    whole = onto.width - onto.width % block
+    whole = dest.width - dest.width % block
     if radius >= TRANSPOSE_FROM and count >= block and whole > 0:
         done = count - count % block
         lines = np.empty((TRANSPOSED + 2 * radius + 2 * block) * block, source.dtype)
         sums = np.empty((TRANSPOSED + block) * block, source.dtype)
-        begin = (-lines.ctypes.data % 64) // source.itemsize
-        base = (-sums.ctypes.data % 64) // source.itemsize
+        begin = (-lines.ctypes.data % BLOCK) // source.itemsize
+        base = (-sums.ctypes.data % BLOCK) // source.itemsize
         for i in range(0, done, block):
             for x in range(0, whole, TRANSPOSED):
                 size = min(TRANSPOSED, whole - x)
                 origin = (row + i) * pitch + first + x - radius
                 for k in range(0, size + 2 * radius, block):
-                    transpose(lines, begin + k * block, block, flat, origin + k, pitch)
+                    transpose(lines, begin + k * block, block, source, origin + k, pitch)
                 for k in range(0, size, LINES):
                     centre = begin + (radius + k) * block
                     fold_line(sums, base + k * block, lines, centre, block, half, radius)
-                at = (onto.top + i) * stride + onto.left + x
+                at = (dest.top + i) * stride + dest.left + x
                 for k in range(0, size, block):
-                    transpose_onto(out, at + k, stride, sums, base + k * block, block, onto.start, onto.fresh)
+                    transpose_onto(dest, at + k, stride, sums, base + k * block, block)
     for i in range(count):
         x = whole if i < done else 0
-        at = (onto.top + i) * stride + onto.left + x
+        at = (dest.top + i) * stride + dest.left + x
         centre = (row + i) * pitch + first + x
-        fold_along(out, at, flat, centre, half, radius, onto.width - x, onto.start, onto.fresh)
+        fold_along(dest, at, dest.width - x, source, centre, half, radius)

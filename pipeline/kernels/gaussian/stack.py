@@ -1,4 +1,7 @@
-"""A Gaussian along an axis before the last two, in panels of columns."""
+"""Gaussians along an axis before the last two.
+
+The image is filtered in panels: a rectangle of each plane, flattened to a row, so that the axis runs down.
+"""
 
 import itertools
 
@@ -6,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian.axis import AxisPlan
-from pipeline.kernels.gaussian.loops import Indices, Onto, PixelRows, mix_rows, read_floats
+from pipeline.kernels.gaussian.loops import Destination, Indices, PixelRows, mix_rows, read_floats
 from pipeline.kernels.gaussian.plane import CallSettings, padded_width
 from pipeline.kernels.gaussian.strided import StridedImage
 from pipeline.kernels.jit import fast_jit
 from pipeline.kernels.vectors import aligned
 
-# Elements of one panel: 512 KB in float32.
-PANEL = 131_072
+PANEL = 131_072  # elements of a panel: 512 KB in float32
 
 
 @fast_jit
@@ -27,7 +29,7 @@ def _read_panel(
     right: int,
     panel: NDArray,
 ) -> None:
-    """Write a rectangle of each plane as a row of the panel; the last row stands for all that is outside."""
+    """Read a rectangle of each plane as a row of the panel; the last row is for beyond the border."""
     starts = np.empty(steps.size + 1, np.int64)
     for row in range(top, bottom):
         for i in range(steps.size):
@@ -39,9 +41,9 @@ def _read_panel(
 def filter_stack(
     source: StridedImage, axis: int, sigma: float, target: NDArray, settings: CallSettings
 ) -> None:
-    """Write a source, filtered along one axis before the last two, into the target.
+    """Filter a source along one axis before the last two into the target.
 
-    The target, C-contiguous from `axis` on, may be the source.
+    The target is C-contiguous from `axis` on, and may be the source.
     """
     plan = settings.axis(source.shape[axis], axis, sigma)
     height, width = source.shape[-2:]
@@ -58,10 +60,10 @@ def filter_stack(
             for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
                 bottom, right = min(top + rows, height), min(left + columns, width)
                 _read_panel(plane.flat, pixels, steps, top, bottom, left, right, buffers[0])
-                # Either whole rows, which follow each other in the target, or a part of one.
+                # Either whole rows, which are adjacent in the target, or a part of one.
                 at = (number * height + top) * width + left
                 size = (bottom - top) * (right - left)
-                _filter_panel(buffers, plan, Onto(flat, 0, at, size, settings.zero, True))
+                _filter_panel(buffers, plan, Destination(flat, 0, at, size, settings.zero, True))
 
 
 def _length(plan: AxisPlan) -> int:
@@ -69,14 +71,14 @@ def _length(plan: AxisPlan) -> int:
 
 
 def _panel(plan: AxisPlan, height: int, width: int) -> tuple[int, int]:
-    """Return how many rows and columns of each plane make a panel."""
+    """Return the rows and columns of each plane in a panel."""
     size = max(64, PANEL // _length(plan))
     columns = min(width, size)
     return max(1, min(height, size // columns)), columns
 
 
 def stack_bytes(plan: AxisPlan, height: int, width: int) -> int:
-    """Return about what `filter_stack` allocates."""
+    """Estimate what `filter_stack` allocates, in bytes."""
     rows, columns = _panel(plan, height, width)
     maps = 8 * (
         2 * len(plan.sources) + 8 * plan.spread_rows[0].size + 4 * _length(plan) + 2 * (height + width)
@@ -84,16 +86,16 @@ def stack_bytes(plan: AxisPlan, height: int, width: int) -> int:
     return maps + 2 * _length(plan) * padded_width(rows * columns) * plan.gather.itemsize
 
 
-def _filter_panel(buffers: list[NDArray], plan: AxisPlan, onto: Onto) -> None:
-    """Write the panel in the first buffer, filtered along its first axis."""
+def _filter_panel(buffers: list[NDArray], plan: AxisPlan, dest: Destination) -> None:
+    """Filter the panel in the first buffer along its first axis; both buffers are overwritten."""
     panel, other = buffers
     zeros = np.zeros(max(plan.n, plan.nodes), np.int64)
     bases = np.arange(plan.nodes) * plan.step
     if plan.smooth is None:
-        mix_rows(panel, plan.sources, bases, zeros, plan.gather, onto)
+        mix_rows(panel, plan.sources, bases, zeros, plan.gather, dest)
         return
-    mix_rows(panel, plan.sources, bases, zeros, plan.gather, onto._replace(target=other, left=0))
+    mix_rows(panel, plan.sources, bases, zeros, plan.gather, dest._replace(array=other, left=0))
     rows = np.arange(plan.nodes)
-    mix_rows(other, rows, rows[: plan.kept], zeros, plan.smooth_all, onto._replace(target=panel, left=0))
-    four, places = plan.spread_rows
-    mix_rows(panel, four.ravel(), np.arange(plan.n) * 4, places, plan.spread, onto)
+    mix_rows(other, rows, rows[: plan.kept], zeros, plan.smooth_all, dest._replace(array=panel, left=0))
+    four, phases = plan.spread_rows
+    mix_rows(panel, four.ravel(), np.arange(plan.n) * 4, phases, plan.spread, dest)

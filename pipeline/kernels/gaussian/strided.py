@@ -1,4 +1,4 @@
-"""An image of any dtype and strides, read in parts as floats with a constant taken off."""
+"""Images of any dtype and strides, addressed by elements of memory, for the loops that read them."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class StridedImage:
-    """The elements of an array in memory order, and where each pixel stands among them."""
+    """An array as its elements in memory order, and strides by which pixels are found among them."""
 
     flat: NDArray  # everything between the array's first and last element in memory, read-only
-    base: int  # where pixel (0, 0, …) stands
+    base: int  # index of pixel (0, 0, …)
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements
-    offset: np.floating  # taken off every value; its dtype is that of the result
+    offset: np.floating  # subtracted from every value; its dtype is that of the result
 
     @classmethod
     def of(cls, image: NDArray, offset: np.floating) -> "StridedImage":
-        """Return the elements of an array of at least two axes."""
+        """Make one of an array of at least two axes."""
         if image.size == 0:
             return cls(image.reshape(-1), 0, image.shape, (0,) * image.ndim, offset)
         size = image.itemsize
@@ -47,24 +47,25 @@ class StridedImage:
 
     @property
     def adjacent(self) -> bool:
-        """Whether the pixels of a row lie side by side."""
+        """Whether the pixels of a row are adjacent in memory."""
         return self.strides[-1] == 1
 
     @property
-    def _backwards(self) -> int:
+    def _lowest(self) -> int:
+        """Offset of a row's lowest element in memory from its first: negative for a reversed row."""
         return min(0, self.strides[-1] * (self.shape[-1] - 1))
 
     def starts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where in `flat` rows of a plane have their lowest element, −1 for a row that is outside.
+        """Return the index in `flat` of the lowest element of each row of a plane.
 
-        A row that is outside is given as the height of the plane.
+        The height of the plane, as a row, is for beyond the border, and gives −1.
         """
-        starts = rows * self.strides[-2] + (self.base + self._backwards)
+        starts = rows * self.strides[-2] + (self.base + self._lowest)
         return np.where(rows < self.shape[-2], starts, -1)
 
     def columns(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how far columns lie behind a row's lowest element, −1 for one that is outside.
+        """Return the offset of each column from the lowest element of its row.
 
-        A column that is outside is given as the width of the plane.
+        The width of the plane, as a column, is for beyond the border, and gives −1.
         """
-        return np.where(columns < self.shape[-1], columns * self.strides[-1] - self._backwards, -1)
+        return np.where(columns < self.shape[-1], columns * self.strides[-1] - self._lowest, -1)

@@ -1,8 +1,7 @@
-"""A plane under a sum of Gaussians, from its first row to its last in one compiled call.
+"""Compiled loops over a whole plane: gathering the nodes of a grid, and adding Gaussians strip by strip.
 
-One call gathers the nodes of a term, another adds all terms strip by strip. Between many small calls
-threads would wait for each other, since each begins and ends with the interpreter's lock: two
-threads were no faster than one.
+Each is one call: with many small calls, each of which takes the interpreter's lock when it ends, two threads
+were no faster than one. What nodes are says `taps`.
 """
 
 from typing import NamedTuple
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.gaussian.loops import (
+    Destination,
     Indices,
-    Onto,
     PixelRows,
     Real,
     mix_rows,
@@ -22,61 +21,53 @@ from pipeline.kernels.gaussian.loops import (
 )
 from pipeline.kernels.jit import fast_jit
 
-NOTHING, DIRECT, WIDE = 0, 1, 2
-"""What a term is: none, summed tap by tap in tiles, or spread from the nodes of a grid."""
+# Kinds of terms: no term; a direct sum in tiles; nodes that are spread over the pixels.
+NOTHING, DIRECT, NODES = 0, 1, 2
 
 
 class GatherPlan(NamedTuple):
-    """How a plane is gathered into rows `low` … `high` − 1 of nodes, and what scratch that takes.
+    """Maps, weights and scratch for gathering a plane into nodes, first down its columns, then along x."""
 
-    Rows are read into `window`, `tile` columns at a time, and gathered down into `rows`. These are gathered
-    along x: on a grid by `along`, out of `phases` (every step-th pixel from each of the first ones on), or
-    by a direct sum with `half`. `columns` says which pixel stands at each place that the first node looks at
-    and on, the width meaning outside; from place `before` on the row itself stands there.
-    """
-
-    sources: Indices
-    step: int
-    down: NDArray
-    low: int
+    sources: Indices  # the pixel row at each position that nodes look at; the height for beyond the border
+    step: int  # rows from node to node
+    down: NDArray  # (1, taps): weights of the rows of a node
+    low: int  # rows low … high − 1 of nodes are gathered
     high: int
-    columns: Indices
-    before: int
-    along: NDArray
-    half: NDArray
-    window: NDArray
+    columns: Indices  # the pixel at each position that nodes look at; the width for beyond the border
+    before: int  # position of pixel 0 in `columns`
+    along: NDArray  # on a grid along x, weights of the pixels of a node
+    half: NDArray  # else weights of a direct sum from the centre out
+    window: NDArray  # pixels as floats, `tile` columns at a time
     tile: int
-    rows: NDArray
-    phases: NDArray
+    rows: NDArray  # nodes along y, still pixels along x
+    polyphase: NDArray  # (step, nodes + 3): every step-th pixel of a row, from each of the first `step` on
 
 
 class TermArrays(NamedTuple):
-    """A term of a sum, all that any kind of it needs.
-
-    A direct one is read into `window` with a rim, `size` columns at a time, and summed with `down` and
-    `along`, weights from the centre out. Others spread `nodes` over the pixels between them.
-    """
+    """Maps, weights and scratch of one term of a sum; which are used depends on its kind."""
 
     kind: int
+    # DIRECT: pixels are read into a window with a rim, and summed down and along.
     pixels: PixelRows
-    down: NDArray
+    down: NDArray  # weights from the centre out
     along: NDArray
     window: NDArray
-    summed: NDArray
-    size: int
+    summed: NDArray  # the window, summed down
+    size: int  # columns of a tile
+    # NODES: nodes are spread along x, if that is on a grid, and then down.
     nodes: NDArray
     on_grid: bool  # along x; else each column is a node
-    spread_along: NDArray
-    phase: int
-    rows: Indices  # for each pixel of y, the nodes that it is the sum of
-    places: Indices
+    spread_along: NDArray  # (step, 4): weights of the four nodes around a pixel
+    phase: int  # pixels from node 1 to pixel 0 along x
+    rows: Indices  # (height, 1 or 4): the rows of nodes that a row of pixels is the sum of
+    phases: Indices  # of each row of pixels, its row in `spread_down`
     spread_down: NDArray
-    wide: NDArray
+    wide: NDArray  # rows of nodes, spread along x
 
 
 @fast_jit
 def gather_down(flat: NDArray, pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> None:
-    """Write rows `begin` … `end` − 1 of nodes, of all columns, into `plan.rows`."""
+    """Gather rows `begin` … `end` − 1 of nodes into `plan.rows`, for all columns of pixels."""
     height, width = pixels.starts.size - 1, pixels.columns.size
     zero = plan.rows.dtype.type(0)
     seen = plan.sources[begin * plan.step : (end - 1) * plan.step + plan.down.shape[1]]
@@ -85,7 +76,7 @@ def gather_down(flat: NDArray, pixels: PixelRows, plan: GatherPlan, begin: int, 
         if row < height:
             low, high = min(low, row), max(high, row + 1)
     high = max(low, high)
-    # Loops rather than NumPy's words for them, which take seconds to compile.
+    # Loops: array expressions take seconds to compile.
     starts = np.empty(high - low + 1, np.int64)
     for row in range(low, high):
         starts[row - low] = pixels.starts[row]
@@ -93,22 +84,22 @@ def gather_down(flat: NDArray, pixels: PixelRows, plan: GatherPlan, begin: int, 
     at = np.empty(seen.size, np.int64)
     for i in range(seen.size):
         at[i] = min(seen[i] - low, high - low)
-    bases, places = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
+    bases, phases = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
     for i in range(end - begin):
-        bases[i], places[i] = i * plan.step, 0
+        bases[i], phases[i] = i * plan.step, 0
     for left in range(0, width, plan.tile):
         right = min(left + plan.tile, width)
         read_floats(flat, pixels, starts, left, right, plan.window, 0)
-        onto = Onto(plan.rows, 0, left, right - left, zero, True)
-        mix_rows(plan.window, at, bases, places, plan.down, onto)
+        dest = Destination(plan.rows, 0, left, right - left, zero, True)
+        mix_rows(plan.window, at, bases, phases, plan.down, dest)
 
 
 @fast_jit
 def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes: NDArray, top: int) -> None:
     """Gather `count` rows of `width` pixels in `plan.rows` into nodes[top:]."""
-    columns, weights, phases = plan.columns, plan.along, plan.phases
-    step, segments = phases.shape
-    padded = np.empty(columns.size + 1, phases.dtype)
+    columns, weights, polyphase = plan.columns, plan.along, plan.polyphase
+    step, segments = polyphase.shape
+    padded = np.empty(columns.size + 1, polyphase.dtype)
     end = plan.before + width
     for y in range(count):
         row = plan.rows[y, :width]
@@ -121,19 +112,19 @@ def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes
         for x in range(end, columns.size):
             padded[x + 1] = row[columns[x]] if columns[x] < width else outside
         for p in range(step):
-            phase = phases[p]
-            places = padded[p:]
+            phase = polyphase[p]
+            source = padded[p:]
             for s in range(segments):
-                phase[s] = places[s * step]
+                phase[s] = source[s * step]
         out = nodes[top + y, : segments - 3]
         size = out.size
         for x in range(size):
             out[x] = 0
         for p in range(step):
-            part0 = phases[p, 0 if p > 0 else 1 :]  # 0 × NaN is not 0
-            part1 = phases[p, 1:]
-            part2 = phases[p, 2:]
-            part3 = phases[p, 3:]
+            part0 = polyphase[p, 0 if p > 0 else 1 :]  # its weight is 0 for p = 0, and 0 × NaN is not
+            part1 = polyphase[p, 1:]
+            part2 = polyphase[p, 2:]
+            part3 = polyphase[p, 3:]
             w0, w1, w2, w3 = weights[p], weights[p + step], weights[p + 2 * step], weights[p + 3 * step]
             for x in range(size):
                 out[x] += w0 * part0[x] + w1 * part1[x] + w2 * part2[x] + w3 * part3[x]
@@ -141,7 +132,7 @@ def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes
 
 @fast_jit
 def gather_plane(flat: NDArray, pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
-    """Write the nodes of a plane that is on a grid along x."""
+    """Gather the nodes of a plane that is on a grid along x."""
     size, width = plan.rows.shape[0], pixels.columns.size
     for begin in range(plan.low, plan.high, size):
         end = min(begin + size, plan.high)
@@ -150,22 +141,23 @@ def gather_plane(flat: NDArray, pixels: PixelRows, plan: GatherPlan, nodes: NDAr
 
 
 def gather_rows(flat: NDArray, pixels: PixelRows, plan: GatherPlan, nodes: NDArray) -> None:
-    """Write the nodes of a plane that is on a grid along y alone; rare, and not compiled as a whole."""
+    """Gather the nodes of a plane that is on a grid along y alone."""
+    # Rare, so not compiled as a whole.
     size, width, zero = len(plan.rows), pixels.columns.size, nodes.dtype.type(0)
     for begin in range(plan.low, plan.high, size):
         end = min(begin + size, plan.high)
         gather_down(flat, pixels, plan, begin, end)
         for i in range(end - begin):
             padded = np.append(plan.rows[i, :width], pixels.outside)[plan.columns][None]
-            onto = Onto(nodes, begin + i, 0, width, zero, True)
-            sum_along(padded, 0, 1, plan.half.size - 1, plan.half, onto)
+            dest = Destination(nodes, begin + i, 0, width, zero, True)
+            sum_along(padded, 0, 1, plan.half.size - 1, plan.half, dest)
 
 
 @fast_jit
 def _sum_tiles(
     flat: NDArray, term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool
 ) -> None:
-    """Add direct sums over rows `top` … `bottom` − 1 to the target, tile by tile."""
+    """Add a direct term to rows `top` … `bottom` − 1 of the target, tile by tile."""
     rim_y, rim_x = term.down.size - 1, term.along.size - 1
     width = target.shape[1]
     for left in range(0, width, term.size):
@@ -176,16 +168,13 @@ def _sum_tiles(
         if rim_y:
             sum_down(term.window, rim_y, term.down, term.summed, bottom - top)
             rows = term.summed
-        onto = Onto(target, top, left, right - left, start, fresh)
-        sum_along(rows, 0, bottom - top, rim_x, term.along, onto)
+        dest = Destination(target, top, left, right - left, start, fresh)
+        sum_along(rows, 0, bottom - top, rim_x, term.along, dest)
 
 
 @fast_jit
 def _spread_along(term: TermArrays, top: int, count: int, width: int) -> None:
-    """Spread `count` rows of nodes, from row `top` on, over the pixels between them, into `term.wide`.
-
-    Column 0 of the pixels stands `term.phase` pixels (0 … step − 1) beyond node 1.
-    """
+    """Spread `count` rows of nodes, from row `top` on, along x into `term.wide`."""
     weights, phase = term.spread_along, term.phase
     step = weights.shape[0]
     for y in range(count):
@@ -197,7 +186,7 @@ def _spread_along(term: TermArrays, top: int, count: int, width: int) -> None:
             part0 = row[first:]
             part1 = row[first + 1 :]
             part2 = row[first + 2 :]
-            part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 there
+            part3 = row[first + (3 if p > 0 else 2) :]  # its weight is 0 for p = 0, and 0 × NaN is not
             out = term.wide[y, left:width]
             for s in range((width - left + step - 1) // step):
                 out[s * step] = w0 * part0[s] + w1 * part1[s] + w2 * part2[s] + w3 * part3[s]
@@ -205,7 +194,7 @@ def _spread_along(term: TermArrays, top: int, count: int, width: int) -> None:
 
 @fast_jit
 def _spread_strip(term: TermArrays, target: NDArray, top: int, bottom: int, start: Real, fresh: bool) -> None:
-    """Spread nodes over the pixels of rows `top` … `bottom` − 1 and add them to the target."""
+    """Add the nodes of a term, spread over pixels, to rows `top` … `bottom` − 1 of the target."""
     width, count = target.shape[1], term.rows.shape[1]
     rows, bases = np.empty((bottom - top) * count, np.int64), np.empty(bottom - top, np.int64)
     low = high = term.rows[top, 0]
@@ -221,8 +210,8 @@ def _spread_strip(term: TermArrays, target: NDArray, top: int, bottom: int, star
         _spread_along(term, low, high - low, width)
         for i in range(rows.size):
             rows[i] -= low
-    onto = Onto(target, top, 0, width, start, fresh)
-    mix_rows(source, rows, bases, term.places[top:bottom], term.spread_down, onto)
+    dest = Destination(target, top, 0, width, start, fresh)
+    mix_rows(source, rows, bases, term.phases[top:bottom], term.spread_down, dest)
 
 
 @fast_jit
@@ -231,7 +220,7 @@ def _add_term(
 ) -> None:
     if term.kind == DIRECT:
         _sum_tiles(flat, term, target, top, bottom, start, fresh)
-    elif term.kind == WIDE:
+    elif term.kind == NODES:
         _spread_strip(term, target, top, bottom, start, fresh)
 
 
@@ -239,9 +228,9 @@ def _add_term(
 def add_terms(
     target: NDArray, flat: NDArray, one: TermArrays, other: TermArrays, strip: int, start: Real, fresh: bool
 ) -> None:
-    """Write `start`, or what stands in the target unless `fresh`, plus two terms, strip by strip.
+    """Add two terms to `start` if `fresh`, else to the target, strip by strip.
 
-    `flat` holds the pixels of the terms.
+    `flat` holds the pixels of the image.
     """
     for top in range(0, target.shape[0], strip):
         bottom = min(top + strip, target.shape[0])

@@ -1,4 +1,8 @@
-"""Weighted sums written as vectors, with the sums held in registers over all weights."""
+"""Weighted sums as vector code, which holds the sums in registers over all weights.
+
+Arrays are C-contiguous, of any shape; positions count elements from the first. `dest` is a `Destination`: its
+array gets `dest.start` plus the sums if `dest.fresh`, else the sums are added to it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,52 +11,58 @@ from numba.core import cgutils
 
 from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, Vectors, emitted
 
-# Output rows that `fold_down` sums at once, and the bytes of a row that it takes at once.
-DOWN_ROWS = 4
-DOWN_BYTES = 128
-# Likewise for `fold_line`, on rows of one block.
-LINES = 8
+DOWN_ROWS = 4  # output rows that `fold_down` sums at once,
+DOWN_BYTES = 128  # and bytes of each
+LINES = 8  # the same for `fold_line`, on rows of one block
 
 
-def _begin(vectors: Vectors, totals: list[Any], at: tuple[Any, Any], start: Any, fresh: Any) -> None:
-    """Set the sums to `start`, or to what stands in the target where they are added to it."""
-    builder, value = vectors.builder, vectors.splat(start)
+def _begin(vectors: Vectors, totals: list[Any], dest: Any, out: Any, x: Any) -> None:
+    """Initialise sums to `dest.start`, or to the elements from out[x] on if they are added to."""
+    builder, value = vectors.builder, vectors.splat(dest.start)
     for total in totals:
         builder.store(value, total)
-    with builder.if_then(cgutils.is_false(builder, fresh)):
+    with builder.if_then(cgutils.is_false(builder, dest.fresh)):
         for number, total in enumerate(totals):
-            builder.store(vectors.load(*at, number), total)
+            builder.store(vectors.load(out, x, number), total)
 
 
-def _weigh(vectors: Vectors, total: Any, weight: Any, vector: Any) -> None:
-    """Add a weighted vector to a sum."""
-    sum_ = vectors.builder.load(total)
-    vectors.builder.store(vectors.add(sum_, vectors.multiply(weight, vector)), total)
+def _add_weighted(vectors: Vectors, total: Any, weight: Any, vector: Any) -> None:
+    previous = vectors.builder.load(total)
+    vectors.builder.store(vectors.add(previous, vectors.multiply(weight, vector)), total)
 
 
 @emitted
 def weigh_rows(
-    emit: Emitter, target: Any, at: Any, source: Any, column: Any, stride: Any, rows: Any, base: Any,
-    weights: Any, place: Any, count: Any, width: Any, start: Any, fresh: Any,
-) -> None:  # fmt: skip
-    """Write at target[at : at + width] a weighted sum of rows of the source (flat arrays).
+    emit: Emitter,
+    dest: Any,
+    at: Any,
+    width: Any,
+    source: Any,
+    column: Any,
+    stride: Any,
+    rows: Any,
+    base: Any,
+    weights: Any,
+    first: Any,
+    count: Any,
+) -> None:
+    """Sum rows of the source into `width` elements of the destination at `at`.
 
-    It is `start`, or what stands there unless `fresh`, plus the sum over k < count of
-    weights[place + k] × source[rows[base + k] × stride + column :].
+    Sums weights[first + k] × source[rows[base + k] × stride + column :] over k < count.
     """
     builder = emit.builder
-    out, data = builder.gep(target, [at]), builder.gep(source, [column])
-    index, taps = builder.gep(rows, [base]), builder.gep(weights, [place])
+    out, data = builder.gep(dest.array, [at]), builder.gep(source, [column])
+    index, taps = builder.gep(rows, [base]), builder.gep(weights, [first])
 
     def body(vectors: Vectors, number: int, x: Any) -> None:
         totals = vectors.variables(number)
-        _begin(vectors, totals, (out, x), start, fresh)
+        _begin(vectors, totals, dest, out, x)
         with cgutils.for_range(builder, count) as loop:
             row = builder.load(builder.gep(index, [loop.index]))
             weight = vectors.splat(builder.load(builder.gep(taps, [loop.index])))
             offset = builder.add(builder.mul(row, stride), x)
             for i, total in enumerate(totals):
-                _weigh(vectors, total, weight, vectors.load(data, offset, i))
+                _add_weighted(vectors, total, weight, vectors.load(data, offset, i))
         for i, total in enumerate(totals):
             vectors.store(builder.load(total), out, x, i)
 
@@ -61,54 +71,52 @@ def weigh_rows(
 
 @emitted
 def fold_along(
-    emit: Emitter, target: Any, at: Any, source: Any, centre: Any, half: Any, radius: Any, width: Any,
-    start: Any, fresh: Any,
-) -> None:  # fmt: skip
-    """Write at target[at : at + width] the sum along the source with symmetric weights (flat arrays).
+    emit: Emitter, dest: Any, at: Any, width: Any, source: Any, centre: Any, half: Any, radius: Any
+) -> None:
+    """Sum along the source, around `centre` and on, into `width` elements of the destination at `at`.
 
-    It is `start`, or what stands there unless `fresh`, plus the weights, `half` from the centre out,
-    around source[centre :].
+    `half` holds the symmetric weights from the centre out.
     """
     builder = emit.builder
-    out, data = builder.gep(target, [at]), builder.gep(source, [centre])
+    out, data = builder.gep(dest.array, [at]), builder.gep(source, [centre])
 
     def body(vectors: Vectors, number: int, x: Any) -> None:
         totals = vectors.variables(number)
-        _begin(vectors, totals, (out, x), start, fresh)
+        _begin(vectors, totals, dest, out, x)
         weight = vectors.splat(builder.load(half))
         for i, total in enumerate(totals):
-            _weigh(vectors, total, weight, vectors.load(data, x, i))
+            _add_weighted(vectors, total, weight, vectors.load(data, x, i))
         end = builder.add(radius, INDEX(1))
         with cgutils.for_range_slice(builder, INDEX(1), end, INDEX(1)) as (k, _):
             weight = vectors.splat(builder.load(builder.gep(half, [k])))
             low, high = builder.sub(x, k), builder.add(x, k)
             for i, total in enumerate(totals):
                 pair = vectors.add(vectors.load(data, low, i), vectors.load(data, high, i))
-                _weigh(vectors, total, weight, pair)
+                _add_weighted(vectors, total, weight, pair)
         for i, total in enumerate(totals):
             vectors.store(builder.load(total), out, x, i)
 
-    # Half vectors: of unaligned loads only every other one then crosses a cache line.
+    # Vectors of half a cache line: only every other unaligned load then crosses a line.
     emit.cover(width, [(BLOCK // 2, 8), (BLOCK // 2, 1), (emit.itemsize, 1)], body)
 
 
 def _fold(rows: int, nbytes: int) -> Callable:
-    """Return `fold_down` for so many rows at once, and so many bytes of each."""
+    """Return the code generator of a sum down columns for `rows` rows at once, of `nbytes` bytes each."""
 
     def fold(
         emit: Emitter, target: Any, at: Any, source: Any, centre: Any, stride: Any, half: Any, radius: Any
     ) -> None:
-        """Write rows of a few blocks: sums down the source with symmetric weights (flat arrays).
+        """Sum down the source's columns with symmetric weights, `half` from the centre out.
 
-        Row r goes to target[at + r × stride :] and lies around source[centre + r × stride :]. From
-        one weight to the next the rows move on by one, so that each is loaded once for all sums.
+        Row r, around source[centre + r × stride :], goes to target[at + r × stride :].
         """
+        # From one weight to the next the rows move on by one, so that each row is loaded once for all sums.
         builder, vectors = emit.builder, emit.vectors(BLOCK)
         out, data = builder.gep(target, [at]), builder.gep(source, [centre])
-        every = [(r, i) for r in range(rows) for i in range(nbytes // BLOCK)]
-        totals, low, high = (dict(zip(every, vectors.variables(len(every)), strict=True)) for _ in range(3))
+        keys = [(r, i) for r in range(rows) for i in range(nbytes // BLOCK)]
+        totals, low, high = (dict(zip(keys, vectors.variables(len(keys)), strict=True)) for _ in range(3))
         weight = vectors.splat(builder.load(half))
-        for r, i in every:
+        for r, i in keys:
             vector = vectors.load(data, builder.mul(stride, INDEX(r)), i)
             builder.store(vectors.multiply(weight, vector), totals[r, i])
             builder.store(vector, low[r, i])
@@ -122,10 +130,10 @@ def _fold(rows: int, nbytes: int) -> Callable:
                 lows = [vectors.load(data, above, i), *(builder.load(low[r, i]) for r in range(rows - 1))]
                 highs = [*(builder.load(high[r, i]) for r in range(1, rows)), vectors.load(data, below, i)]
                 for r in range(rows):
-                    _weigh(vectors, totals[r, i], weight, vectors.add(lows[r], highs[r]))
+                    _add_weighted(vectors, totals[r, i], weight, vectors.add(lows[r], highs[r]))
                     builder.store(lows[r], low[r, i])
                     builder.store(highs[r], high[r, i])
-        for r, i in every:
+        for r, i in keys:
             vectors.store(builder.load(totals[r, i]), out, builder.mul(stride, INDEX(r)), i)
 
     return fold
@@ -136,7 +144,7 @@ fold_line = emitted(_fold(LINES, BLOCK))
 
 
 def _transposed(vectors: Vectors, source: Any, origin: Any, pitch: Any) -> list[Any]:
-    """Return a square of vectors with rows and columns exchanged, by exchanging ever smaller squares."""
+    """Load a square of vectors and transpose it, by exchanging ever smaller squares."""
     builder, count = vectors.builder, vectors.count
     rows = [vectors.load(source, builder.add(origin, builder.mul(pitch, INDEX(i)))) for i in range(count)]
     distance = count // 2
@@ -156,9 +164,9 @@ def _transposed(vectors: Vectors, source: Any, origin: Any, pitch: Any) -> list[
 
 @emitted
 def transpose(emit: Emitter, target: Any, at: Any, stride: Any, source: Any, origin: Any, pitch: Any) -> None:
-    """Write a square of a block a side, rows and columns exchanged (flat arrays).
+    """Transpose a square with the side of a block.
 
-    It is read from source[origin + i × pitch :] and written to target[at + i × stride :].
+    Row i of the source is at source[origin + i × pitch :], of the result at target[at + i × stride :].
     """
     builder, vectors = emit.builder, emit.vectors(BLOCK)
     for i, row in enumerate(_transposed(vectors, source, origin, pitch)):
@@ -167,13 +175,12 @@ def transpose(emit: Emitter, target: Any, at: Any, stride: Any, source: Any, ori
 
 @emitted
 def transpose_onto(
-    emit: Emitter, target: Any, at: Any, stride: Any, source: Any, origin: Any, pitch: Any,
-    start: Any, fresh: Any,
-) -> None:  # fmt: skip
-    """Do as `transpose`, but add `start`, or what stands in the target unless `fresh`."""
+    emit: Emitter, dest: Any, at: Any, stride: Any, source: Any, origin: Any, pitch: Any
+) -> None:
+    """Transpose a square as `transpose` does, as a sum into the destination."""
     builder, vectors = emit.builder, emit.vectors(BLOCK)
     total = vectors.variables(1)
     for i, row in enumerate(_transposed(vectors, source, origin, pitch)):
-        place = builder.add(at, builder.mul(stride, INDEX(i)))
-        _begin(vectors, total, (target, place), start, fresh)
-        vectors.store(vectors.add(builder.load(total[0]), row), target, place)
+        start = builder.add(at, builder.mul(stride, INDEX(i)))
+        _begin(vectors, total, dest, dest.array, start)
+        vectors.store(vectors.add(builder.load(total[0]), row), dest.array, start)

@@ -1,16 +1,15 @@
-"""The discrete Gaussian along one axis: its weights, its coarse grid, its reach.
+"""Weights, coarse grid and reach of a discrete Gaussian along one axis.
 
-A narrow Gaussian is applied as it is, tap by tap. A wide one is smooth, so it is computed on a grid of
-every `step`-th pixel: the pixels are gathered into the grid's nodes with a cubic B-spline, the nodes
-are smoothed, and the result is spread back with the same B-spline. Those two B-splines suppress what
-a grid of that spacing cannot hold to the fourth power of frequency × step, at four taps a pixel each.
-The nodes' weights are those for which the three stages together come nearest to the Gaussian.
+A narrow Gaussian is summed directly, tap by tap, with scipy's weights. A wide one is smooth, so it is
+computed on a grid whose nodes are every `step`-th pixel: the pixels are gathered into nodes with a cubic
+B-spline, the nodes are smoothed, and the result is spread back with the same B-spline. The two B-splines
+suppress what the grid cannot represent to the fourth power of frequency × step, at four taps a pixel each.
+The weights of the smoothing are fitted so that the three stages together come nearest to the Gaussian.
 
-What is computed lies near scipy's Gaussian of the same truncate: tap by tap with its very weights; on a
-grid so that the weights, seen from any pixel, sum up to at most 3e-5 more and 3e-5 less than scipy's. That
-bounds how far apart results can be on any image: 3e-5 of its range for each axis.
+Seen from any pixel, the weights on a grid sum up to at most 3e-5 more and 3e-5 less than scipy's, so on any
+image results differ from scipy's by at most 3e-5 of its range for each axis.
 
-Everything here depends on sigma and truncate alone, so that blocks agree with the whole.
+Everything depends on sigma and truncate alone, so that blocks agree with the whole.
 """
 
 import functools
@@ -20,45 +19,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Below this sigma the direct sum costs no more than the grid does.
-DIRECT_BELOW = 8.0
-# Beyond these many sigmas a weight is below the rounding of float64, and of float32 for the grid.
+DIRECT_BELOW = 8.0  # the sigma below which the direct sum is no slower than the grid
+# The number of sigmas beyond which weights are below the rounding of float64, and of float32 for the grid.
 LIMIT = 9.0
 GRID_LIMIT = 5.6
-# How much of a jump at the kernel's end (its height × the step) the grid may blur.
-JUMP = 2e-5
+JUMP = 2e-5  # largest jump at the kernel's end, its height × the step, that the grid may blur
 
 
 @dataclass(frozen=True)
 class CoarseGrid:
-    """A Gaussian along one axis as gather, smooth and spread on every `step`-th pixel."""
+    """Weights of a Gaussian along one axis on a grid: gather, smooth, spread."""
 
-    step: int  # node k stands at pixel k × step of the whole image
+    step: int  # node k is at pixel k × step of the whole image
     weights: NDArray[np.float64]  # (radius + 1,): of a node's neighbours, from the centre out
     gather: NDArray[np.float64]  # (4 × step,): of the pixels from 2 × step before a node on; the first is 0
-    spread: NDArray[np.float64]  # (step, 4): of the four nodes around a pixel, for each place between two
+    spread: NDArray[np.float64]  # (step, 4): of the four nodes around a pixel, by its distance from a node
 
     @property
     def radius(self) -> int:
-        """How many nodes it looks to each side."""
+        """How many nodes the smoothing looks to each side."""
         return len(self.weights) - 1
 
 
 def direct_radius(sigma: float, truncate: float) -> int:
-    """Return where scipy cuts the kernel, in px."""
+    """Return the radius at which scipy ends the kernel, in px."""
     return int(truncate * sigma + 0.5)
 
 
 def grid_step(sigma: float, truncate: float) -> int:
-    """Return the spacing of the grid in px, 1 where the sum is direct.
-
-    Where `truncate` cuts off more than a negligible tail, the cut is a jump that a grid blurs, so the
-    grid gets finer with the height of the jump.
-    """
+    """Return the spacing of the grid in px, 1 for a direct sum."""
     if sigma < DIRECT_BELOW:
         return 1
     step = max(2.0, min(sigma / 5, max(math.sqrt(sigma), sigma / 32)))
     if truncate < 4:
+        # The kernel ends with a jump, which a grid blurs: the higher the jump, the finer the grid.
         height = math.exp(-0.5 * truncate**2) / math.sqrt(2 * math.pi)
         step = min(step, sigma * JUMP / height)
     return max(1, int(step))
@@ -68,21 +62,22 @@ def grid_radius(sigma: float, truncate: float) -> int:
     """Return how many nodes the smoothing on the grid looks to each side."""
     step = grid_step(sigma, truncate)
     end = min(truncate, GRID_LIMIT) if truncate < 4 else min(max(truncate, 4.2), GRID_LIMIT)
-    wanted = end * sigma + (1.4 if truncate >= 4 else 2) * step
-    return max(1, math.ceil((wanted - 4 * step + 2) / step))
+    radius = end * sigma + (1.4 if truncate >= 4 else 2) * step
+    # Gathering and spreading look 4 × step − 2 pixels far.
+    return max(1, math.ceil((radius - 4 * step + 2) / step))
 
 
 def reach(sigma: float, truncate: float) -> int:
-    """Return how far the filter looks along one axis, in px: its halo."""
-    asked = direct_radius(sigma, truncate)
+    """Return how far the filter looks along one axis, its halo, in px."""
+    radius = direct_radius(sigma, truncate)
     step = grid_step(sigma, truncate)
     if step == 1:
-        return asked
-    return max(asked, grid_radius(sigma, truncate) * step + 4 * step - 2)
+        return radius
+    return max(radius, grid_radius(sigma, truncate) * step + 4 * step - 2)
 
 
 def _sampled(sigma: float, radius: float, end: int) -> NDArray[np.float64]:
-    """Return the Gaussian at 0 … end, 0 beyond `radius`, its two-sided sum 1."""
+    """Return the Gaussian at 0 … end, cut off beyond `radius`, with a two-sided sum of 1."""
     at = np.arange(end + 1)
     weights = np.where(at <= radius, np.exp(-0.5 * (at / sigma) ** 2), 0.0)
     return weights / (2 * weights.sum() - weights[0])
@@ -90,7 +85,7 @@ def _sampled(sigma: float, radius: float, end: int) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=64)
 def direct_weights(sigma: float, truncate: float) -> NDArray[np.float64]:
-    """Return scipy's weights from the centre out; those too small to count are left out."""
+    """Return scipy's weights from the centre out, without those below the rounding of float64."""
     radius = direct_radius(sigma, truncate)
     if radius == 0:
         return np.ones(1)
@@ -107,7 +102,7 @@ def _spline(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=64)
 def grid(sigma: float, truncate: float) -> CoarseGrid | None:
-    """Return the grid on which a Gaussian is computed, None where the sum is direct."""
+    """Return the grid of a Gaussian, or None for a direct sum."""
     step = grid_step(sigma, truncate)
     if step == 1:
         return None
@@ -120,11 +115,12 @@ def grid(sigma: float, truncate: float) -> CoarseGrid | None:
 
 
 def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.float64]:
-    """Return the nodes' weights for which all three stages come nearest to the Gaussian.
+    """Fit the weights of the smoothing so that all three stages come nearest to the Gaussian.
 
-    Least squares over the pixels and over the low frequencies, for several places between two nodes,
-    with the sum held at 1. A grid coarser than 8 px is fitted at 8 px: only sigma / step matters.
+    Least squares over the pixels and over low frequencies, for pixels at several distances from a node, with
+    the sum of the weights held at 1.
     """
+    # A grid coarser than 8 px is fitted at 8 px, since only sigma / step matters.
     scale = min(step, 8) / step
     fitted = min(step, 8)
     width = sigma * scale
@@ -132,13 +128,13 @@ def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.fl
     end = max(half, math.ceil(LIMIT * width))
     ideal = _sampled(width, direct_radius(sigma, truncate) * scale, end)
     if truncate >= 4:
-        # Between scipy's and the whole Gaussian: nearer to the whole one than scipy's is, half as far from
-        # scipy's, and half the jump at the end.
+        # The mean of scipy's and the whole Gaussian: nearer to the whole one than scipy's is, and with half
+        # the jump at the end.
         ideal = (ideal + _sampled(width, math.inf, end)) / 2
     at = np.arange(-half, half + 1)
     frequencies = np.linspace(0, 0.4 / width, 24)
     waves = np.cos(2 * np.pi * np.outer(frequencies, at)) * (0.05 / math.sqrt(width))
-    wanted = ideal[np.abs(at)]
+    target = ideal[np.abs(at)]
     far = np.arange(-end, end + 1)
     spectrum = np.cos(2 * np.pi * np.outer(frequencies, far)) @ ideal[np.abs(far)] * (0.05 / math.sqrt(width))
 
@@ -148,8 +144,8 @@ def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.fl
         response = _responses(at, fitted, radius, place)
         low = waves @ response
         gram += response.T @ response + low.T @ low
-        right += response.T @ wanted + low.T @ spectrum
-    # Sum 1 as a Lagrange multiplier; each weight but the centre's counts twice.
+        right += response.T @ target + low.T @ spectrum
+    # A Lagrange multiplier for the sum of 1, in which each weight but the centre's counts twice.
     count = np.full(radius + 1, 2.0)
     count[0] = 1
     system = np.block([[gram, count[:, None]], [count[None, :], np.zeros((1, 1))]])
@@ -157,7 +153,7 @@ def _fit(sigma: float, truncate: float, step: int, radius: int) -> NDArray[np.fl
 
 
 def fit_bytes(sigma: float, truncate: float) -> int:
-    """Return about what fitting the grid's weights takes, once for a sigma."""
+    """Estimate the memory for fitting the weights of a grid, in bytes."""
     step = grid_step(sigma, truncate) if sigma > 0 else 1
     if step == 1:
         return 0
@@ -168,7 +164,7 @@ def fit_bytes(sigma: float, truncate: float) -> int:
 
 
 def _responses(at: NDArray[np.int64], step: int, radius: int, place: int) -> NDArray[np.float64]:
-    """Return the kernel seen by pixel `place` for each node weight set to 1 alone, shape (at, radius + 1)."""
+    """Return the kernel of a pixel, `place` px after a node, for each weight alone at 1: (at, radius + 1)."""
     columns = np.zeros((len(at), radius + 1))
     for node in range(-1, 3):
         share = _spline(np.array([place / step - node]))[0]

@@ -1,4 +1,4 @@
-"""Erosions, dilations, openings and top-hats with any flat symmetric footprint."""
+"""Grey erosions, dilations, openings and top-hats with flat symmetric footprints."""
 
 from pipeline.kernels.morphology.filters import (
     black_tophat,

@@ -1,8 +1,8 @@
-"""Erosions and openings by boxes, one axis at a time: the cost is free of the box's size.
+"""Erosions and openings by boxes, one axis at a time, in a time that does not depend on the size of the box.
 
 An opening by a box is, in this order, a running minimum along each axis but the last, a minimum and a
-maximum along the last, and a maximum along each of the others again. Each runs in place in the array that
-is returned, so no other is needed. A maximum is the minimum of the complement.
+maximum along the last, and a maximum along each of the other axes. Each works in place in the result, so no
+further array is needed. A maximum is the minimum of the complement.
 
 References
 ----------
@@ -32,28 +32,28 @@ from pipeline.kernels.morphology.rows import (
 )
 from pipeline.kernels.vectors import BLOCK, aligned, block_length
 
-# Rows are best read whole, as they lie in memory, while two groups of them stay in cache.
+# Limits of a strip: rows are best read whole, as long as two groups of them stay in cache.
 ROW_BYTES = 1 << 13
 GROUP_BYTES = 1 << 21
 
 
 class AxisPass(NamedTuple):
-    """One way through C-contiguous arrays of leads × height × columns. Addresses are those of pixels."""
+    """A filter along one axis of C-contiguous arrays, seen as planes × height × columns."""
 
-    source: int
+    source: int  # addresses of the first pixel
     target: int
-    image: int  # what to subtract from or take away, where `minus` is set
-    leads: int
+    image: int  # for `minus`
+    planes: int
     height: int
     columns: int
     flip: bool  # maximum instead of minimum
-    minus: int  # 1: the image minus the result, 2: the reverse
-    highest: np.generic  # what counts outside
+    minus: int  # 0: write the result, 1: the image minus the result, 2: the reverse
+    highest: np.generic  # the value beyond the border
 
 
 @jit
-def _give(array: NDArray, at: int, job: AxisPass, offset: int, count: int, flip: bool, spare: int) -> None:
-    """Write a row of results, complemented again, and minus the image where that is wanted."""
+def _write(array: NDArray, at: int, job: AxisPass, offset: int, count: int, flip: bool, spare: int) -> None:
+    """Write a result row, complemented back if `flip`, `offset` bytes after the first pixel."""
     if flip:
         complement(array, at, blocks_of(array, count))
     if job.minus:
@@ -64,10 +64,8 @@ def _give(array: NDArray, at: int, job: AxisPass, offset: int, count: int, flip:
 
 @jit
 def _window(array: NDArray, at: int, columns: int, reach: int) -> None:
-    """Replace the row that begins `reach` elements after `at` by its running minima, from `at` on.
-
-    Runs of 2ᵏ pixels double until two overlapping ones make the window.
-    """
+    """Replace the row that begins `reach` elements after `at` by its running minima, from `at` on."""
+    # Runs of 2ᵏ pixels double until two overlapping ones cover the window.
     run = 1
     while 2 * run <= 2 * reach + 1:
         minimum(array, at, (at, at + run), blocks_of(array, columns + 2 * reach - run))
@@ -79,9 +77,9 @@ def _window(array: NDArray, at: int, columns: int, reach: int) -> None:
 
 @jit
 def _along_rows(array: NDArray, job: AxisPass, one: int, two: int, passes: int, spare: int) -> None:
-    """Take the minimum over `one` pixels before and after each in its row, then the maximum over `two`."""
+    """Take the minimum along rows with reach `one`, then, if `passes` is 2, the maximum with reach `two`."""
     count = job.columns
-    for row in range(job.leads * job.height):
+    for row in range(job.planes * job.height):
         offset = row * count * array.itemsize
         at = two + one
         read_pixels(array, at, job.source + offset, array.itemsize, count, job.flip, job.highest)
@@ -95,14 +93,14 @@ def _along_rows(array: NDArray, job: AxisPass, one: int, two: int, passes: int, 
             fill(array, two + count, spare, job.highest)
             _window(array, 0, count, two)
             at = 0
-        _give(array, at, job, offset, count, job.flip != (passes == 2), spare)
+        _write(array, at, job, offset, count, job.flip != (passes == 2), spare)
 
 
 @jit
 def _group(
     array: NDArray, at: int, job: AxisPass, corner: int, first: int, length: int, strip: int, count: int
 ) -> None:
-    """Read rows `first` … of one strip into a group of `length` rows; those outside the image never win."""
+    """Read `length` rows of a strip from row `first` on; those beyond the border get the highest value."""
     stride = job.columns * array.itemsize
     for i in range(length):
         row = at + i * strip
@@ -114,7 +112,8 @@ def _group(
 
 
 @jit
-def _run_upwards(array: NDArray, at: int, length: int, strip: int) -> None:
+def _accumulate_upwards(array: NDArray, at: int, length: int, strip: int) -> None:
+    """Replace each row of a group by the minimum of the row and those below it."""
     for i in range(length - 2, -1, -1):
         row = at + i * strip
         minimum(array, row, (row, row + strip), blocks_of(array, strip))
@@ -122,22 +121,22 @@ def _run_upwards(array: NDArray, at: int, length: int, strip: int) -> None:
 
 @jit
 def _along_columns(array: NDArray, job: AxisPass, reach: int, strip: int) -> None:
-    """Take the minimum over `reach` pixels above and below each.
+    """Take the minimum along columns.
 
-    Rows are cut into groups as long as the window, which then is the end of one group and the beginning
-    of the next: two running minima serve every window.
+    Rows are cut into groups as long as the window. A window then is the end of one group and the beginning
+    of the next, so it is the minimum of two running minima [1]_ [2]_.
     """
     length = 2 * reach + 1
     stride = job.columns * array.itemsize
     blocks = blocks_of(array, strip)
     prefix = 2 * length * strip
-    for lead in range(job.leads):
+    for plane in range(job.planes):
         for x in range(0, job.columns, strip):
             count = min(strip, job.columns - x)
-            corner = lead * job.height * stride + x * array.itemsize
+            corner = plane * job.height * stride + x * array.itemsize
             ends, begins = 0, length * strip
             _group(array, ends, job, corner, -reach, length, strip, count)
-            _run_upwards(array, ends, length, strip)
+            _accumulate_upwards(array, ends, length, strip)
             for top in range(0, job.height, length):
                 # Read the next group before its rows are written over.
                 _group(array, begins, job, corner, top + length - reach, length, strip, count)
@@ -145,9 +144,9 @@ def _along_columns(array: NDArray, job: AxisPass, reach: int, strip: int) -> Non
                 for i in range(min(length, job.height - top)):
                     row = ends + i * strip
                     minimum(array, row, (row, prefix), blocks)
-                    _give(array, row, job, corner + (top + i) * stride, count, job.flip, prefix + strip)
+                    _write(array, row, job, corner + (top + i) * stride, count, job.flip, prefix + strip)
                     minimum(array, prefix, (prefix, begins + i * strip), blocks)
-                _run_upwards(array, begins, length, strip)
+                _accumulate_upwards(array, begins, length, strip)
                 ends, begins = begins, ends
 
 
@@ -156,20 +155,20 @@ def _clip(shape: tuple[int, ...], reach: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _strip(shape: tuple[int, ...], dtype: np.dtype, axis: int, reach: int) -> int:
-    """Return how many columns to work on at once along an axis."""
+    """Return how many columns to filter at once along an axis."""
     block = block_length(dtype)
     most = max(min(ROW_BYTES, GROUP_BYTES // (4 * reach + 4)) // BLOCK, 1) * block
     return min(most, -(-math.prod(shape[axis + 1 :]) // block) * block)
 
 
 def _row_length(columns: int, reaches: list[int], dtype: np.dtype) -> int:
-    """Return the elements of a row with what lies around it, in whole blocks and two more."""
+    """Return the length of a row with its surroundings, in whole blocks and two more."""
     block = block_length(dtype)
     return (-(-(columns + 2 * sum(reaches)) // block) + 2) * block
 
 
 def box_scratch(shape: tuple[int, ...], dtype: np.dtype, reaches: tuple[tuple[int, ...], ...]) -> int:
-    """Return how many elements of scratch `filter_box` takes."""
+    """Return the scratch of `filter_box`, in elements."""
     clipped = [_clip(shape, reach) for reach in reaches]
     last = 2 * _row_length(shape[-1], [reach[-1] for reach in clipped], dtype) if shape else 0
     columns = [
@@ -189,14 +188,14 @@ def filter_box(
     Parameters
     ----------
     image, out : ndarray
-        Same shape and dtype, C-contiguous; at least one axis, none empty. They may be the same array
-        where `minus` is 0.
+        Same shape and dtype, C-contiguous; at least one axis, none empty. They may be the same array if
+        `minus` is 0.
     reaches : tuple of tuple of int
-        How far the box of each pass extends along each axis.
+        Reach of the box of each pass along each axis.
     flip : bool
         Dilate, or close.
     minus : int
-        0 gives the result, 1 the image minus it, 2 it minus the image, both modulo the integer's width.
+        0 writes the result, 1 the image minus the result, 2 the reverse; integers wrap round.
     """
     shape, dtype = image.shape, image.dtype
     array = aligned((box_scratch(shape, dtype, reaches),), dtype)
@@ -204,7 +203,7 @@ def filter_box(
     first = [(axis, r, flip) for axis, r in enumerate(clipped[0][:-1]) if r]
     second = [(axis, r, not flip) for reach in clipped[1:] for axis, r in enumerate(reach[:-1]) if r]
     one, two = clipped[0][-1], clipped[-1][-1] if len(clipped) == 2 else 0
-    # The rows are gone through in any case: for NaN, and where the box is one pixel.
+    # The pass along rows is never left out: it replaces NaN, and copies where the box is a single pixel.
     steps = [*first, (len(shape) - 1, one, flip), *second]
     source = image.ctypes.data
     for number, (axis, reach, turned) in enumerate(steps):
@@ -212,7 +211,7 @@ def filter_box(
             source=source,
             target=out.ctypes.data,
             image=image.ctypes.data,
-            leads=math.prod(shape[:axis]),
+            planes=math.prod(shape[:axis]),
             height=shape[axis],
             columns=math.prod(shape[axis + 1 :]),
             flip=turned,

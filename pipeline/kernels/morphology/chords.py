@@ -1,14 +1,14 @@
-"""Cut a flat footprint into horizontal chords, and lay out what a kernel needs to fold them.
+"""Decomposition of flat footprints into chords, and the tables with which a kernel folds these.
 
-A footprint is the union of chords: for each offset on the axes before the last, a run of pixels centred on
-it. The minimum over a chord of 2w + 1 pixels is that of two overlapping runs of 2ᵏ, and the runs double:
+A footprint is the union of chords: for each offset on the axes before the last, a run of 2w + 1 pixels along
+the last, centred. The minimum over a chord is that of two overlapping runs of 2ᵏ pixels, and runs double:
 
     run₁[x] = min(run₀[x], run₀[x+1])     run₂[x] = min(run₁[x], run₁[x+2])     …
     chord[x] = min(runₖ[x−w], runₖ[x+w+1−2ᵏ])
 
-`INPUT_ROWS` input rows are taken at a time. A row of results `a` then gets, from one block of input rows, one
-chord of each of them, all with one load and one store. Which chord that is depends only on how far `a` lies
-from the block, so it stands in a table.
+`INPUT_ROWS` input rows are taken at a time. A result row then gets one chord of each of them, all with one
+load and one store. Which chords these are depends only on the distance of the result row from the input rows,
+so they are in a table.
 """
 
 import functools
@@ -23,30 +23,31 @@ INPUT_ROWS = 8
 
 
 class ChordPlan(NamedTuple):
-    """A footprint as a kernel reads it. Offsets count elements in the scratch array.
+    """A footprint for the kernel. Positions count elements of the scratch array.
 
-    The array begins with a row that is never the smallest; the levels of runs follow, then the chords.
+    The array begins with a row of the highest value, which never wins; then come the levels of runs, then the
+    chords.
     """
 
-    reach_y: int  # how far it extends along the last two axes
+    reach_y: int  # reach along the last two axes
     reach_x: int
     single: int  # 1 where the first chord is a single pixel, else 0
-    levels: int  # where the levels of runs begin; the level of single pixels is the input row itself
+    levels: int  # start of the levels of runs; the level of single pixels is the input row itself
     pitch: int  # from one level to the next
-    chords: int  # where the chords begin: all of the first input row, then all of the second, …
-    blocks: NDArray[np.int64]  # to compute of each level
-    left: NDArray[np.int64]  # for each chord where its two runs begin
+    chords: int  # start of the chords: all of the first input row, then all of the second, …
+    blocks: NDArray[np.int64]  # number of blocks of each level
+    left: NDArray[np.int64]  # for each chord, the starts of its two runs
     right: NDArray[np.int64]
-    leads: NDArray[np.int64]  # (n, lead axes): offsets on the axes before the last two
-    reach: NDArray[np.int64]  # for each of those, how far it extends along the last axis but one
+    plane_offsets: NDArray[np.int64]  # (n, axes before the last two): the planes that the footprint reaches
+    reach: NDArray[np.int64]  # for each of those, its reach along the last axis but one
     start: NDArray[np.int64]  # for each of those, its first row in `table`
-    table: NDArray[np.int64]  # (rows, INPUT_ROWS): for each result row where each input row's chord stands
-    strip: int  # columns worked on at once
-    strip_blocks: int  # blocks that hold them
+    table: NDArray[np.int64]  # (rows, INPUT_ROWS): for each result row, the positions of its chords
+    strip: int  # columns filtered at once
+    strip_blocks: int  # the same in blocks
 
     @property
     def end(self) -> int:
-        """Where the chords end."""
+        """End of the chords."""
         return self.chords + INPUT_ROWS * len(self.left) * self.strip
 
 
@@ -54,18 +55,18 @@ class ChordPlan(NamedTuple):
 def plan_chords(
     footprint: Footprint, reach: tuple[int, ...], strip: int, block_length: int, levels: int
 ) -> ChordPlan:
-    """Return the plan of a footprint of two axes or more.
+    """Plan a footprint of two axes or more.
 
     Parameters
     ----------
     footprint : Footprint
-        Its last axis is that of the chords, the one before that of the rows.
+        The last axis is that of the chords, the one before that of the rows.
     reach : tuple of int
-        How much of it to use along each axis: no more than the image is long.
+        How much of the footprint to use along each axis: less than the length of the image.
     strip, block_length : int
-        Columns to work on at once, a multiple of `block_length`, and elements in a block.
+        Columns to filter at once, a multiple of `block_length`, and elements in a block.
     levels : int
-        Where the levels begin, no less than any `strip`.
+        Start of the levels, not below any `strip`.
     """
     half = footprint.half_widths(reach)
     reach_y, reach_x = reach[-2:]
@@ -78,7 +79,8 @@ def plan_chords(
     chords = levels + pitch * (len(blocks) - 1)
     rows = half.reshape(-1, half.shape[-1])
     present = np.flatnonzero((rows >= 0).any(axis=1))
-    leads = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1) - np.array(reach[:-2], int)
+    plane_offsets = np.argwhere((half >= 0).any(axis=-1)).reshape(len(present), -1)
+    plane_offsets -= np.array(reach[:-2], int)
     tables = [_table(rows[index], widths, strip, chords) for index in present]
     return ChordPlan(
         reach_y=reach_y,
@@ -90,7 +92,7 @@ def plan_chords(
         blocks=blocks[1:],
         left=base - widths,
         right=base + widths + 1 - run[level],
-        leads=np.ascontiguousarray(leads, dtype=np.int64),
+        plane_offsets=np.ascontiguousarray(plane_offsets, dtype=np.int64),
         reach=np.array([(len(table) - INPUT_ROWS) // 2 for table in tables], dtype=np.int64),
         start=np.cumsum([0, *map(len, tables)], dtype=np.int64)[:-1],
         table=np.concatenate(tables),
@@ -100,7 +102,7 @@ def plan_chords(
 
 
 def _table(half: NDArray[np.int64], widths: NDArray[np.int64], strip: int, chords: int) -> NDArray[np.int64]:
-    """Return where the chords of INPUT_ROWS input rows stand, for each result row they touch."""
+    """Return the positions of the chords of INPUT_ROWS input rows, for each result row that they reach."""
     half = half[half >= 0]
     reach = len(half) // 2
     result = np.arange(2 * reach + INPUT_ROWS)[:, None]

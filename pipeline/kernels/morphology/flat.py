@@ -1,4 +1,4 @@
-"""Morphology with any footprint: choice of row and column axes, tile width and scratch."""
+"""Morphology with any footprint: the choice of row and column axes, tile widths and scratch."""
 
 import math
 from collections.abc import Iterator
@@ -13,51 +13,54 @@ from pipeline.kernels.morphology.footprint import Footprint
 from pipeline.kernels.morphology.passes import Raster, RowBuffer, Tile, filter_tile
 from pipeline.kernels.vectors import aligned, block_length
 
-# The buffers of a tile stay in a cache of several MB; a tile is not so narrow that its halo outweighs it.
-BUFFER_BYTES = 1 << 22
-# A strip is long enough that starting on it costs little, but the chords of a block stay in cache too.
+BUFFER_BYTES = 1 << 22  # of a tile's ring buffers, to stay in a cache of several MB
+# A strip is long enough that its start costs little, and the chords of INPUT_ROWS rows stay in cache.
 STRIP_BYTES = 2048
 CHORD_BYTES = 1 << 19
 
 
 class Arrangement(NamedTuple):
-    """A filter on an image of lead axes × rows × columns, all but the addresses of the pixels."""
+    """The plan of a filter on an image of batch axes × plane axes × rows × columns.
 
-    order: tuple[int, ...]  # of the array's axes: those it is flat along, leads, rows, columns
-    batch: int  # how many axes it is flat along
-    columns: int  # of a tile's output
+    Footprints do not extend along batch axes, so images along these are filtered one by one.
+    """
+
+    order: tuple[int, ...]  # the array's axes in that order
+    batch: int  # number of batch axes
+    columns: int  # of a tile
     plans: tuple[ChordPlan, ...]
     buffers: tuple[RowBuffer, ...]
-    margin: int
+    margin: int  # this and the next two as in `Tile`
     inputs: int
     input_pitch: int
-    size: int  # of the scratch
+    size: int  # of the scratch array, in elements
 
 
-def _up(count: int, step: int) -> int:
+def _round_up(count: int, step: int) -> int:
     return -(-count // step) * step
 
 
 def _order(ndim: int, footprints: tuple[Footprint, ...]) -> tuple[tuple[int, ...], int]:
-    """Return the axes in the order flat, lead, row, column, and how many are flat."""
+    """Return the axes in the order batch, plane, row, column, and the number of batch axes."""
     active = [axis for axis in range(ndim - 1) if any(f.reach[axis] for f in footprints)]
-    flat = [axis for axis in range(ndim - 1) if axis not in active]
-    row = active.pop() if active else flat.pop()
-    return (*flat, *active, row, ndim - 1), len(flat)
+    batch = [axis for axis in range(ndim - 1) if axis not in active]
+    row = active.pop() if active else batch.pop()
+    return (*batch, *active, row, ndim - 1), len(batch)
 
 
 def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint, ...]) -> Arrangement:
-    """Return how to filter an array of two axes or more with one footprint, or two in turn."""
+    """Plan the filter of an array of two axes or more with one footprint, or two in turn."""
     order, batch = _order(len(shape), footprints)
     inner = tuple(shape[axis] for axis in order[batch:])
-    leads = math.prod(inner[:-2])
+    planes = math.prod(inner[:-2])
     block = block_length(dtype)
     reaches = [tuple(min(f.reach[axis], shape[axis] - 1) for axis in order[batch:]) for f in footprints]
     depths = [2 * reach[-2] + INPUT_ROWS for reach in reaches]
     widest = max(reach[-1] for reach in reaches)
     halo = reaches[1][-1] if len(reaches) == 2 else 0
 
-    affordable = BUFFER_BYTES // (leads * sum(depths) * dtype.itemsize)
+    # A tile is no narrower than twice its halo, or the halo would cost more than the tile.
+    affordable = BUFFER_BYTES // (planes * sum(depths) * dtype.itemsize)
     tiles = math.ceil(inner[-1] / max(affordable, 4 * widest, 2 * block))
     columns = math.ceil(inner[-1] / tiles)
     counts = [min(inner[-1], columns + 2 * halo), columns][-len(reaches) :]
@@ -66,27 +69,27 @@ def arrange(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[Footprint
         plan_chords(_permuted(footprint, order[batch:]), reach, strip, block, max(strips))
         for footprint, reach, strip in zip(footprints, reaches, strips, strict=True)
     )
-    margin = _up(widest, block)
+    margin = _round_up(widest, block)
     # An odd number of blocks: rows a power of two apart would share the same few lines of the cache.
     pitches = [
-        (_up(margin + _up(count, strip) + widest + 2 * block, block) // block | 1) * block
+        (_round_up(margin + _round_up(count, strip) + widest + 2 * block, block) // block | 1) * block
         for count, strip in zip(counts, strips, strict=True)
     ]
-    inputs = _up(max(plan.end for plan in plans), block)
+    inputs = _round_up(max(plan.end for plan in plans), block)
     at = inputs + INPUT_ROWS * pitches[0]
     buffers = []
     for depth, pitch in zip(depths, pitches, strict=True):
         buffers.append(RowBuffer(at, pitch, depth))
-        at += leads * depth * pitch
+        at += planes * depth * pitch
     size = at + 2 * max(strips) + widest + 4 * block
     return Arrangement(order, batch, columns, plans, tuple(buffers), margin, inputs, pitches[0], size)
 
 
 def _strip(count: int, reach: int, dtype: np.dtype) -> int:
-    """Return a number of columns that cuts `count` evenly, in whole blocks."""
+    """Return the columns of a strip, in whole blocks, so that `count` columns are cut evenly."""
     most = min(STRIP_BYTES, CHORD_BYTES // (INPUT_ROWS * (reach + 1)))
     parts = math.ceil(count * dtype.itemsize / most)
-    return _up(math.ceil(count / parts), block_length(dtype))
+    return _round_up(math.ceil(count / parts), block_length(dtype))
 
 
 def _permuted(footprint: Footprint, order: tuple[int, ...]) -> Footprint:
@@ -102,24 +105,24 @@ def _rasters(array: NDArray, batch: int) -> Iterator[Raster]:
 def filter_flat(
     image: NDArray, out: NDArray, footprints: tuple[Footprint, ...], *, flip: bool = False, minus: int = 0
 ) -> None:
-    """Erode an image, or open it where two footprints are given, reading it once.
+    """Erode an image by one footprint, or open it by two, reading it once.
 
     Parameters
     ----------
     image : ndarray
         Two axes or more, none empty; any strides.
     out : ndarray
-        Same shape and dtype, does not overlap the image; any strides.
+        Same shape and dtype as the image, without overlap; any strides.
     footprints : tuple of Footprint
         One for each pass.
     flip : bool
         Dilate, or close.
     minus : int
-        0 gives the result, 1 the image minus it, 2 it minus the image, both modulo the integer's width.
+        0 writes the result, 1 the image minus the result, 2 the reverse; integers wrap round.
     """
     plan = arrange(image.shape, image.dtype, footprints)
     inner = tuple(image.shape[axis] for axis in plan.order[plan.batch :])
-    lead_shape = np.array(inner[:-2], dtype=np.int64)
+    plane_shape = np.array(inner[:-2], dtype=np.int64)
     passes = len(footprints)
     halo = plan.plans[-1].reach_x if passes == 2 else 0
     array = aligned((plan.size,), image.dtype)
@@ -130,8 +133,8 @@ def filter_flat(
             tile = Tile(
                 image=source,
                 out=target,
-                shape=lead_shape,
-                leads=math.prod(inner[:-2]),
+                plane_shape=plane_shape,
+                planes=math.prod(inner[:-2]),
                 height=inner[-2],
                 width=inner[-1],
                 first=first,

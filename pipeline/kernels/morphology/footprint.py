@@ -1,4 +1,4 @@
-"""Flat footprints: the neighbours that a morphological filter looks at."""
+"""Flat footprints of morphological filters."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 Shape = Literal["disk", "box"]
 
-# Σ(dᵢ/rᵢ)² lands a rounding error above 1 for offsets on the rim, at radius 13 for instance.
+# Σ(dᵢ/rᵢ)² comes out a rounding error above 1 for offsets on the rim, at radius 13 for instance.
 RIM = 1e-9
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """A symmetric set of offsets, described by its radius on each axis of an array.
+    """A symmetric set of offsets, given by a radius for each axis of an array.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Footprint:
         "disk" holds every offset with Σ(dᵢ/rᵢ)² ≤ 1 + 1e-9: a disk, a ball or an
         ellipsoid. "box" holds every offset with |dᵢ| ≤ ⌊rᵢ⌋.
     radii : tuple of float
-        Radius in px for each axis of the array, 0 for an axis it is flat along.
+        Radius in px for each axis, 0 for an axis that is not filtered.
 
     Examples
     --------
@@ -41,26 +41,26 @@ class Footprint:
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far it extends along each axis, in whole px: the halo of one pass."""
+        """Whole pixels to each side along each axis: the halo of one pass."""
         return tuple(int(np.floor(radius + RIM)) for radius in self.radii)
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return it as a boolean array of shape 2 × reach + 1, centred."""
+        """Return a boolean array of shape 2 × reach + 1, centred."""
         last = self.reach[-1]
         return np.abs(np.arange(-last, last + 1)) <= self.half_widths(self.reach)[..., None]
 
     def half_widths(self, reach: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return how far it extends along the last axis, at each offset on the others.
+        """Return the reach along the last axis at each offset along the others.
 
         Parameters
         ----------
         reach : tuple of int
-            Offsets beyond these are left out, on the last axis too.
+            Offsets beyond these are cut off, along the last axis too.
 
         Returns
         -------
         ndarray of int, shape 2 × reach + 1 without the last axis
-            −1 where it holds no pixel.
+            −1 where there is no pixel.
 
         Examples
         --------

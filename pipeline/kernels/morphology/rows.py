@@ -1,4 +1,4 @@
-"""Operations on rows of the scratch array of morphology, in whole vectors."""
+"""Operations on rows of morphology's scratch array, as vector code."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from pipeline.kernels.jit import jit
 from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, emitted
 
-# Half a line at a time is some 5 % faster where 512-bit registers are two of 256 (Zen 4), since only every
-# other load then crosses a line, and all that AVX2 has.
+# Bytes of a vector: half a cache line, since only every other unaligned load then crosses a line. That is
+# some 5 % faster on Zen 4, whose 512-bit registers are two of 256, and all that AVX2 has.
 VECTOR = 32
 
 
 @emitted
 def minimum(emit: Emitter, array: Any, at: Any, sources: Any, blocks: Any) -> None:
-    """Write at `array[at:]` the minimum of what stands at each of `sources` (a tuple), block by block.
+    """Write the minimum of the rows at `sources`, a tuple of positions, to array[at:].
 
-    A source may be the target itself; otherwise they must not overlap. Not for NaN.
+    A source may be the target itself, but must not overlap it otherwise. There must be no NaN.
     """
     vectors = emit.vectors(VECTOR)
     first, *others = cgutils.unpack_tuple(emit.builder, sources)
@@ -31,7 +31,7 @@ def minimum(emit: Emitter, array: Any, at: Any, sources: Any, blocks: Any) -> No
 
 @emitted
 def complement(emit: Emitter, array: Any, at: Any, blocks: Any) -> None:
-    """Replace each element from `array[at]` on by the one that sorts the other way round."""
+    """Negate floats, and invert the bits of integers, from array[at] on, so that their order is reversed."""
     vectors = emit.vectors(BLOCK)
     with cgutils.for_range(emit.builder, blocks) as loop:
         vectors.store(vectors.complement(vectors.load(array, at, loop.index)), array, at, loop.index)
@@ -43,8 +43,8 @@ def _transfer(
     builder = emit.builder
     row = builder.gep(array, [at])
     pixels = builder.inttoptr(address, cgutils.voidptr_t)
-    side_by_side = builder.icmp_signed("==", step, INDEX(emit.itemsize))
-    with builder.if_else(side_by_side) as (yes, no):
+    adjacent = builder.icmp_signed("==", step, INDEX(emit.itemsize))
+    with builder.if_else(adjacent) as (yes, no):
         with yes:
             ends = (row, pixels) if inward else (pixels, row)
             cgutils.raw_memcpy(builder, *ends, count, emit.itemsize, align=1)
@@ -59,25 +59,25 @@ def _transfer(
 
 @emitted
 def read_row(emit: Emitter, array: Any, at: Any, address: Any, step: Any, count: Any) -> None:
-    """Copy `count` pixels that lie `step` bytes apart, the first at `address`, to `array[at:]`."""
+    """Copy `count` pixels, `step` bytes apart from `address` on, to array[at:]."""
     _transfer(emit, array, at, address, step, count, inward=True)
 
 
 @emitted
 def write_row(emit: Emitter, array: Any, at: Any, address: Any, step: Any, count: Any) -> None:
-    """Copy `count` elements of `array[at:]` to pixels `step` bytes apart, the first at `address`."""
+    """Copy `count` elements of array[at:] to pixels `step` bytes apart from `address` on."""
     _transfer(emit, array, at, address, step, count, inward=False)
 
 
 @jit
 def blocks_of(array: NDArray, count: int) -> int:
-    """Return how many blocks hold `count` elements."""
+    """Return the number of blocks that hold `count` elements."""
     return (count * array.itemsize + BLOCK - 1) // BLOCK
 
 
 @jit
 def fill(array: NDArray, start: int, stop: int, value: np.generic) -> None:
-    """Set the elements start … stop − 1."""
+    """Set elements start … stop − 1."""
     part = array[start:stop]
     for i in range(part.size):
         part[i] = value
@@ -87,7 +87,7 @@ def fill(array: NDArray, start: int, stop: int, value: np.generic) -> None:
 def read_pixels(
     array: NDArray, at: int, address: int, step: int, count: int, flip: bool, highest: np.generic
 ) -> None:
-    """Read pixels to `array[at:]`, complemented where `flip`; NaN counts as if it lay outside.
+    """Read pixels to array[at:], complemented if `flip`; NaN becomes `highest`, as beyond the border.
 
     The rest of the last block is overwritten.
     """
@@ -101,7 +101,7 @@ def read_pixels(
 
 @jit
 def subtract(result: NDArray, image: NDArray, minus: int) -> None:
-    """Make a result the image minus it where `minus` is 1, or it minus the image where that is 2."""
+    """Replace a result by the image minus the result if `minus` is 1, by the reverse if it is 2."""
     if minus == 1:
         for i in range(result.size):
             result[i] = image[i] - result[i]

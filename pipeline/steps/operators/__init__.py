@@ -1,7 +1,7 @@
-"""The operators, one a file; importing this package defines, and so registers, all of them.
+"""The operators, one a file; importing this package registers all of them.
 
-Here belongs what an operator says and does with a block. What several of them share, and what applies
-them to images, belongs to the package above.
+An operator's parameters, its declarations and its filter belong here; what several operators share belongs
+to the package above.
 """
 
 import importlib

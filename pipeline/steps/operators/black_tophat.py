@@ -1,4 +1,4 @@
-"""Black top-hat: turns dark features smaller than the footprint into bright ones."""
+"""Black top-hat: the closing of the image minus the image."""
 
 from numpy.typing import NDArray
 
@@ -8,10 +8,10 @@ from pipeline.steps.reference import dilated, eroded, subtracted
 
 
 class BlackTophat(TophatStep):
-    """Subtract the image from its closing: dark features come out bright, on a dark background.
+    """Subtract the image from its closing: dark features smaller than the footprint come out bright.
 
-    For brightfield and phase contrast. ImageJ's "light background" keeps dark features
-    dark; this does not.
+    For brightfield and phase contrast. Unlike ImageJ's "light background", which keeps dark
+    features dark, the result has a dark background.
 
     Returns
     -------
@@ -21,7 +21,7 @@ class BlackTophat(TophatStep):
     Raises
     ------
     RequestError
-        The radius is below 1 px or not below the longest axis that it works along.
+        The radius is below 1 px, or reaches as far as the longest axis of `along` is long.
 
     References
     ----------
@@ -42,11 +42,11 @@ class BlackTophat(TophatStep):
     examples = ({"radius": 3}, {"radius": 2, "footprint": "box"}, {"size": {"y": 3, "x": 5}})
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the closing of the block minus the block."""
+        """Subtract the block from its closing."""
         return morphology.black_tophat(block, self.footprints(axes)[0])
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return scikit-image's closing minus the image."""
+        """Subtract the image from its closing by scikit-image."""
         footprint, _ = self.masks(axes)
         closed = eroded(dilated(image, footprint), footprint)
         return subtracted(closed, image, self.out_dtype(image.dtype))

@@ -1,4 +1,4 @@
-"""Difference of Gaussians: a band of sizes kept."""
+"""Difference of Gaussians: a narrow Gaussian minus a wide one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from pipeline.steps.linear import LinearStep, Sigma, check_sigma
 
 @collected
 def _check_low_sigma(sigma: Extent) -> Extent:
+    """Allow 0 on all axes, which does not smooth."""
     flat = all(length.value == 0 for length in extent_by_axis(sigma).values())
     return sigma if flat else check_sigma(sigma)
 
 
 def _below(low: Quantity, high: Quantity) -> bool:
-    """Return whether one length is below another, or cannot be compared before the image is known."""
+    """Compare two lengths; True if they cannot be compared before the image is known."""
     if low.unit == high.unit:
         return low.value < high.value
     if PX in (low.unit, high.unit) or not convertible(low.unit, high.unit):
@@ -33,19 +34,19 @@ def _below(low: Quantity, high: Quantity) -> bool:
 
 
 class DifferenceOfGaussians(LinearStep):
-    """Smooth with a narrow Gaussian and subtract a wide one: noise and background go.
+    """Smooth with a narrow Gaussian and subtract a wide one, which removes noise and background.
 
     Parameters
     ----------
     low_sigma, high_sigma : number, text or mapping
-        Standard deviations in px, in physical units ("30 um"), or one for each axis; low
-        below high. A low sigma of 0 does not smooth.
+        Standard deviations in px, in physical units ("30 um"), or one for each axis. The low
+        one is below the high one; 0 does not smooth.
 
     Returns
     -------
     numpy.ndarray
-        Shape of the input; float32 (float64 from float64, int32, uint32), in the units of
-        the input, not rescaled to 0…1, of either sign.
+        Shape of the input; float32 (float64 from float64 and integers of 32 bits or more), in
+        the units of the input, not rescaled to 0…1, of either sign.
 
     Raises
     ------
@@ -83,11 +84,10 @@ class DifferenceOfGaussians(LinearStep):
 
     def _check_order(self) -> None:
         by_axis = any(isinstance(sigma, Mapping) for sigma in self.lengths.values())
-        low_sigma, high_sigma = (
-            extent_by_axis(sigma, self.along) for sigma in (self.low_sigma, self.high_sigma)
-        )
+        lows = extent_by_axis(self.low_sigma, self.along)
+        highs = extent_by_axis(self.high_sigma, self.along)
         for axis in self.along:
-            low, high = low_sigma[axis], high_sigma[axis]
+            low, high = lows[axis], highs[axis]
             if not _below(low, high) and not low.value == high.value == 0:
                 along = f", along {axis}" if by_axis else ""
                 raise RequestError(
@@ -95,22 +95,22 @@ class DifferenceOfGaussians(LinearStep):
                 )
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse sigmas that are out of order on an axis, or far wider than the image (resolved step)."""
+        """Refuse sigmas that are out of order on an axis, or far wider than the image."""
         super().check(spec)
         self._check_order()
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
-        """Return the range either way, with the 0 of `mode: constant`."""
+        """Return the width of the range in either sign, with the 0 of `mode: constant`."""
         low, high = self.seen(low, high)
         return low - high, high - low
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the narrow Gaussian of the block minus the wide one."""
+        """Subtract the wide Gaussian of the block from the narrow one."""
         low, high = self.pixels("low_sigma", axes), self.pixels("high_sigma", axes)
         return gaussian.difference_of_gaussians(
             block, low, high, mode=self.mode, truncate=self.truncate, origin=origin
         )
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the difference of scipy's two Gaussians."""
+        """Subtract scipy's wide Gaussian from its narrow one."""
         return self.smoothed("low_sigma", image, axes) - self.smoothed("high_sigma", image, axes)

@@ -17,8 +17,8 @@ class Gaussian(LinearStep):
     Returns
     -------
     numpy.ndarray
-        Shape of the input; float32 (float64 from float64, int32, uint32), in the units of
-        the input.
+        Shape of the input; float32 (float64 from float64 and integers of 32 bits or more), in
+        the units of the input.
 
     Raises
     ------
@@ -52,10 +52,10 @@ class Gaussian(LinearStep):
         return self.seen(low, high)
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the block smoothed."""
+        """Smooth the block."""
         sigmas = self.pixels("sigma", axes)
         return gaussian.gaussian(block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin)
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return scipy's Gaussian."""
+        """Smooth the image with scipy."""
         return self.smoothed("sigma", image, axes)

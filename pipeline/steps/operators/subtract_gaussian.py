@@ -1,4 +1,4 @@
-"""Gaussian subtracted: a smooth background taken off."""
+"""The image minus a wide Gaussian of it."""
 
 from numpy.typing import NDArray
 
@@ -7,7 +7,7 @@ from pipeline.steps.linear import LinearStep, Sigma
 
 
 class SubtractGaussian(LinearStep):
-    """Subtract the image smoothed by a wide Gaussian, which stands for the background.
+    """Subtract the image smoothed by a wide Gaussian as the background.
 
     Parameters
     ----------
@@ -18,8 +18,8 @@ class SubtractGaussian(LinearStep):
     Returns
     -------
     numpy.ndarray
-        Shape of the input; float32 (float64 from float64, int32, uint32), in the units of
-        the input, of either sign.
+        Shape of the input; float32 (float64 from float64 and integers of 32 bits or more), in
+        the units of the input, of either sign.
 
     Raises
     ------
@@ -44,17 +44,17 @@ class SubtractGaussian(LinearStep):
     examples = ({"sigma": 2}, {"sigma": 25}, {"sigma": {"y": 3, "x": 0}, "mode": "mirror"})
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
-        """Return the range either way, with the 0 of `mode: constant`."""
+        """Return the least and the greatest difference, with the 0 of `mode: constant` in the background."""
         below, above = self.seen(low, high)
         return low - above, high - below
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the block minus its Gaussian."""
+        """Subtract the Gaussian of the block."""
         sigmas = self.pixels("sigma", axes)
         return gaussian.subtract_gaussian(
             block, sigmas, mode=self.mode, truncate=self.truncate, origin=origin
         )
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the image minus scipy's Gaussian."""
+        """Subtract scipy's Gaussian."""
         return image - self.smoothed("sigma", image, axes)

@@ -1,4 +1,4 @@
-"""Minimum subtracted: the simplest background, the darkest pixel around."""
+"""The image minus its local minimum."""
 
 from numpy.typing import NDArray
 
@@ -8,7 +8,7 @@ from pipeline.steps.reference import eroded, subtracted
 
 
 class SubtractMinimum(FlatStep):
-    """Subtract the local minimum: the darkest pixel of a box around each pixel.
+    """Subtract the local minimum, the darkest pixel in a box around each pixel.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class SubtractMinimum(FlatStep):
     Raises
     ------
     RequestError
-        The size is not odd, or half of it is not below the longest axis that it works along.
+        The size is not odd, or half of it is as long as the longest axis of `along`.
 
     References
     ----------
@@ -42,9 +42,9 @@ class SubtractMinimum(FlatStep):
     examples = ({"size": 5}, {"size": {"y": 3, "x": 7}}, {"size": 3, "along": "tyx"})
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the block minus its local minimum."""
+        """Subtract the local minimum of the block."""
         return morphology.subtract_erosion(block, *self.footprints(axes))
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the image minus scikit-image's erosion."""
+        """Subtract the erosion by scikit-image."""
         return subtracted(image, eroded(image, *self.masks(axes)), self.out_dtype(image.dtype))

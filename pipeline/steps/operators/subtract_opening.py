@@ -1,4 +1,4 @@
-"""Opening subtracted, with a size of its own for the minimum and for the maximum."""
+"""The image minus a maximum filter of a minimum filter, each of its own size."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from pipeline.steps.reference import dilated, eroded, subtracted
 
 @collected
 def _check_side(size: Extent) -> Extent:
-    # One of the two may be 1 px, which leaves that filter out: sweeps do that.
+    # One of the two may be 1 px, which leaves that filter out, as in a sweep over one of the sizes.
     return size if size == Quantity(1) else check_size(size)
 
 
@@ -29,9 +29,8 @@ _Side = Annotated[Length, AfterValidator(_check_side)]
 class SubtractOpening(FlatStep):
     """Subtract a maximum filter of a minimum filter, each over a box of its own size.
 
-    With equal sizes it is a white top-hat with a box. With a maximum larger than the
-    minimum the background may lie above the image: such pixels come out negative, which is
-    why the result is then signed.
+    Equal sizes make a white top-hat with a box. With a maximum larger than the minimum the
+    background may lie above the image; such pixels come out negative, so the result is signed.
 
     Parameters
     ----------
@@ -47,8 +46,8 @@ class SubtractOpening(FlatStep):
     Raises
     ------
     RequestError
-        A size is not odd, or half of it is not below the longest axis that it works along; the
-        maximum is larger on an image of 64-bit integers.
+        A size is not odd, or half of it is as long as the longest axis of `along`; the maximum is
+        larger than the minimum on an image of 64-bit integers.
 
     References
     ----------
@@ -74,17 +73,17 @@ class SubtractOpening(FlatStep):
     @property
     def signed(self) -> bool:
         """Whether the background can lie above the image (resolved step)."""
-        minimum, maximum = (self.pixels(name, self.along) for name in ("minimum_size", "maximum_size"))
+        minimum, maximum = self.pixels("minimum_size", self.along), self.pixels("maximum_size", self.along)
         return any(largest > smallest for smallest, largest in zip(minimum, maximum, strict=True))
 
     def check(self, spec: ImageSpec) -> None:
-        """Refuse sizes that do not fit the image, and differences of more than 64 bits (resolved step)."""
+        """Refuse sizes that do not fit the image, and differences of more than 64 bits."""
         super().check(spec)
         if self.signed and spec.dtype.kind in "iu" and spec.dtype.itemsize == 8:
             raise RequestError(
                 f"{self.name} of {spec.dtype} with a larger maximum takes more than 64 bits",
-                "give a maximum_size that is not above minimum_size, or take an image of fewer bits: "
-                "write what comes before with output.dtype, and run this on that",
+                "give a maximum_size that is not above minimum_size, or take an image of fewer bits:"
+                " write what comes before with output.dtype, and run this on that",
                 "maximum_size",
             )
 
@@ -93,15 +92,15 @@ class SubtractOpening(FlatStep):
         return signed_dtype(dtype) if self.signed else unsigned_dtype(dtype)
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
-        """Return 0 to the whole range, or the range either way."""
+        """Return 0, or minus the width of the input's range if signed, and that width."""
         return (low - high if self.signed else 0), high - low
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the block minus the maximum of its minimum."""
+        """Subtract the maximum of the minimum of the block."""
         return morphology.subtract_opening(block, *self.footprints(axes))
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the image minus scikit-image's dilation of its erosion."""
+        """Subtract the dilation of the erosion by scikit-image."""
         minimum, maximum = self.masks(axes)
         background = dilated(eroded(image, minimum), maximum)
         return subtracted(image, background, self.out_dtype(image.dtype))

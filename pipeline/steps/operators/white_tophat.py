@@ -1,4 +1,4 @@
-"""White top-hat: keeps bright features smaller than the footprint."""
+"""White top-hat: the image minus its opening."""
 
 from numpy.typing import NDArray
 
@@ -8,10 +8,10 @@ from pipeline.steps.reference import dilated, eroded, subtracted
 
 
 class WhiteTophat(TophatStep):
-    """Subtract the opening: keeps bright features that are smaller than the footprint.
+    """Subtract the opening: bright features smaller than the footprint stay.
 
-    The opening, a dilation of the erosion, is the background: what is left of the image
-    when every bright feature into which the footprint does not fit is gone.
+    The opening, a dilation of the erosion, is the background: the image without the bright
+    features into which the footprint does not fit.
 
     Returns
     -------
@@ -21,7 +21,7 @@ class WhiteTophat(TophatStep):
     Raises
     ------
     RequestError
-        The radius is below 1 px or not below the longest axis that it works along.
+        The radius is below 1 px, or reaches as far as the longest axis of `along` is long.
 
     References
     ----------
@@ -50,11 +50,11 @@ class WhiteTophat(TophatStep):
     )
 
     def apply(self, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
-        """Return the block minus its opening."""
+        """Subtract the opening of the block."""
         return morphology.white_tophat(block, self.footprints(axes)[0])
 
     def reference(self, image: NDArray, axes: str) -> NDArray:
-        """Return the image minus scikit-image's opening."""
+        """Subtract the opening by scikit-image."""
         footprint, _ = self.masks(axes)
         opened = dilated(eroded(image, footprint), footprint)
         return subtracted(image, opened, self.out_dtype(image.dtype))
