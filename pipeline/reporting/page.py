@@ -27,12 +27,13 @@ from pipeline.reporting.report_data import ReportData
 from pipeline.steps.step import Step
 from pipeline.write.metadata import BGONE
 
+# Provenance rows: items of a list, and letters, that are shown.
 _FILES = 5
 _LONGEST = 300
 
 
 def render(data: ReportData) -> bytes:
-    """Return the report as HTML."""
+    """Render the report as HTML."""
     shown, note = gather_planes(data)
     plan = data.section("plan")
     path = str(plan.get("output") or data.section("summary").get("output") or "")
@@ -74,20 +75,22 @@ def _template() -> Template:
 
 
 def _share(summary: Mapping[str, Any]) -> str:
-    """Return how many pixels were clipped; empty for none."""
+    """Return the number and share of clipped pixels; empty for none."""
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
-    words = f"{clipped:,} pixels".replace(",", "\u202f") if clipped else ""
-    return f"{words}, {100 * clipped / pixels:.2g} % of all" if clipped and pixels else words
+    if not clipped:
+        return ""
+    words = f"{clipped:,} pixels".replace(",", "\u202f")
+    return f"{words}, {100 * clipped / pixels:.2g} % of all" if pixels else words
 
 
 def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
-    """Return pictures, overview and histograms of one channel."""
+    """Return the pictures, overview and histograms of one channel."""
     channel = planes[0].view.channel
     kind = data.background(channel)
     taken, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
     added = f" (with {data.offset:g} added)" if data.offset else ""
     names = ("before", f"{taken} = before {sign} after", f"after{added}")
-    # Before and background share black and white, so that what was taken is seen to be gone.
+    # Before and background share black and white, so their brightness can be compared.
     shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.taken)])
     bounds = (shared, shared, bounds_of([plane.after for plane in planes]))
     rows = [
@@ -119,7 +122,7 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
 
 
 def _overview(planes: list[Shown], bounds: tuple[float, float]) -> dict[str, Any] | None:
-    """Return the whole plane of which the pictures show the middle, where there is one."""
+    """Draw the first whole plane kept of a channel whose pictures show a crop."""
     for plane in planes:
         if plane.overview is not None:
             spec, region, where = plane.view.spec, plane.view.region, plane.view.where()
@@ -156,10 +159,7 @@ def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
 
 
 def _over_time(data: ReportData) -> dict[str, Any] | None:
-    """Return the curves of each channel over time, or over the depth of a single stack.
-
-    None where there is one plane, or no figures are kept.
-    """
+    """Draw the curves of each channel over time, or over the depth of a single stack; None for one plane."""
     frames = data.frames
     if frames is None or not frames.along:
         return None
@@ -172,9 +172,9 @@ def _over_time(data: ReportData) -> dict[str, Any] | None:
         level = frames.curve("mean_background", channel)
         charts = [("background", "background, mean of each frame", level)]
         if not np.isfinite(level).any():
-            # Where the steps leave no background, the level of the input stands in its place.
+            # Chains with a smoothing have no background: show the level of the input instead.
             charts = [("input", "input, mean of each frame", frames.curve("mean_input", channel))]
-        # What lies around 0 has a mean of 0, whatever there is to see.
+        # The mean of a result around 0 is 0 whatever the signal; its spread is not.
         around_zero = np.nanmin(frames.curve("min_result", channel)) < 0
         figure, words = ("std", "standard deviation") if around_zero else ("mean", "mean")
         charts.append(("signal", f"signal, {words} of the result", frames.curve(f"{figure}_result", channel)))
@@ -185,9 +185,8 @@ def _over_time(data: ReportData) -> dict[str, Any] | None:
             {"name": name, "drawn": curve(values, label, name, kind), "words": change_text(values, unit)}
             for kind, name, values in charts
         ]
-        channels.append({
-            "name": data.channel_name(channel), "charts": [chart for chart in drawn if chart["drawn"]],
-        })  # fmt: skip
+        charts_drawn = [chart for chart in drawn if chart["drawn"]]
+        channels.append({"name": data.channel_name(channel), "charts": charts_drawn})
     over = "time" if axis == "t" else "depth"
     return {"over": over, "channels": channels, "stack": "z" in frames.axes and axis == "t"}
 
@@ -228,15 +227,7 @@ def _step(step: Step, spec: ImageSpec) -> dict[str, str]:
 
 
 def identity_rows(provenance: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return where the pixels came from and when they were made.
-
-    Parameters
-    ----------
-    provenance : mapping
-        As the output keeps it.
-    source : mapping
-        What the run noted of its input.
-    """
+    """Return the times of the run and the identity of its input, as (name, text) rows."""
     rows = [(name, str(provenance.get(name, ""))) for name in ("fingerprint", "started", "finished")]
     for key, value in source.items():
         text, more = _short(value, key), ""

@@ -1,4 +1,4 @@
-"""A run's time and memory, drawn for the report."""
+"""Performance section of the report: time, bytes and memory of a run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,12 @@ _SIZES = {
         "memory_budget_bytes": "allowed",
     },
 }
-# Classes of the page's style for the parts of a bar.
-_COLORS = 8
+_COLORS = 8  # CSS classes part0, part1, … of the template
 
 
 def performance_section(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a run's speed and memory: `bar`, its `parts`, and `rows` of text.
-
-    The `performance` of a summary, where there is one, has `seconds` and `shares`, each by kind of work,
-    and whatever else there is to say.
-    """
+    """Return the section's `bar` (SVG), the `parts` of it, and `rows` of text."""
+    # `performance` has seconds and shares by kind of work; anything else becomes a row.
     details = dict(summary.get("performance") or {})
     parts = _parts(details.pop("seconds", {}), details.pop("shares", {}))
     others = [(str(key).replace("_", " "), _plain(value)) for key, value in details.items()]
@@ -52,7 +48,7 @@ def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[di
 
 
 def seconds_text(value: float) -> str:
-    """Return a duration for a reader: short ones with a fraction.
+    """Format a duration, below a minute with fractions of a second.
 
     >>> seconds_text(2.5), seconds_text(75)
     ('2.5 s', '1 min 15 s')
