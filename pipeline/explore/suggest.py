@@ -46,7 +46,7 @@ def suggestion_text(spec: ImageSpec, suggestions: list[Suggestion]) -> str:
         where = f"channel {each.name}: " if "c" in spec.axes else ""
         lines.append(f"{where}{each.words(spec)}")
         lines += [f"  in doubt: {doubt}" for doubt in each.doubts()]
-        if not each.told:
+        if not each.clear:
             continue
         lines.append(f"  {each.step:<24} radius      {each.radius.text()}")
         lines.append(f"  {'difference_of_gaussians':<24} low_sigma   {each.low_sigma.text()}")
@@ -60,7 +60,7 @@ def grouped(suggestions: list[Suggestion]) -> list[list[Suggestion]]:
     for each in suggestions:
         for group in groups:
             ratio = each.radius.begin / group[0].radius.begin
-            alike = (group[0].step, group[0].told) == (each.step, each.told)
+            alike = (group[0].step, group[0].clear) == (each.step, each.clear)
             if alike and 1 / _SAME <= ratio <= _SAME:
                 group.append(each)
                 break
@@ -88,11 +88,11 @@ def step_lines(spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
             lines += [f"#   in doubt: {doubt}" for doubt in each.doubts()]
         lines.append(
             f"# The radius may be {radius.low:g} to {radius.high:g} px."
-            if first.told
+            if first.clear
             else "# The radius is a guess: look at what others do with the sweep."
         )
         lines.append(f"- {first.step}: {{radius: {radius.begin:g}{channels}}}")
-        if first.features == "bright" and first.told:
+        if first.features == "bright" and first.clear:
             low, high = first.low_sigma, first.high_sigma
             sigmas = f"low_sigma: {low.begin:g}, high_sigma: {high.begin:g}"
             spans = f"low {low.low:g} to {low.high:g} px, high {high.low:g} to {high.high:g} px"
@@ -157,13 +157,13 @@ def _draw_spectrum(ax: Axes, suggestion: Suggestion) -> None:
     spectrum, radius = suggestion.spectrum, suggestion.radius
     edges = np.concatenate([spectrum.below, spectrum.radii[-1:]])
     top = max(float(spectrum.energy.max()), 1e-9)
-    if suggestion.told:
+    if suggestion.clear:
         span = (suggestion.smallest, suggestion.largest)
         ax.axvspan(*span, color=FAINT, alpha=0.7, linewidth=0, label="the features")
     ax.stairs(spectrum.energy / top, edges, fill=True, color=BLUE, label="the image")
     if spectrum.noise.max() > 0.01 * top:
         ax.stairs(spectrum.noise / top, edges, color=SOFT, linewidth=1.2, label="noise as strong as its own")
-    if suggestion.told:
+    if suggestion.clear:
         label = f"{suggestion.step} radius"
         ax.axvspan(radius.low, radius.high, ymin=0.955, color=ORANGE, linewidth=0, label=label)
         ax.axvline(radius.begin, color=ORANGE, linewidth=1.4)
