@@ -87,11 +87,11 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
     """Return the pictures, overview and histograms of one channel."""
     channel = planes[0].view.channel
     kind = data.background(channel)
-    taken, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
+    removed, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
     added = f" (with {data.offset:g} added)" if data.offset else ""
-    names = ("before", f"{taken} = before {sign} after", f"after{added}")
+    names = ("before", f"{removed} = before {sign} after", f"after{added}")
     # Before and background share black and white, so their brightness can be compared.
-    shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.taken)])
+    shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.removed)])
     bounds = (shared, shared, bounds_of([plane.after for plane in planes]))
     rows = [
         {
@@ -99,7 +99,7 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
             "pictures": [
                 picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
                 for pixels, ends, name in zip(
-                    (plane.before, plane.taken, plane.after), bounds, names, strict=True
+                    (plane.before, plane.removed, plane.after), bounds, names, strict=True
                 )
                 if pixels is not None
             ],
@@ -117,7 +117,7 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
         "heads": heads,
         "rows": rows,
         "overview": _overview(planes, bounds[2]),
-        "histograms": _histograms(planes, taken),
+        "histograms": _histograms(planes, removed),
     }
 
 
@@ -140,7 +140,7 @@ def _where(spec: ImageSpec, view: View) -> str:
     return " · ".join(words)
 
 
-def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
+def _histograms(planes: list[Shown], removed: str) -> list[dict[str, Any]]:
     def pooled(name: str) -> NDArray:
         return finite(np.concatenate([plane.samples[name] for plane in planes]))
 
@@ -153,8 +153,8 @@ def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
 
     charts = [chart("Histogram of after", ("signal", "after", pooled("after")))]
     if planes[0].before is not None:
-        both = ("input", "before", pooled("before")), ("background", taken, pooled("taken"))
-        charts.insert(0, chart(f"Histogram of before and {taken}", *both))
+        both = ("input", "before", pooled("before")), ("background", removed, pooled("removed"))
+        charts.insert(0, chart(f"Histogram of before and {removed}", *both))
     return charts
 
 

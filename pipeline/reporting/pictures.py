@@ -32,8 +32,8 @@ class Shown:
     """One plane, or the middle of it, downsampled to float32."""
 
     view: View
-    before: NDArray | None  # None, as the background, where the input cannot be shown
-    taken: NDArray | None
+    before: NDArray | None  # None, like `removed`, where the input cannot be shown
+    removed: NDArray | None  # the background, or else the difference
     after: NDArray  # with the offset in it
     samples: Mapping[str, NDArray]  # some pixels of each at full resolution
     overview: NDArray | None = None  # the whole plane at the coarsest level, where `view` is a crop
@@ -93,7 +93,7 @@ def _look(data: ReportData, before: StoredPixels | None, view: View, side: int) 
     samples["before"], small_raw = _thinned(raw), shrink(raw, side)
     del raw
     kind, offset = data.background(view.channel), np.float32(data.offset)
-    samples["taken"] = difference(kind, samples["before"], samples["after"] - data.offset)
+    samples["removed"] = difference(kind, samples["before"], samples["after"] - data.offset)
     return Shown(view, small_raw, difference(kind, small_raw, small - offset), small, samples)
 
 
