@@ -1,4 +1,4 @@
-"""Synthetic embryo time-lapse with exactly known background, nuclei and noise.
+"""Synthetic embryo time-lapse with exactly channels background, nuclei and noise.
 
 Every pixel is a function of frame, channel and plane, so any part of a time-lapse can be computed
 without the parts before it.
@@ -80,7 +80,7 @@ class Sample:
         sizes = dict(zip(ORDER, (self.frames, self.channels, self.z, *self.size), strict=True))
         axes = "".join(axis for axis in ORDER if axis in "tyx" or sizes[axis] > 1)
         scale = {"t": INTERVAL, "z": PLANE, "y": PIXEL, "x": PIXEL}
-        known = (*_CHANNELS, *(Channel(f"channel {number}") for number in range(5, self.channels + 1)))
+        channels = (*_CHANNELS, *(Channel(f"channel {number}") for number in range(5, self.channels + 1)))
         return ImageSpec(
             axes,
             tuple(sizes[axis] for axis in axes),
@@ -88,7 +88,7 @@ class Sample:
             chunks=tuple(min(sizes[axis], BAND_ROWS) if axis in "yx" else 1 for axis in axes),
             scale={axis: scale[axis] for axis in axes if axis in scale},
             units={axis: "second" if axis == "t" else "micrometer" for axis in axes if axis in scale},
-            channels=known[: self.channels] if self.channels > 1 else (),
+            channels=channels[: self.channels] if self.channels > 1 else (),
             name="synthetic embryo",
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import CROP, View, plane
+from pipeline.explore.crop import CROP, View, find_views, plane
 from pipeline.explore.granulometry import (
     CLEAR,
     Features,
@@ -204,10 +204,8 @@ def _estimate(source: Source, channel: int, features: Features | None) -> Sugges
 
 
 def _view(spec: ImageSpec, channel: int, frame: int) -> View:
-    starts = {"t": frame, "c": channel, "z": spec.sizes.get("z", 1) // 2}
-    region = []
-    for axis, size in spec.sizes.items():
-        length = min(size, CROP) if axis in "yx" else 1
-        start = (size - length) // 2 if axis in "yx" else starts[axis]
-        region.append(slice(start, start + length))
-    return View(tuple(region), spec)
+    """Return the centre of the middle plane."""
+    starts = {axis: max(0, spec.sizes[axis] - CROP) // 2 for axis in "yx"}
+    crop = ",".join(f"{axis}={start}:{start + min(spec.sizes[axis], CROP)}" for axis, start in starts.items())
+    (view,) = find_views(spec, t=str(frame), c=str(channel), crop=crop)
+    return view

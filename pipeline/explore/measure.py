@@ -80,7 +80,7 @@ def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMea
 
 def _spread(image: NDArray, background: NDArray[np.bool_]) -> float:
     rows, columns = (np.array_split(np.arange(size), TILES) for size in image.shape)
-    tiles = (np.ix_(some, few) for some in rows for few in columns)
+    tiles = (np.ix_(tile_rows, tile_columns) for tile_rows in rows for tile_columns in columns)
     tile_values = (finite(image[tile][background[tile]]) for tile in tiles)
     levels = [_level(values) for values in tile_values if values.size >= _FEWEST]
     return float(np.std(levels)) if len(levels) > 1 else float("nan")

@@ -72,7 +72,7 @@ def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * digit for digit in (1, 2, 5, 10) if rough <= power * digit * (1 + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * place, 12) for place in range(first, last + 1)]
+    return [round(step * index, 12) for index in range(first, last + 1)]
 
 
 def round_length(most: float) -> float:

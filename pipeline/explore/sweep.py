@@ -118,7 +118,10 @@ def run_sweep(
         except PipelineError as error:
             settings[values] = error
     first = _first(settings.values())
-    source = _open(first)
+    try:
+        source = first.input.open()
+    except PipelineError as error:
+        raise first.locate(error) from None
     view = _one_view(source, first.steps, planes)
     chains = {values: _resolve(setting, source) for values, setting in settings.items()}
     before = plane(source.read(view.region))
@@ -138,19 +141,12 @@ def run_sweep(
 
 def _first(settings: Iterable[_T | PipelineError]) -> _T:
     """Return the first valid setting; raise the first refusal where there is none."""
-    refusals = []
+    refused: list[PipelineError] = []
     for setting in settings:
         if not isinstance(setting, PipelineError):
             return setting
-        refusals.append(setting)
-    raise refusals[0]
-
-
-def _open(config: RunConfig) -> Source:
-    try:
-        return config.input.open()
-    except PipelineError as error:
-        raise config.locate(error) from None
+        refused.append(setting)
+    raise refused[0]
 
 
 def _resolve(config: RunConfig | PipelineError, source: Source) -> tuple[Step, ...] | PipelineError:

@@ -41,11 +41,11 @@ def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
     `kind` is a CSS class of the page ("input", "background", "signal" or "clipped"), `title` is read out
     by screen readers.
     """
-    known = y[np.isfinite(y)]
-    if known.size == 0 or y.size < 2:
+    valid = y[np.isfinite(y)]
+    if valid.size == 0 or y.size < 2:
         return Markup("")
     across = _Axis((0.0, len(y) - 1.0), (_LEFT, _RIGHT))
-    up = _Axis(_axis_range(float(known.min()), float(known.max())), (_BOTTOM, _TOP))
+    up = _Axis(_axis_range(float(valid.min()), float(valid.max())), (_BOTTOM, _TOP))
     centres, low, mean, high = _condensed(y)
     parts = _draw_axes(across, up, x_label, least=1.0)
     xs, ys = across(centres), up(mean)
@@ -79,8 +79,8 @@ def _condensed(y: NDArray) -> tuple[NDArray, ...]:
         return x, y, y, y
     rows = []
     for frames in np.array_split(np.arange(len(y)), _MOST_POINTS):
-        known = y[frames][np.isfinite(y[frames])]
-        figures = (known.min(), known.mean(), known.max()) if known.size else (np.nan,) * 3
+        valid = y[frames][np.isfinite(y[frames])]
+        figures = (valid.min(), valid.mean(), valid.max()) if valid.size else (np.nan,) * 3
         rows.append((x[frames].mean(), *figures))
     return tuple(np.array(rows).T)
 
@@ -138,10 +138,10 @@ def change_text(values: NDArray, unit: str) -> str:
     >>> change_text(np.array([100.0, 101, 100, 130, 102, 100]), "frame")
     'from 100 to 100 (0.0 % over the whole); largest step +30 (+30 %), from frame 2 to 3'
     """
-    known = np.flatnonzero(np.isfinite(values))
-    if len(known) < 2:
+    valid = np.flatnonzero(np.isfinite(values))
+    if len(valid) < 2:
         return ""
-    level = values[known]
+    level = values[valid]
     ends = max(1, len(level) // 10)
     first, last = float(np.median(level[:ends])), float(np.median(level[-ends:]))
     steps = np.diff(level)
@@ -151,7 +151,7 @@ def change_text(values: NDArray, unit: str) -> str:
     return minus(
         f"from {value_text(first)} to {value_text(last)}{share(last - first, first, ' over the whole')}; "
         f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
-        f"from {unit} {known[at]} to {known[at + 1]}"
+        f"from {unit} {valid[at]} to {valid[at + 1]}"
     )
 
 

@@ -50,9 +50,9 @@ class Frames:
     def curve(self, name: str, channel: int) -> NDArray:
         """Return a figure of a channel along `along`, as the weighted mean over all other planes."""
         values, weights = self._along_first(name, channel), self._along_first("pixels", channel)
-        known = np.isfinite(values) & (weights > 0)
-        total = np.where(known, weights, 0).sum(axis=1)
-        sums = np.where(known, values * weights, 0).sum(axis=1)
+        valid = np.isfinite(values) & (weights > 0)
+        total = np.where(valid, weights, 0).sum(axis=1)
+        sums = np.where(valid, values * weights, 0).sum(axis=1)
         return np.divide(sums, total, out=np.full(total.shape, np.nan), where=total > 0)
 
     def counts(self, channel: int) -> NDArray:

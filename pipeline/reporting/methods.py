@@ -130,7 +130,7 @@ def _exactness(data: ReportData) -> str:
 
 def _input(data: ReportData) -> str:
     name = str(data.section("input").get("path", "")).rstrip("/").rpartition("/")[2]
-    known = str(data.provenance.get("fingerprint", ""))
-    if not name or not known:
+    fingerprint = str(data.provenance.get("fingerprint", ""))
+    if not name or not fingerprint:
         return ""
-    return f"The input was {name} (fingerprint of data, settings and code: {known})."
+    return f"The input was {name} (fingerprint of data, settings and code: {fingerprint})."

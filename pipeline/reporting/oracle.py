@@ -51,11 +51,13 @@ def reference_chain(
         if step.channels is None:
             image = step.reference(image, axes)
         else:
-            parts = [
-                step.reference(part, axes) if chosen else part
-                for part, chosen in zip(np.split(image, len(filtered), axis), filtered, strict=True)
+            planes = [
+                step.reference(plane, axes) if chosen else plane
+                for plane, chosen in zip(np.split(image, len(filtered), axis), filtered, strict=True)
             ]
-            image = np.concatenate(parts, axis).astype(np.result_type(step_dtype(step, image.dtype), *parts))
+            image = np.concatenate(planes, axis).astype(
+                np.result_type(step_dtype(step, image.dtype), *planes)
+            )
     return image, error
 
 

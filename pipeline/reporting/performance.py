@@ -69,18 +69,18 @@ def _bar(parts: list[dict[str, Any]]) -> Markup:
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = defaultdict(int, summary)
-    seconds, resumed = known["seconds"], known["windows_resumed"]
-    speed = f", {known['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
-    start = f"; {seconds_text(known['startup_seconds'])} of start-up before it"
+    figures = defaultdict(int, summary)
+    seconds, resumed = figures["seconds"], figures["windows_resumed"]
+    speed = f", {figures['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
+    start = f"; {seconds_text(figures['startup_seconds'])} of start-up before it"
     earlier = f", {resumed} of them done by an earlier start" if resumed else ""
     rows = [
         ("time", f"{seconds_text(seconds)}{speed}{start}"),
         ("where", str(summary.get("where", ""))),
-        ("windows", f"{known['windows']}{earlier}"),
+        ("windows", f"{figures['windows']}{earlier}"),
     ]
     for kind, words in _SIZES.items():
-        rows.append((kind, ", ".join(f"{size_text(known[name])} {word}" for name, word in words.items())))
+        rows.append((kind, ", ".join(f"{size_text(figures[name])} {word}" for name, word in words.items())))
     return rows
 
 

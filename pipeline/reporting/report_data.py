@@ -151,11 +151,12 @@ def of_output(path: str) -> ReportData:
     output = open_source(path)
     try:
         plan = provenance["plan"]
-        image = ImageSpec(
-            plan["axes"], tuple(plan["input_shape"]), np.dtype(plan["input_dtype"]),
-            scale=output.spec.scale, units=output.spec.units, translation=output.spec.translation,
-            channels=output.spec.channels, name=output.spec.name,
-        )  # fmt: skip
+        image = output.spec.with_(
+            axes=plan["axes"],
+            shape=tuple(plan["input_shape"]),
+            dtype=np.dtype(plan["input_dtype"]),
+            chunks=(),
+        )
         steps, before, why_no_input = _steps_and_input(provenance, image)
         last = len(plan["levels"]) - 1
         coarsest = StoredPixels(open_source(path, level=last), image.axes) if last else None
