@@ -21,7 +21,7 @@ def finite(values: NDArray) -> NDArray:
     return flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
 
 
-def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[float, float]:
+def limits(values: NDArray) -> tuple[float, float]:
     """Return black and white levels: percentiles, so that a few hot pixels do not darken the rest.
 
     >>> limits(np.array([5, 5, 5]))
@@ -30,7 +30,7 @@ def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[f
     numbers = finite(values)
     if numbers.size == 0:
         return 0.0, 1.0
-    low, high = (float(bound) for bound in np.percentile(numbers, shown))
+    low, high = (float(bound) for bound in np.percentile(numbers, (0.5, 99.8)))
     if high <= low:
         low, high = float(numbers.min()), float(numbers.max())
     return (low, high) if high > low else (low, low + max(1.0, 4 * math.ulp(low)))

@@ -82,13 +82,7 @@ def _swept_field(path: str, values: list[str], option: str) -> Swept:
     return Swept(path, tuple(values))
 
 
-def run_sweep(
-    config: str,
-    sets: Iterable[str],
-    *,
-    input: str | None = None,
-    **planes: str | None,
-) -> Sheet:
+def run_sweep(config: str, sets: Iterable[str], *, input: str | None = None, **planes: str | None) -> Sheet:
     """Filter one plane with every combination of the swept values.
 
     Parameters
@@ -174,12 +168,7 @@ def _one_view(source: Source, steps: tuple[Step, ...], planes: Mapping[str, str 
 
 
 def sweep(
-    config: str,
-    sets: Iterable[str],
-    path: str,
-    *,
-    input: str | None = None,
-    **planes: str | None,
+    config: str, sets: Iterable[str], path: str, *, input: str | None = None, **planes: str | None
 ) -> str:
     """Draw a sweep (see `run_sweep`) into a file, write its table beside it, and return a line about both."""
     check_picture(path)

@@ -35,38 +35,36 @@ _LONGEST = 300
 def render(data: ReportData) -> bytes:
     """Render the report as HTML."""
     shown, note = gather_planes(data)
-    plan = data.section("plan")
-    path = str(plan.get("output") or data.section("summary").get("output") or "")
-    return (
-        _template()
-        .render(
-            title=path.rstrip("/").rpartition("/")[2] or BGONE,
-            data=data,
-            plan=plan,
-            summary=data.section("summary"),
-            image=image_text(data.image),
-            finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
-            channels=[_channel(data, planes) for planes in shown],
-            note=note,
-            curves=_over_time(data),
-            clipped=_share(data.section("summary")),
-            clipping=_clipping(data),
-            steps=[_step(step, data.image) for step in data.steps],
-            cut=cutting(plan),
-            performance=performance_section(data.section("summary")),
-            methods=methods(data),
-            references=references(data.steps),
-            config=config_yaml(data.section("config")),
-            identity=identity_rows(data.provenance, data.section("input")),
-            versions=data.section("versions"),
-        )
-        .encode()
+    plan, summary = data.section("plan"), data.section("summary")
+    path = str(plan.get("output") or summary.get("output") or "")
+    page = _template().render(
+        title=path.rstrip("/").rpartition("/")[2] or BGONE,
+        data=data,
+        plan=plan,
+        summary=summary,
+        image=image_text(data.image),
+        finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
+        channels=[_channel(data, planes) for planes in shown],
+        note=note,
+        curves=_over_time(data),
+        clipped=_share(summary),
+        clipping=_clipping(data),
+        steps=[_step(step, data.image) for step in data.steps],
+        cut=cutting(plan),
+        performance=performance_section(summary),
+        methods=methods(data),
+        references=references(data.steps),
+        config=config_yaml(data.section("config")),
+        identity=identity_rows(data.provenance, data.section("input")),
+        versions=data.section("versions"),
     )
+    return page.encode()
 
 
 @cache
 def _template() -> Template:
     source = files("pipeline.reporting").joinpath("template.html").read_text(encoding="utf-8")
+    # Names of files and channels come from outside: everything is escaped.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -93,19 +91,15 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
     # Before and background share black and white, so their brightness can be compared.
     shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.removed)])
     bounds = (shared, shared, bounds_of([plane.after for plane in planes]))
-    rows = [
-        {
-            "where": _where(data.image, plane.view),
-            "pictures": [
-                picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
-                for pixels, ends, name in zip(
-                    (plane.before, plane.removed, plane.after), bounds, names, strict=True
-                )
-                if pixels is not None
-            ],
-        }
-        for plane in planes
-    ]
+    rows = []
+    for plane in planes:
+        columns = zip((plane.before, plane.removed, plane.after), bounds, names, strict=True)
+        pictures = [
+            picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
+            for pixels, ends, name in columns
+            if pixels is not None
+        ]
+        rows.append({"where": _where(data.image, plane.view), "pictures": pictures})
     heads = [
         {"name": name, "bounds": minus(f"{value_text(low)} … {value_text(high)}")}
         for name, (low, high) in zip(names, bounds, strict=True)
