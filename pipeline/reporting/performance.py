@@ -6,13 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from pipeline.model.text import MB, duration, size_text
 from pipeline.model.timing import KINDS
-from pipeline.reporting import svg
 
-_WIDTH, _HEIGHT = 940.0, 26.0
 _SIZES = {
     "bytes": {"bytes_in": "read", "bytes_out": "written", "bytes_stored": "stored"},
     "memory": {
@@ -25,12 +21,12 @@ _COLORS = 8  # CSS classes part0, part1, … of the template
 
 
 def performance_section(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section's `bar` (SVG), the `parts` of it, and `rows` of text."""
+    """Return the `parts` of the time, drawn as a bar, and `rows` of text."""
     # `performance` has seconds and shares by kind of work; anything else becomes a row.
     details = dict(summary.get("performance") or {})
     parts = _parts(details.pop("seconds", {}), details.pop("shares", {}))
     others = [(str(key).replace("_", " "), _plain(value)) for key, value in details.items()]
-    return {"bar": _bar(parts), "parts": parts, "rows": [*_rows(summary), *others]}
+    return {"parts": parts, "rows": [*_rows(summary), *others]}
 
 
 def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -54,18 +50,6 @@ def seconds_text(value: float) -> str:
     ('2.5 s', '1 min 15 s')
     """
     return duration(value) if value >= 60 else f"{value:.3g} s"
-
-
-def _bar(parts: list[dict[str, Any]]) -> Markup:
-    whole = sum(part["share"] for part in parts)
-    if not whole:
-        return Markup("")
-    boxes, left = [], 0.0
-    for part in parts:
-        width = part["share"] / whole * _WIDTH
-        boxes.append(svg.rect(part["kind"], left, 0, width, _HEIGHT, f"{part['name']} {part['percent']}"))
-        left += width
-    return svg.image("bars", _WIDTH, _HEIGHT, "What the time was spent on", boxes, stretched=True)
 
 
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,21 +7,17 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 
-def image(
-    kind: str, width: float, height: float, title: str, parts: Iterable[Markup], stretched: bool = False
-) -> Markup:
+def image(kind: str, width: float, height: float, title: str, parts: Iterable[Markup]) -> Markup:
     """Return an svg element; `title` is read out by screen readers."""
-    return Markup('<svg class="{}" viewBox="0 0 {:g} {:.1f}"{} role="img" aria-label="{}">{}</svg>').format(
-        kind, width, height, Markup(' preserveAspectRatio="none"') if stretched else "", title,
-        Markup("").join(parts),
-    )  # fmt: skip
+    return Markup('<svg class="{}" viewBox="0 0 {:g} {:.1f}" role="img" aria-label="{}">{}</svg>').format(
+        kind, width, height, title, Markup("").join(parts)
+    )
 
 
-def rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> Markup:
+def rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:
     """Return a rectangle at least 0.5 units wide and high, so that it stays visible."""
-    inner = Markup("<title>{}</title>").format(title) if title else ""
-    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}">{}</rect>').format(
-        kind, x, y, max(width, 0.5), max(height, 0.5), inner
+    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+        kind, x, y, max(width, 0.5), max(height, 0.5)
     )
 
 
