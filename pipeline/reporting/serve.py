@@ -33,7 +33,7 @@ SEND_SECONDS = 60  # for a client to accept a piece of a file
 # Connections at a time; one more replaces the one that has been idle longest.
 MOST_READERS = 256
 # A file of 1 GiB goes out 1.8 times as fast as in tornado's pieces of 64 KiB.
-PIECE_BYTES = 2**20
+SEND_BYTES = 2**20
 
 _HEADERS = {
     "Server": "bgone",
@@ -211,11 +211,11 @@ class _Files(StaticFileHandler):
     def get_content(
         cls, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """Yield the bytes from `start` to `end` in pieces of `PIECE_BYTES`."""
+        """Yield the bytes from `start` to `end` in pieces of `SEND_BYTES`."""
         try:
             with open(abspath, "rb") as file:
                 left = (os.path.getsize(abspath) if end is None else end) - file.seek(start or 0)
-                while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                while left > 0 and (piece := file.read(min(SEND_BYTES, left))):
                     left -= len(piece)
                     yield piece
         except (FileNotFoundError, PermissionError):
