@@ -1,4 +1,4 @@
-"""Synthetic embryo time-lapse with exactly channels background, nuclei and noise.
+"""Synthetic embryo time-lapse with exactly known background, nuclei and noise.
 
 Every pixel is a function of frame, channel and plane, so any part of a time-lapse can be computed
 without the parts before it.
@@ -65,11 +65,10 @@ class Sample:
         if self.seed < 0:
             raise RequestError(f"{self.seed} is negative", "give a seed of 0 or more", "seed")
         if not 1 <= self.object_radius <= min(self.size) / 4:
-            raise RequestError(
-                f"a nucleus of radius {self.object_radius:g} px does not fit into "
-                f"{self.size[0]} × {self.size[1]} px",
-                "give a radius from 1 px to a quarter of the shorter side", "object_radius",
-            )  # fmt: skip
+            size = f"{self.size[0]} × {self.size[1]} px"
+            what = f"a nucleus of radius {self.object_radius:g} px does not fit into {size}"
+            hint = "give a radius from 1 px to a quarter of the shorter side"
+            raise RequestError(what, hint, "object_radius")
         names = [dtype.name for dtype in SUPPORTED if dtype.name not in ("int8", "int64", "uint64")]
         if self.dtype not in names:
             raise RequestError(f"a sample of {self.dtype} cannot be made", f"use {', '.join(names)}", "dtype")

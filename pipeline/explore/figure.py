@@ -134,23 +134,43 @@ def scale_bar(ax: Axes, shape: tuple[int, ...], spec: ImageSpec) -> None:
 
     px, words = bar_length(shape[1], spec)
     right, bottom = shape[1] * 0.96 - 0.5, shape[0] * 0.95 - 0.5
+    # White on a black outline is seen on any image.
     ax.plot(
-        [right - px, right], [bottom, bottom], color="white", linewidth=2.5, solid_capstyle="butt",
+        [right - px, right],
+        [bottom, bottom],
+        color="white",
+        linewidth=2.5,
+        solid_capstyle="butt",
         path_effects=[withStroke(linewidth=4.2, foreground="black")],
-    )  # fmt: skip
+    )
     ax.annotate(
-        words, (right, bottom), (0, 4), textcoords="offset points", ha="right", va="bottom", color="white",
-        fontsize=8, fontweight="bold", path_effects=[withStroke(linewidth=2.2, foreground="black")],
-    )  # fmt: skip
+        words,
+        (right, bottom),
+        (0, 4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color="white",
+        fontsize=8,
+        fontweight="bold",
+        path_effects=[withStroke(linewidth=2.2, foreground="black")],
+    )
     ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
 
 
 def note(ax: Axes, words: str, points: float) -> None:
     """Write highlighted words at the right, `points` below the axes."""
     ax.annotate(
-        words, (1, 0), (0, -points), "axes fraction", "offset points",
-        ha="right", va="top", fontsize=7.5, color=ORANGE,
-    )  # fmt: skip
+        words,
+        (1, 0),
+        (0, -points),
+        "axes fraction",
+        "offset points",
+        ha="right",
+        va="top",
+        fontsize=7.5,
+        color=ORANGE,
+    )
 
 
 def draw_histogram(

@@ -122,10 +122,8 @@ def _check_space(path: Path, nbytes: int) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if nbytes > free:
-        raise RequestError(
-            f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left",
-            "ask for fewer frames, planes or pixels", "path",
-        )  # fmt: skip
+        what = f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left"
+        raise RequestError(what, "ask for fewer frames, planes or pixels", "path")
 
 
 def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Bands:
@@ -143,9 +141,12 @@ def write_tiff(path: Path, spec: ImageSpec, bands: Bands) -> None:
         tifffile.TiffWriter(file, bigtiff=spec.nbytes > _CLASSIC_BYTES, ome=True) as tiff,
     ):
         tiff.write(
-            _planes(spec, bands), shape=spec.shape, dtype=spec.dtype, photometric="minisblack",
+            _planes(spec, bands),
+            shape=spec.shape,
+            dtype=spec.dtype,
+            photometric="minisblack",
             metadata=_ome_metadata(spec),
-        )  # fmt: skip
+        )
 
 
 def _planes(spec: ImageSpec, bands: Bands) -> Iterator[NDArray]:

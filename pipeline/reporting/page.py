@@ -215,9 +215,13 @@ def _step(step: Step, spec: ImageSpec) -> dict[str, str]:
             channels = channels_text(spec.with_(channels=chosen))
     background = (step.background or "none").replace("minus", "−").replace("plus", "+")
     return {
-        "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": channels,
-        "halo": shape_text(step.halo()), "background": background,
-    }  # fmt: skip
+        "name": step.name,
+        "lengths": lengths_of(step, spec),
+        "along": step.along,
+        "channels": channels,
+        "halo": shape_text(step.halo()),
+        "background": background,
+    }
 
 
 def identity_rows(provenance: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:

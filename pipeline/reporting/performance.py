@@ -34,12 +34,14 @@ def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[di
     parts = []
     for number, name in enumerate(dict.fromkeys([*seconds, *shares])):
         share = shares.get(name, seconds.get(name, 0.0) / total if total else 0.0)
-        parts.append({
-            "name": KINDS.get(name, name.replace("_", " ")), "kind": f"part{number % _COLORS}",
+        part = {
+            "name": KINDS.get(name, name.replace("_", " ")),
+            "kind": f"part{number % _COLORS}",
             "share": max(share, 0.0),
             "percent": f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "<1 %",
             "seconds": seconds_text(seconds[name]) if name in seconds else "",
-        })  # fmt: skip
+        }
+        parts.append(part)
     return parts
 
 
