@@ -1,4 +1,4 @@
-"""Views of an image: the planes and crops that are shown, and their pixels after each step of a run."""
+"""Views (planes and crops) of an image, and their pixels after each step of a chain."""
 
 from __future__ import annotations
 
@@ -19,48 +19,35 @@ from pipeline.read.select import select
 from pipeline.steps.chain import ApplyChain, chain_halo
 from pipeline.steps.step import Step
 
-WHOLE = 2048
-"""A plane of up to this many px a side is shown whole."""
-
-CROP = 1024
-"""Px a side that are shown of a larger one."""
-
-BLOCKS = 128 * 2**20
-"""Bytes of the run's own blocks up to which they are computed for a crop of them."""
+WHOLE = 2048  # planes of up to so many px a side are shown whole
+CROP = 1024  # px a side shown of larger ones
+BLOCKS = 128 * 2**20  # bytes of the run's blocks up to which a crop is computed in these blocks
 
 
 @dataclass(frozen=True)
 class View:
-    """One plane, or a part of it.
+    """One plane of an image, or a crop of it."""
 
-    Parameters
-    ----------
-    region : tuple of slice
-        Of length 1 along t, c and z.
-    spec : ImageSpec
-        The image that it is of.
-    """
-
-    region: Region
-    spec: ImageSpec
+    region: Region  # of length 1 along t, c and z
+    spec: ImageSpec  # of the whole image
 
     @property
     def at(self) -> dict[str, int]:
-        """Axis → index, for t, c and z as far as the image has them."""
+        """Axis → index of t, c and z as far as the image has them."""
         return {axis: span.start for axis, span in zip(self.spec.axes[:-2], self.region[:-2], strict=True)}
 
     @property
     def channel(self) -> int:
-        """Index of its channel; 0 where there are none."""
+        """Index of the channel; 0 without a c axis."""
         return self.at.get("c", 0)
 
     @property
     def cropped(self) -> bool:
-        """Whether it is less than the plane."""
+        """Whether the view is less than the whole plane."""
         return region_shape(self.region)[-2:] != self.spec.shape[-2:]
 
     def where(self) -> str:
-        """Return which plane it is, for a reader: t 50 · GFP · z 3."""
+        """Name the plane, such as t 50 · GFP · z 3."""
         names = self.spec.channel_names
         return " · ".join(
             (names[index] if axis == "c" and names else "") or f"{axis} {index}"
@@ -68,13 +55,13 @@ class View:
         )
 
     def extent(self) -> str:
-        """Return which part of the plane it is, for a reader; empty for all of it."""
+        """Name the crop, such as y 0:512, x 0:512; empty for the whole plane."""
         spans = zip("yx", self.region[-2:], strict=True)
         return ", ".join(f"{axis} {span.start}:{span.stop}" for axis, span in spans) if self.cropped else ""
 
 
 def parse_list(text: str) -> list[int | str]:
-    """Return the items of an option such as "0,50,-1" or "GFP,1"; numbers as such.
+    """Split an option such as "0,50,-1" or "GFP,1"; integers become int.
 
     >>> parse_list("0, -1,GFP")
     [0, -1, 'GFP']
@@ -104,22 +91,21 @@ def find_views(
     z: str | None = None,
     crop: str | None = None,
 ) -> tuple[View, ...]:
-    """Return the planes that options name: the middle one of t and z and every channel, if not said.
+    """Return the views that options select; by default every channel at the middle of t and z.
 
     Parameters
     ----------
     spec : ImageSpec
         The image.
     t, c, z : str, optional
-        Indices separated by commas, negative ones from the end; names for channels.
+        Indices separated by commas, negative ones from the end; channels by name too.
     crop : str, optional
-        Of the plane, such as "y=0:512,x=0:512". Default: the whole plane, or the centre of a
-        large one.
+        Such as "y=0:512,x=0:512"; default: the whole plane, or the centre of a large one.
 
     Raises
     ------
     RequestError
-        An option names what is not there.
+        An option selects something that the image does not have.
     """
     problems: list[Problem] = []
     spans: dict[str, list[slice]] = {
@@ -133,7 +119,7 @@ def find_views(
 
 @contextlib.contextmanager
 def _problems_of(option: str, problems: list[Problem]) -> Iterator[None]:
-    """Add what is wrong with an option to the problems of all."""
+    """Collect the problems of an option instead of raising at the first."""
     try:
         yield
     except PipelineError as error:
@@ -182,12 +168,9 @@ def step_by_step(
     tiling: Tiling | None = None,
     refuse_nan: bool = True,
 ) -> list[NDArray]:
-    """Return a region of the image, and what each of some resolved steps makes of it.
+    """Return a region of the image, and the same region after each of the resolved steps.
 
-    The region is read with the halo of the chain. Linear filters round differently in blocks of
-    another shape, in the last bit: where the blocks of the run's `tiling` that meet the region are
-    small enough, they are computed as the run computes them, so that the pixels are its own to the
-    bit. Morphology needs no such thing.
+    The region is read with the halo of the chain, or in the blocks of the run's `tiling`.
 
     Raises
     ------
@@ -201,6 +184,8 @@ def step_by_step(
             for (axis, size), span in zip(spec.sizes.items(), region, strict=True)
         )
     ]
+    # The last bit of linear filters depends on the shape of the block: in the run's own blocks a preview has
+    # its pixels to the bit. Morphology is exact in any.
     if tiling is not None and any(step.accuracy for step in steps):
         run_blocks = list(_blocks_of_run(region, tiling))
         pixels = sum(math.prod(cut.end - cut.begin for cut in cuts) for cuts in run_blocks)
@@ -209,20 +194,20 @@ def step_by_step(
     images: list[NDArray] = []
     for cuts in blocks:
         block = source.read(tuple(slice(cut.begin, cut.end) for cut in cuts))
-        place = tuple(
+        inside = tuple(
             slice(cut.edges[0] - span.start, cut.edges[-1] - span.start)
             for cut, span in zip(cuts, region, strict=True)
         )
         chain = ApplyChain(steps, spec.axes, cuts, refuse_nan)
-        for number, kept in enumerate(chain.stages(block, (0,) * len(cuts))):
+        for number, stage in enumerate(chain.stages(block, (0,) * len(cuts))):
             if number == len(images):
-                images.append(np.empty(region_shape(region), kept.dtype))
-            images[number][place] = kept
+                images.append(np.empty(region_shape(region), stage.dtype))
+            images[number][inside] = stage
     return images
 
 
 def _blocks_of_run(region: Region, tiling: Tiling) -> Iterator[tuple[Cut, ...]]:
-    """Yield what the run's blocks that meet a region read, and what each keeps of the region."""
+    """Yield the cuts of the run's blocks that overlap a region, each clipped to the region."""
     along = [
         [
             Cut((max(start, span.start), min(stop, span.stop)), (reads,))
@@ -236,5 +221,5 @@ def _blocks_of_run(region: Region, tiling: Tiling) -> Iterator[tuple[Cut, ...]]:
 
 
 def plane(block: NDArray) -> NDArray:
-    """Return the rows and columns of a view's pixels."""
+    """Return the pixels of a view as a 2D array."""
     return block.reshape(block.shape[-2:])

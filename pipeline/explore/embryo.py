@@ -1,7 +1,7 @@
-"""A synthetic embryo time-lapse whose background, nuclei and noise are known exactly.
+"""Synthetic embryo time-lapse with exactly known background, nuclei and noise.
 
-Everything is a formula of the frame, the channel and the plane, so any part of a time-lapse of
-any size can be made, or asked for as truth, without the parts before it.
+Every pixel is a function of frame, channel and plane, so any part of a time-lapse can be computed
+without the parts before it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ MEDIUM = 200.0
 GLOW = 450.0
 DIMMEST, BRIGHTEST = 250.0, 700.0
 READ_NOISE = 4.0
-# 8 bits hold them after division by this.
-EIGHT_BIT = 10.0
+EIGHT_BIT = 10.0  # counts of 8 bits are divided by this
 
+# Rows computed at once, which bounds the memory. Noise is drawn band by band: another number, other pixels.
 BAND_ROWS = 1024
-"""Rows that are made at once, which bounds the memory; the noise is drawn band by band."""
 
 _CHANNELS = (
     Channel("GFP", "00FF00"),
@@ -42,14 +41,14 @@ _CHANNELS = (
     Channel("Cy5", "FF00FF"),
 )
 _BACKGROUND_OF_CHANNEL = (1.0, 0.6, 1.4, 0.8)
-# The background breathes by this share over the time-lapse, and its brightest spot wanders by that.
+# Over the time-lapse the background varies by the first share, and its maximum moves by the second.
 _DRIFT, _WANDER = 0.15, 0.08
 _EDGE = 0.7  # px, softness of a nucleus' rim
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The truth about a synthetic time-lapse; its fields are those of `sample_truth`."""
+    """Ground truth of a synthetic time-lapse; its fields are the arguments of `sample_truth`."""
 
     frames: int = 12
     size: tuple[int, int] = (512, 512)
@@ -66,22 +65,21 @@ class Sample:
         if self.seed < 0:
             raise RequestError(f"{self.seed} is negative", "give a seed of 0 or more", "seed")
         if not 1 <= self.object_radius <= min(self.size) / 4:
-            raise RequestError(
-                f"a nucleus of radius {self.object_radius:g} px does not fit into "
-                f"{self.size[0]} × {self.size[1]} px",
-                "give a radius from 1 px to a quarter of the shorter side", "object_radius",
-            )  # fmt: skip
+            size = f"{self.size[0]} × {self.size[1]} px"
+            what = f"a nucleus of radius {self.object_radius:g} px does not fit into {size}"
+            hint = "give a radius from 1 px to a quarter of the shorter side"
+            raise RequestError(what, hint, "object_radius")
         names = [dtype.name for dtype in SUPPORTED if dtype.name not in ("int8", "int64", "uint64")]
         if self.dtype not in names:
             raise RequestError(f"a sample of {self.dtype} cannot be made", f"use {', '.join(names)}", "dtype")
 
     @property
     def spec(self) -> ImageSpec:
-        """Axes, shape, scale and channels of the time-lapse."""
+        """Metadata of the time-lapse."""
         sizes = dict(zip(ORDER, (self.frames, self.channels, self.z, *self.size), strict=True))
         axes = "".join(axis for axis in ORDER if axis in "tyx" or sizes[axis] > 1)
         scale = {"t": INTERVAL, "z": PLANE, "y": PIXEL, "x": PIXEL}
-        known = (*_CHANNELS, *(Channel(f"channel {number}") for number in range(5, self.channels + 1)))
+        channels = (*_CHANNELS, *(Channel(f"channel {number}") for number in range(5, self.channels + 1)))
         return ImageSpec(
             axes,
             tuple(sizes[axis] for axis in axes),
@@ -89,12 +87,12 @@ class Sample:
             chunks=tuple(min(sizes[axis], BAND_ROWS) if axis in "yx" else 1 for axis in axes),
             scale={axis: scale[axis] for axis in axes if axis in scale},
             units={axis: "second" if axis == "t" else "micrometer" for axis in axes if axis in scale},
-            channels=known[: self.channels] if self.channels > 1 else (),
+            channels=channels[: self.channels] if self.channels > 1 else (),
             name="synthetic embryo",
         )
 
     def background(self, t: int, c: int = 0, z: int = 0, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return the expected pixels of (some rows of) a plane without nuclei, in counts of the dtype."""
+        """Return the expected background of (some rows of) a plane, in counts of the dtype."""
         y = np.arange(self.size[0], dtype=np.float32)[rows, None]
         x = np.arange(self.size[1], dtype=np.float32)[None]
         height, width = self.size
@@ -104,23 +102,20 @@ class Sample:
         dx = (x - width * (0.40 + _WANDER * math.cos(phase))) / diagonal
         vignetting = 1 - 0.45 * dy**2 - 0.45 * dx**2 + 0.15 * (x / width - 0.5)
         out_of_plane = 1 - 0.4 * ((z - (self.z - 1) / 2) / self.z) ** 2
-        # The embryo glows, and fades out softly where it ends.
+        # The embryo glows out of focus, with a soft outline.
         inside = 1 / (1 + np.exp((np.sqrt(self._ellipse(y, x)) - 1) / 0.12))
         level = _BACKGROUND_OF_CHANNEL[c % 4] * (1 + _DRIFT * math.sin(phase))
         light = level * vignetting * (MEDIUM + GLOW * out_of_plane * inside)
         return ((OFFSET + light) * self._unit).astype(np.float32)
 
     def positions(self, t: int, c: int = 0) -> NDArray[np.float64]:
-        """Return the centres of the nuclei as an array (n, 3) of z, y, x in px.
-
-        Row i is the same nucleus in every frame.
-        """
+        """Return the centres of the nuclei as (n, 3) of z, y, x in px; row i is one nucleus over time."""
         home, orbit, phase, _ = self._nuclei[c % self.channels]
         turn = phase + 2 * math.pi * t / max(self.frames, 60)
         return home + orbit * np.sin(turn)
 
     def signal(self, t: int, c: int = 0, z: int = 0, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return what the nuclei add to the expected pixels of (some rows of) a plane."""
+        """Return the expected signal of the nuclei in (some rows of) a plane."""
         first, last, _ = rows.indices(self.size[0])
         out = np.zeros((last - first, self.size[1]), np.float32)
         brightness = self._nuclei[c % self.channels][3]
@@ -138,7 +133,7 @@ class Sample:
         return out
 
     def image(self, t: int, c: int = 0, z: int = 0) -> NDArray:
-        """Return the pixels of a plane, as they are in the file: with noise, rounded, clipped."""
+        """Return the pixels of a plane as in the file: noisy, rounded and clipped."""
         return np.concatenate([self._noisy(t, c, z, rows) for rows in self._bands()])
 
     @property
@@ -152,11 +147,9 @@ class Sample:
 
     @cached_property
     def _nuclei(self) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], ...]:
-        """For each channel: homes, orbits and phases of the nuclei, and their brightness.
-
-        Homes stand on a triangular grid, wide enough that wandering nuclei never touch: a
-        top-hat that is a little wider than one of them then gives it back whole.
-        """
+        """For each channel: homes, orbits and phases of the nuclei, and their brightness."""
+        # A triangular grid, wide enough that moving nuclei never touch: a top-hat a little wider than a
+        # nucleus then gives it back whole.
         radius = self.object_radius
         space = 3.6 * radius
         slack = (space - 2 * radius - 2) / 4
@@ -173,9 +166,9 @@ class Sample:
             ]
             home = np.array(sites)
             outline = self._ellipse(home[:, 1], home[:, 2])
-            # Gaps look natural; at least one nucleus stays, however small the image.
-            kept = (outline <= 0.85**2) & (rng.random(len(home)) > 0.12)
-            home = home[kept | (outline == outline.min())]
+            # Random gaps look natural; at least one nucleus remains in the smallest image.
+            chosen = (outline <= 0.85**2) & (rng.random(len(home)) > 0.12)
+            home = home[chosen | (outline == outline.min())]
             shape = (len(home), 2)
             home[:, 1:] += rng.uniform(-slack, slack, shape) / math.sqrt(2)
             orbit = np.zeros_like(home)
@@ -189,7 +182,7 @@ class Sample:
             yield slice(first, min(first + BAND_ROWS, self.size[0]))
 
     def _noisy(self, t: int, c: int, z: int, rows: slice) -> NDArray:
-        """Return the pixels of some rows: shot noise (as a Gaussian) and read noise added."""
+        """Return the pixels of some rows with (Gaussian) shot noise and read noise."""
         expected = self.background(t, c, z, rows) + self.signal(t, c, z, rows)
         rng = np.random.Generator(np.random.SFC64((self.seed, 2, t, c, z, rows.start)))
         # One count is one photon, so the variance is the mean; the unit scales both.
@@ -203,7 +196,7 @@ class Sample:
         return np.rint(pixels).clip(max(info.min, 0), min(info.max, 2**16 - 1)).astype(dtype)
 
     def regions(self) -> Iterator[tuple[Region, NDArray]]:
-        """Yield the whole time-lapse in the order of the file, band by band."""
+        """Yield the time-lapse band by band in file order, each with its region."""
         axes = self.spec.axes
         for t, c, z in np.ndindex(self.frames, self.channels, self.z):
             for rows in self._bands():

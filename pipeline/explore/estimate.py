@@ -1,4 +1,4 @@
-"""Estimates for each channel of an image: the size of its features, and the parameters that follow."""
+"""Feature sizes of each channel of an image, and the filter parameters that follow from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.explore.crop import CROP, View, plane
+from pipeline.explore.crop import CROP, View, find_views, plane
 from pipeline.explore.granulometry import (
     CLEAR,
     Features,
@@ -25,89 +25,84 @@ from pipeline.model.image import ImageSpec
 from pipeline.model.units import short_unit
 from pipeline.read import Source
 
-FRAMES = 3
-"""Frames that are looked at, spread over the time-lapse."""
-
-LEAST = 16
-"""Px a side below which no size can be told."""
-
-SMALL = 64
-"""Px a side below which few sizes can be told."""
+FRAMES = 3  # read of the time-lapse
+LEAST = 16  # px of the shorter side that an estimate needs
+SMALL = 64  # px of the shorter side below which only a few radii can be tried
 
 
 @dataclass(frozen=True)
 class Range:
-    """A range of a parameter in px, and where to begin."""
+    """Range of a parameter in px, and a value to begin with."""
 
     low: float
     begin: float
     high: float
 
     def text(self) -> str:
-        """Return it for a reader."""
+        """Describe the range."""
         return f"{self.low:g} to {self.high:g} px, begin with {self.begin:g}"
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What suits one channel."""
+    """Estimate for one channel."""
 
     channel: int
     name: str  # or its index as text
-    features: Features  # what stands out
-    size: FeatureSize  # from the mean of the frames
-    frames: tuple[FeatureSize, ...]  # the same in each frame
+    features: Features
+    size: FeatureSize  # of the mean spectrum of the frames
+    frames: tuple[FeatureSize, ...]  # of each frame
     spectrum: Spectrum  # mean of the frames
     example: NDArray  # the plane of the middle frame
-    view: View  # where that is
-    other: float = 0.0  # how much stands out to the other side, where that is told; 1 is as much
+    view: View  # of the example
+    other: float = 0.0  # energy of features of the opposite sign as a share; 0 where it is small
 
     @property
-    def told(self) -> bool:
-        """Whether a size can be told at all."""
+    def clear(self) -> bool:
+        """Whether the image shows a size at all."""
         return self.size.clear
 
     @property
     def largest(self) -> float:
-        """The radius of the largest features, in px, as far as the frames agree with it."""
+        """Radius of the largest features in any frame, in px."""
         return max([self.size.high, *(size.high for size in self.frames if size.clear)])
 
     @property
     def smallest(self) -> float:
-        """The radius of the smallest ones."""
+        """Radius of the smallest features in any frame, in px."""
         return max(1.0, min([self.size.low, *(size.low for size in self.frames if size.clear)]))
 
     @property
     def step(self) -> str:
-        """The top-hat for such features."""
+        """Name of the top-hat for such features."""
         return "white_tophat" if self.features == "bright" else "black_tophat"
 
     @property
     def radius(self) -> Range:
-        """Of the top-hat: larger than the largest features, no larger than it need be; else a guess."""
+        """Radius of the top-hat, larger than the largest features; a guess where the size is not clear."""
         longest = max(self.view.spec.shape[-2:])
         guess = max(1, min(RADIUS, longest // 8))
         values: tuple[int, ...] = (max(1, guess // 4), guess, 2 * guess)
-        if self.told:
+        if self.clear:
             values = tuple(math.ceil(self.largest * share) for share in (1.05, 1.3, 2.5))
         return Range(*(float(min(value, longest - 1)) for value in values))
 
     @property
     def low_sigma(self) -> Range:
-        """Smooths noise and leaves the features: far below the radius of the smallest."""
+        """Sigma that smooths noise only: far below the radius of the smallest features."""
         most = max(1.0, self.smallest / 2)
         return Range(0.5, round(min(most, max(1.0, self.smallest / 4)), 1), round(most, 1))
 
     @property
     def high_sigma(self) -> Range:
-        """Takes off the background and leaves the features: several times the radius of the largest."""
+        """Sigma of the background: several times the radius of the largest features."""
         longest = max(self.view.spec.shape[-2:])
         values = (math.ceil(self.largest * share) for share in (1.5, 2.5, 5))
         return Range(*(float(min(value, longest)) for value in values))
 
     def words(self, spec: ImageSpec) -> str:
-        """Return what was found, for a reader."""
-        if not self.told:
+        """Describe the features."""
+        if not self.clear:
             return f"no size can be told: {self._reason()}"
         text = f"{self.features} features of {self.smallest:g} to {self.largest:g} px radius"
         pixel, unit = spec.scale.get("x"), spec.units.get("x")
@@ -127,18 +122,18 @@ class Suggestion:
         return f"none stands out (the strongest reaches {self.size.clearness:.1f}, and {CLEAR:g} is clear)"
 
     def doubts(self) -> list[str]:
-        """Return what speaks against it, or beside it."""
+        """Return reasons to distrust the estimate, and alternatives to it."""
         doubts = []
         if self.other:
             other = "dark" if self.features == "bright" else "bright"
             than = "about as much" if self.other > 0.8 else f"{100 * self.other:.0f} % as much"
             doubts.append(f"{other} features stand out too, {than}: --features {other} takes those")
-        if not self.told:
+        if not self.clear:
             return doubts
         for low, high in self.size.others:
-            kept = "to keep those too" if low >= self.largest else "for those alone"
+            purpose = "to keep those too" if low >= self.largest else "for those alone"
             doubts.append(
-                f"features of {low:g} to {high:g} px radius stand out too: {kept} take a radius of "
+                f"features of {low:g} to {high:g} px radius stand out too: {purpose} take a radius of "
                 f"{math.ceil(1.3 * high)} px"
             )
         middles = [math.sqrt(size.low * size.high) for size in self.frames if size.clear]
@@ -153,7 +148,7 @@ class Suggestion:
 
 
 def saturated(plane: NDArray) -> float:
-    """Return the share of pixels at the largest value of their type; 0 for floats.
+    """Return the share of pixels at the maximum of their dtype; 0 for floats.
 
     >>> saturated(np.array([[255, 3], [2, 1]], np.uint8))
     0.25
@@ -164,29 +159,24 @@ def saturated(plane: NDArray) -> float:
 
 
 def suggest_for(source: Source, features: Features | None = None) -> list[Suggestion]:
-    """Return what suits each channel of an image.
+    """Estimate feature sizes of each channel from the middle plane, at most 1024², of a few frames.
 
-    Parameters
-    ----------
-    source : Source
-        The image; of each channel the middle plane of a few frames is read, at most 1024² of it.
-    features : {"bright", "dark"}, optional
-        What is looked for, where it is not what stands out.
+    `features` overrides whether bright or dark ones are measured.
 
     Raises
     ------
     RequestError
-        The image is too small for a size to be told.
+        The image is too small.
     """
     rows, columns = source.spec.shape[-2:]
     if min(rows, columns) < LEAST:
         raise RequestError(
             f"{rows} × {columns} px are too few to tell a size", f"give at least {LEAST} × {LEAST}"
         )
-    return [_channel(source, channel, features) for channel in range(source.spec.sizes.get("c", 1))]
+    return [_estimate(source, channel, features) for channel in range(source.spec.sizes.get("c", 1))]
 
 
-def _channel(source: Source, channel: int, features: Features | None) -> Suggestion:
+def _estimate(source: Source, channel: int, features: Features | None) -> Suggestion:
     spec = source.spec
     count = spec.sizes.get("t", 1)
     frames = sorted({int((index + 0.5) / FRAMES * count) for index in range(FRAMES)})
@@ -196,9 +186,9 @@ def _channel(source: Source, channel: int, features: Features | None) -> Suggest
     chosen = polarity(planes[middle], features)
     spectra = []
     for image in planes:
-        own = polarity(image, chosen.features)
-        # Without what stands out to the other side, where that is much.
-        spectra.append(pattern_spectrum(own.flat if own.both else image, chosen.features))
+        measured = polarity(image, chosen.features)
+        # Strong features of the opposite sign would show in the spectrum: cut them off.
+        spectra.append(pattern_spectrum(measured.flat if measured.both else image, chosen.features))
     mean = mean_spectrum(spectra)
     return Suggestion(
         channel,
@@ -214,10 +204,8 @@ def _channel(source: Source, channel: int, features: Features | None) -> Suggest
 
 
 def _view(spec: ImageSpec, channel: int, frame: int) -> View:
-    starts = {"t": frame, "c": channel, "z": spec.sizes.get("z", 1) // 2}
-    region = []
-    for axis, size in spec.sizes.items():
-        length = min(size, CROP) if axis in "yx" else 1
-        start = (size - length) // 2 if axis in "yx" else starts[axis]
-        region.append(slice(start, start + length))
-    return View(tuple(region), spec)
+    """Return the centre of the middle plane."""
+    starts = {axis: max(0, spec.sizes[axis] - CROP) // 2 for axis in "yx"}
+    crop = ",".join(f"{axis}={start}:{start + min(spec.sizes[axis], CROP)}" for axis, start in starts.items())
+    (view,) = find_views(spec, t=str(frame), c=str(channel), crop=crop)
+    return view

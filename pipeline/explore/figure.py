@@ -1,4 +1,4 @@
-"""Panels, headings, scale bars and histograms in matplotlib, without a screen."""
+"""Panels, headings, scale bars and histograms in matplotlib, without a display."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLUE, ORANGE = "#2f6db5", "#c65d12"
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 _BINS = 120
-_MARGIN, _GAP = 0.3, 0.25  # inches
+_MARGIN, _GAP = 0.3, 0.25  # inches: around the figure, and between columns
 _STYLE = {
     "text.parse_math": False,  # a name may hold a $, which would begin a formula
     "text.color": INK,
@@ -48,7 +48,7 @@ _STYLE = {
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the context in which pictures are drawn."""
+    """Return the rcParams context of all pictures."""
     from matplotlib import rc_context
 
     return rc_context(_STYLE)
@@ -57,10 +57,11 @@ def style() -> AbstractContextManager[None]:
 def new_figure(
     rows: Sequence[tuple[Sequence[str], float]], widths: Sequence[float]
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure and its axes by name: rows of names, with their heights in inches, in columns.
+    """Create a figure and its axes by name from rows of (names, height in inches); "." is left empty.
 
-    A "." is left empty, as room for the texts of the axes above and below.
+    Rows of "." make room for the titles and labels of the axes above and below.
     """
+    # Not pyplot: it would keep the figure, and look for a display.
     from matplotlib.figure import Figure
 
     width = sum(widths) + _GAP * (len(widths) - 1) + 2 * _MARGIN
@@ -80,7 +81,7 @@ def new_figure(
 
 
 def check_picture(path: str) -> str:
-    """Return where a picture goes; refuse a name that says no format, and a folder that cannot be made."""
+    """Return `path`, its folder created; refuse suffixes that are no picture format, and folders."""
     if Path(path).suffix.lower() not in PICTURES:
         raise RequestError(f"{path!r} is no picture's name", f"let it end in {', '.join(PICTURES)}", "-o")
     if os.path.isdir(path):
@@ -93,69 +94,89 @@ def check_picture(path: str) -> str:
 
 
 def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure; it appears when it is whole."""
+    """Write a figure atomically."""
     with whole_file(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower())
 
 
 def panel_height(shape: tuple[int, ...], spec: ImageSpec, width: float, tallest: float) -> float:
-    """Return the height in inches of a panel of so many inches for rows × columns of an image."""
+    """Return the height in inches of a panel `width` inches wide that shows `shape` pixels."""
     return min(max(width * shape[0] * aspect_of(spec) / shape[1], 0.25 * width), tallest)
 
 
-def heading(ax: Axes, title: str, words: str = "", place: str = "", size: float = 10) -> None:
-    """Write a heading into axes: its title, at the right which plane it is about, and words below it."""
+def heading(ax: Axes, title: str, words: str = "", plane: str = "", size: float = 10) -> None:
+    """Write a title, words below it, and at the right the name of the plane."""
     ax.set_axis_off()
     ax.text(0, 1, title, fontsize=size, fontweight="bold", va="top")
-    ax.text(1, 1, place, fontsize=size, fontweight="bold", va="top", ha="right", color=ORANGE)
+    ax.text(1, 1, plane, fontsize=size, fontweight="bold", va="top", ha="right", color=ORANGE)
     ax.annotate(
         words, (0, 1), (0, -1.75 * size), textcoords="offset points", fontsize=9, va="top", color=SOFT
     )
 
 
 def title(ax: Axes, path: str, words: str, width: float) -> None:
-    """Write the heading of a picture so many inches wide: the name of its input, and words."""
+    """Write the heading of a picture `width` inches wide: the name of its input, and words."""
     name = path.rstrip("/").rpartition("/")[2] or path
     heading(ax, wrapped(name, width, 13, 1, bold=True), words, size=13)
 
 
 def show(ax: Axes, pixels: NDArray, bounds: tuple[float, float], spec: ImageSpec) -> None:
-    """Draw an image in grey between black and white, with a faint frame, as a white one has no border."""
+    """Draw an image in grey between black and white levels."""
     shown = pixels.astype(np.float32) if pixels.dtype != np.float32 else pixels
     ax.imshow(shown, cmap="gray", vmin=bounds[0], vmax=bounds[1], aspect=aspect_of(spec))
-    ax.set_xticks([])
-    ax.set_yticks([])
+    # Without ticks but with spines: a white image would have no border.
+    ax.set(xticks=[], yticks=[])
 
 
 def scale_bar(ax: Axes, shape: tuple[int, ...], spec: ImageSpec) -> None:
-    """Draw a scale bar into an image: in its unit, in px where the data does not say one."""
+    """Draw a scale bar in the image's unit, or in px where it has none."""
     from matplotlib.patheffects import withStroke
 
     px, words = bar_length(shape[1], spec)
     right, bottom = shape[1] * 0.96 - 0.5, shape[0] * 0.95 - 0.5
+    # White on a black outline is seen on any image.
     ax.plot(
-        [right - px, right], [bottom, bottom], color="white", linewidth=2.5, solid_capstyle="butt",
+        [right - px, right],
+        [bottom, bottom],
+        color="white",
+        linewidth=2.5,
+        solid_capstyle="butt",
         path_effects=[withStroke(linewidth=4.2, foreground="black")],
-    )  # fmt: skip
+    )
     ax.annotate(
-        words, (right, bottom), (0, 4), textcoords="offset points", ha="right", va="bottom", color="white",
-        fontsize=8, fontweight="bold", path_effects=[withStroke(linewidth=2.2, foreground="black")],
-    )  # fmt: skip
+        words,
+        (right, bottom),
+        (0, 4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color="white",
+        fontsize=8,
+        fontweight="bold",
+        path_effects=[withStroke(linewidth=2.2, foreground="black")],
+    )
     ax.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
 
 
 def note(ax: Axes, words: str, points: float) -> None:
-    """Write words that should be seen below axes, at the right, so many points below their end."""
+    """Write highlighted words at the right, `points` below the axes."""
     ax.annotate(
-        words, (1, 0), (0, -points), "axes fraction", "offset points",
-        ha="right", va="top", fontsize=7.5, color=ORANGE,
-    )  # fmt: skip
+        words,
+        (1, 0),
+        (0, -points),
+        "axes fraction",
+        "offset points",
+        ha="right",
+        va="top",
+        fontsize=7.5,
+        color=ORANGE,
+    )
 
 
 def draw_histogram(
     ax: Axes, values: NDArray, bounds: tuple[float, float], span: tuple[float, float], color: str
 ) -> None:
-    """Draw how often each value in a span occurs, on a logarithmic scale; grey is beyond black and white."""
+    """Draw a logarithmic histogram of the values in `span`, shaded beyond black and white."""
     numbers = finite(values)
     ax.set_yscale("log")
     if numbers.size:
@@ -171,7 +192,7 @@ def draw_histogram(
 
 
 def parameters(step: Step, spec: ImageSpec) -> str:
-    """Return a resolved step's parameters for a reader: radius 25 px = 8.13 µm, footprint box."""
+    """Describe a resolved step's parameters, such as radius 25 px = 8.13 µm, footprint box."""
     words = []
     for name in step.lengths:
         px = dict(zip(step.along, step.pixels(name, step.along), strict=True))
@@ -190,8 +211,8 @@ def parameters(step: Step, spec: ImageSpec) -> str:
 
 
 def wrapped(text: str, width: float, size: float, lines: int = 2, bold: bool = False) -> str:
-    """Return text broken into lines that fit a width in inches at a size in points; the middle may go."""
-    # The mean width of a letter of DejaVu Sans, as a share of its size.
+    """Wrap text to a width in inches at a size in points; too long a text loses its middle."""
+    # Mean width of a DejaVu Sans letter ÷ font size; measuring the text would need a renderer.
     letter = 0.7 if bold else 0.58
     letters = max(8, int(width * 72 / (letter * size)))
     if len(text) > letters * lines:

@@ -1,9 +1,9 @@
 """Granulometry: the size of the features of a plane, from openings of growing radius.
 
 An opening with a disk removes the bright features into which the disk does not fit. What one
-radius more removes is therefore what features of that radius are made of: the pattern spectrum.
-Here it is measured as energy, the mean square of what goes: sharp features weigh more than an
-uneven background, which goes a little everywhere.
+radius more removes is therefore made of features of that radius: the pattern spectrum.
+Here it is measured as energy, the mean square of what is removed: sharp features weigh more than an
+uneven background, of which a little is removed everywhere.
 
 References
 ----------
@@ -28,69 +28,60 @@ Features = Literal["bright", "dark"]
 
 SOURCE = "pattern spectrum of openings with disks (Matheron 1975; Maragos 1989), as energy"
 
-FINE = 16
-"""Radii up to here are tried one by one, on every pixel; larger ones on the image halved, and again."""
+FINE = 16  # up to this radius every integer is tried, at full resolution; larger ones on halved images
 
-# The largest radius is this share of the shorter side: of larger features the image holds too few.
+# The largest radius as a share of the shorter side: an image holds too few larger features.
 _LARGEST = 1 / 6
-_RATIO = 1.12
+_RATIO = 1.12  # of successive radii above FINE
 
-# A normal distribution's standard deviation is its median absolute deviation times this.
-_SIGMA = 1.4826
+_SIGMA = 1.4826  # standard deviation of a normal distribution ÷ its median absolute deviation
 
-# Of the peak: what is above belongs to it.
-_BELONGS = 0.25
-
-# Octaves over which the spectrum is averaged: of few large features one size alone would stand far out.
+_PEAK_FLOOR = 0.25  # a peak reaches down to this share of its top
+# Octaves of the moving average: a few large features of one size alone would stand far out.
 _AVERAGED = 1 / 3
+_SECONDARY = 0.1  # other peaks are reported from this share of the strongest one's energy
 
-# Of the strongest: what holds so much of its energy is told beside it.
-_TOLD = 0.1
-
-# A peak with two fifths of all that noise has is clear; slopes alone reach one fifth.
+# A peak with two fifths of the energy of noise is clear (10 × 0.4 = CLEAR); slopes alone reach one fifth.
 _OF_NOISE = 10.0
+_BOTH = 0.25  # bright and dark are both reported from this ratio of their energies
 
-# Of what stands out to one side of the background: where the other side has so much, both are told.
-_BOTH = 0.25
+_TAIL = 3.0  # standard deviations from which pixels count as features
+_MORE_THAN_NOISE = 0.1  # energy of the tails, in variances, that noise alone does not have
 
-# Tails above or below this many standard deviations, and what is more than noise has of them.
-_TAIL, _MORE_THAN_NOISE = 3.0, 0.1
-
-# How far a peak stands above the middle of the spectrum, and above that of noise, to be clear.
-CLEAR = 4.0
+CLEAR = 4.0  # a clear peak stands so far above the median of the spectrum and above that of noise
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """How much of a plane features of each radius make up."""
+    """Energy of a plane's features by their radius."""
 
-    radii: NDArray[np.float64]  # of the disks, in px, rising; what lies between two goes with the next
-    energy: NDArray[np.float64]  # that goes, per octave: its mean square, in squared units of the pixels
-    noise: NDArray[np.float64]  # what would go of noise alone, as strong as the image's
+    radii: NDArray[np.float64]  # of the disks, in px, rising
+    energy: NDArray[np.float64]  # removed per octave up to each radius: mean square, in squared pixel units
+    noise: NDArray[np.float64]  # the same of pure noise, as strong as the image's
 
     @property
     def below(self) -> NDArray[np.float64]:
-        """The radius before each."""
+        """Lower end of each radius' interval."""
         return np.concatenate([[0.5], self.radii[:-1]])
 
 
 @dataclass(frozen=True)
 class FeatureSize:
-    """The radius of features, as a range in px: nearly all that stands out lies inside."""
+    """Range of the radius of features, in px."""
 
     low: float
     high: float
-    clearness: float  # how far the peak stands above what lies beside it, and above noise
-    others: tuple[tuple[float, float], ...] = ()  # ranges of other sizes that stand out as well
+    clearness: float  # ratio of the peak to the rest of the spectrum, and to noise
+    others: tuple[tuple[float, float], ...] = ()  # ranges of other clear peaks
 
     @property
     def clear(self) -> bool:
-        """Whether there is a size at all."""
+        """Whether the image shows a size at all."""
         return self.clearness >= CLEAR
 
 
 def choose_radii(side: int) -> list[float]:
-    """Return the radii that a plane of a shorter side is tried with.
+    """Return the radii to try for a plane with a shorter side of `side` px.
 
     >>> choose_radii(64)
     [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
@@ -98,25 +89,23 @@ def choose_radii(side: int) -> list[float]:
     largest = max(3.0, side * _LARGEST)
     radii = [float(radius) for radius in range(1, FINE + 1) if radius <= largest]
     while radii[-1] >= FINE and radii[-1] * _RATIO <= largest:
-        # Each on the grid of the halved image that it is tried on.
+        # Whole pixels of the halved image.
         grid = 2 ** _level(radii[-1] * _RATIO)
         radii.append(float(round(radii[-1] * _RATIO / grid) * grid))
     return radii
 
 
 def _level(radius: float) -> int:
-    """Return how often the image is halved for a radius."""
+    """Return how often the image is halved before openings of a radius."""
     return max(0, int(np.ceil(np.log2(radius / FINE))))
 
 
 def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
-    """Return how much features of each radius make up of a plane of at least 8 × 8 px.
-
-    The radii go up to a sixth of the shorter side.
-    """
+    """Compute the pattern spectrum of a plane of at least 8 × 8 px, up to a sixth of its shorter side."""
     image = finite_floats(plane)
     radii = choose_radii(min(plane.shape))
     sigma = noise_of(image)
+    # Noise of variance 1, always the same, so that a suggestion can be repeated.
     unit = np.random.default_rng(0).standard_normal((256, 256), np.float32)
     within = [radius for radius in radii if radius <= unit.shape[0] / 4]
     noise = np.zeros(len(radii))
@@ -125,7 +114,7 @@ def pattern_spectrum(plane: NDArray, features: Features = "bright") -> Spectrum:
 
 
 def _energies(image: NDArray, radii: list[float]) -> NDArray[np.float64]:
-    # Smoothed by 1 px, or noise would go with the smallest disks.
+    # Without smoothing, the smallest disks would remove mostly noise.
     level, smooth = 0, gaussian(image, (1.0, 1.0))
     before, last = smooth, 0.5
     energies = []
@@ -151,52 +140,52 @@ def _halved(image: NDArray) -> NDArray:
 
 
 def noise_of(image: NDArray) -> float:
-    """Return the standard deviation of a plane's noise, out of neighbours' differences."""
+    """Estimate the standard deviation of a plane's noise from differences of neighbours."""
     differences = image[:, 1:].astype(np.float64) - image[:, :-1]
     # A difference of two has twice the variance of one.
     return _SIGMA * float(np.median(np.abs(differences))) / 2**0.5
 
 
 def finite_floats(plane: NDArray) -> NDArray[np.float32]:
-    """Return a plane as float32, with 0 where it is no number."""
+    """Convert a plane to float32, with 0 for NaN and infinities."""
     return np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)
 
 
 def middle_and_spread(values: NDArray) -> tuple[float, float]:
-    """Return the median of values, and their standard deviation as if there were no tails."""
+    """Return the median, and a standard deviation robust against tails."""
     middle = float(np.median(values))
     return middle, _SIGMA * float(np.median(np.abs(values - middle)))
 
 
 @dataclass(frozen=True)
 class Polarity:
-    """Whether what stands out of a plane is bright or dark."""
+    """Whether the features of a plane are bright or dark."""
 
-    features: Features  # what stands out more
-    other: float  # how much of that stands out to the other side; 1 is as much
-    flat: NDArray  # the plane without what stands out to the other side
+    features: Features  # the stronger ones, or those asked for
+    other: float  # energy of the opposite ones, as a share
+    flat: NDArray  # the plane with the opposite ones cut off
 
     @property
     def both(self) -> bool:
-        """Whether bright and dark features stand out."""
+        """Whether there are bright and dark features."""
         return self.other >= _BOTH
 
 
 def polarity(plane: NDArray, features: Features | None = None) -> Polarity:
-    """Return whether what stands out of a plane is bright or dark: what is rare is a feature.
+    """Tell bright from dark features: the longer tail around the local background is that of the features.
 
-    `features` says what is looked for, whichever stands out more.
+    `features` overrides the choice.
     """
     image = finite_floats(plane)
     smooth, wide = gaussian(image, (1.0, 1.0)), max(2.0, min(plane.shape) / 20)
     background = gaussian(smooth, (wide, wide))
     for _ in range(4):
-        # Without this the background rises below wide features, and sinks beside them.
+        # Clipping keeps wide features out of the estimate, which would rise below them.
         middle, spread = middle_and_spread(smooth - background)
         low, high = (background + np.float32(middle + tail * spread) for tail in (-_TAIL, _TAIL))
         background = gaussian(np.clip(smooth, low, high), (wide, wide))
     local = smooth - background
-    # At the border a slope of the background is not followed.
+    # Near the border the Gaussian does not follow a slope of the background.
     border = tuple(slice(int(2 * wide), size - int(2 * wide)) for size in plane.shape)
     inner = local[border] if min(local[border].shape) >= 8 else local
     inner = inner.astype(np.float64)
@@ -205,6 +194,7 @@ def polarity(plane: NDArray, features: Features | None = None) -> Polarity:
     above, below = (float(np.mean(np.where(side > _TAIL * spread, side, 0) ** 2)) for side in (inner, -inner))
     least, most = sorted((above, below))
     noise = _MORE_THAN_NOISE * spread**2
+    # Tails no longer than those of noise have no sign; the third moment decides then.
     skew = above - below if most > noise else float(np.mean((inner - np.mean(inner)) ** 3))
     stronger: Features = "bright" if skew >= 0 else "dark"
     features = features or stronger
@@ -215,22 +205,18 @@ def polarity(plane: NDArray, features: Features | None = None) -> Polarity:
 
 
 def mean_spectrum(spectra: list[Spectrum]) -> Spectrum:
-    """Return the mean of the spectra of planes of one shape."""
+    """Average the spectra of planes of one shape."""
     return Spectrum(
         spectra[0].radii,
-        np.mean([each.energy for each in spectra], axis=0),
-        np.mean([each.noise for each in spectra], axis=0),
+        np.mean([spectrum.energy for spectrum in spectra], axis=0),
+        np.mean([spectrum.noise for spectrum in spectra], axis=0),
     )
 
 
 def find_size(spectrum: Spectrum) -> FeatureSize:
-    """Return the radius of the features that stand out most: the peak of most energy.
-
-    It must end inside the spectrum: at its end the energy of an uneven background rises. Where
-    there is none, the size is not clear.
-    """
+    """Find the peak of most energy that ends inside the spectrum; without one the size is not clear."""
     energy = np.maximum(_averaged(spectrum, spectrum.energy - spectrum.noise), 0)
-    peaks = _peaks(energy)
+    peaks = _find_peaks(energy)
     if not peaks:
         return FeatureSize(float(spectrum.radii[0]), float(min(spectrum.radii[-1], FINE)), 0.0)
     octaves = np.log2(spectrum.radii / spectrum.below)
@@ -246,7 +232,7 @@ def find_size(spectrum: Spectrum) -> FeatureSize:
         return float(min(over_rest, over_noise, _OF_NOISE * mass[span] / all_noise, 1e6))
 
     def valley(span: tuple[int, int]) -> float:
-        """Return the least energy between a peak and the best one."""
+        """Return the minimum of the energy between a peak and the best one."""
         return float(np.min(energy[min(span[1], best[1]) : max(span[0], best[0]) + 1]))
 
     def radii(span: tuple[int, int]) -> tuple[float, float]:
@@ -255,30 +241,31 @@ def find_size(spectrum: Spectrum) -> FeatureSize:
     others = [
         span
         for span in sorted(peaks)
-        if span != best and mass[span] >= _TOLD * mass[best] and clearness(span, valley(span)) >= CLEAR
+        if span != best and mass[span] >= _SECONDARY * mass[best] and clearness(span, valley(span)) >= CLEAR
     ]
     return FeatureSize(*radii(best), clearness(best, middle), tuple(radii(span) for span in others))
 
 
-def _peaks(energy: NDArray[np.float64]) -> dict[tuple[int, int], int]:
-    """Return the peaks that end inside: first and last index → index of the top."""
+def _find_peaks(energy: NDArray[np.float64]) -> dict[tuple[int, int], int]:
+    """Return the peaks that end inside: (first, last) index → index of the top."""
     tops = np.flatnonzero((ndimage.maximum_filter1d(energy, 3, mode="nearest") == energy) & (energy > 0))
     peaks: dict[tuple[int, int], int] = {}
     for top in sorted(tops, key=lambda top: -energy[top]):
         first = last = int(top)
-        belongs = energy >= _BELONGS * energy[top]
-        while first > 0 and belongs[first - 1]:
+        above = energy >= _PEAK_FLOOR * energy[top]
+        while first > 0 and above[first - 1]:
             first -= 1
-        while last < len(energy) - 1 and belongs[last + 1]:
+        while last < len(energy) - 1 and above[last + 1]:
             last += 1
-        # What lies on the slope of a higher peak is no peak of its own.
+        # Towards the largest radius the energy of an uneven background rises: that is no peak. Nor is a
+        # local maximum on the slope of a higher one.
         if last < len(energy) - 1 and all(last < low or first > high for low, high in peaks):
             peaks[first, last] = int(top)
     return peaks
 
 
 def _averaged(spectrum: Spectrum, energy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return energy per octave, each averaged over a part of an octave around it."""
+    """Average energy per octave over `_AVERAGED` octaves around each radius."""
     edges = np.log2(np.concatenate([spectrum.below[:1], spectrum.radii]))
     total = np.concatenate([[0.0], np.cumsum(energy * np.diff(edges))])
     middle, half = (edges[1:] + edges[:-1]) / 2, np.maximum(np.diff(edges), _AVERAGED) / 2

@@ -1,4 +1,4 @@
-"""`bgone init`: a commented config for the data there is, which runs as it stands."""
+"""`bgone init`: a commented config for an input, ready to run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from pipeline.planning.describe import image_text
 from pipeline.read import Source, open_source
 from pipeline.storage.durable import whole_file
 
-RADIUS = 25
-"""Of the first top-hat, in px, where nobody looked at the pixels."""
+RADIUS = 25  # px, of the first top-hat, before anyone has looked at the pixels
 
 
 class Opening(TypedDict, total=False):
-    """How an input is opened: its axes where it does not say them, which image of it, which level."""
+    """Options of opening an input, as in the config."""
 
     axes: str | None
     series: int | None
@@ -30,13 +29,7 @@ class Opening(TypedDict, total=False):
 
 
 def starter(path: str, **opening: Unpack[Opening]) -> str:
-    """Return a commented config for any input, without reading a pixel.
-
-    Raises
-    ------
-    RequestError
-        It cannot be opened.
-    """
+    """Return a commented config for any input, without reading a pixel."""
     source = open_source(path, **opening)
     spec = source.spec
     radius = max(1, min(RADIUS, max(spec.sizes["y"], spec.sizes["x"]) // 8))
@@ -61,7 +54,7 @@ def starter(path: str, **opening: Unpack[Opening]) -> str:
 
 
 def config_text(source: Source, steps: Sequence[str], opening: Opening) -> str:
-    """Return a commented config with lines of steps for an input that is open."""
+    """Return a commented config for an open input, with the given lines as its steps."""
     spec, series, level = source.spec, opening.get("series"), opening.get("level", 0)
     lines = [
         f"# {_one_line(os.path.basename(source.path.rstrip('/')))}: {_one_line(image_text(spec))}",
@@ -111,7 +104,7 @@ def _quoted(text: str) -> str:
 
 
 def _data_lines(source: Source, opening: Opening) -> list[str]:
-    """Return axes, scale and channels, live where they open the very same image, else as comments."""
+    """Return the lines of axes, scale and channels; commented out where they would open another image."""
     spec, scale = source.spec, scale_values(source.spec)
     axes = opening.get("axes") or spec.axes
     fields: list[tuple[str, str, object, str]] = [
@@ -158,7 +151,7 @@ def _opens_the_same(source: Source, options: Mapping[str, object]) -> bool:
 
 
 def scale_values(spec: ImageSpec) -> dict[str, str]:
-    """Return the size of a pixel as a config has it, along the axes where value and unit are known."""
+    """Return the pixel size as a config writes it, along axes with a known value and unit."""
     return {
         axis: str(Quantity(float(f"{spec.scale[axis]:.7g}"), spec.units[axis]).plain())
         for axis in spec.axes
@@ -167,13 +160,13 @@ def scale_values(spec: ImageSpec) -> dict[str, str]:
 
 
 def named_apart(spec: ImageSpec) -> bool:
-    """Return whether every channel has a name of its own."""
+    """Return whether every channel has a unique name."""
     names = spec.channel_names
     return bool(names) and all(names) and len(set(names)) == len(names)
 
 
 def flow_names(names: Sequence[str | int]) -> str:
-    """Return channels as a config has them; a name that looks like anything else is quoted.
+    """Write channels as a YAML list; names that YAML would not read as text are quoted.
 
     >>> flow_names(["GFP", "488", 2])
     '[GFP, "488", 2]'
@@ -187,7 +180,7 @@ def flow_names(names: Sequence[str | int]) -> str:
     return f"[{', '.join(words)}]"
 
 
-# What YAML takes for something else than a text.
+# Words that YAML does not read as text.
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 
 
@@ -196,7 +189,7 @@ def _one_line(text: str) -> str:
 
 
 def stem(path: str) -> str:
-    """Return the name of an input without what says its format.
+    """Return the name of an input without folder and format suffixes.
 
     >>> stem("/data/embryo.ome.tif"), stem("s3://bucket/a.zarr/"), stem("frames/*_GFP.tif")
     ('embryo', 'a', 'GFP')
@@ -208,14 +201,14 @@ def stem(path: str) -> str:
 
 
 def shown_path(path: str) -> str:
-    """Return a path as it is typed in a shell."""
+    """Quote a path for a shell."""
     import shlex
 
     return shlex.quote(_one_line(path))
 
 
 def write_new(path: str, text: str, overwrite: bool) -> None:
-    """Write a text file; refuse one that is there, and where it cannot be written."""
+    """Write a text file; refuse to replace one without `overwrite`."""
     if is_url(path):
         raise RequestError(f"{path!r} is no file here", "name a file", "-o")
     if os.path.lexists(path) and not overwrite:

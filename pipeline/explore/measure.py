@@ -1,4 +1,4 @@
-"""Measures of how well a background was subtracted, from the plane alone."""
+"""Measures of how well a background was subtracted, without a ground truth."""
 
 from __future__ import annotations
 
@@ -12,31 +12,28 @@ from pipeline.explore.granulometry import finite_floats, middle_and_spread
 from pipeline.explore.scales import finite
 from pipeline.kernels.gaussian import difference_of_gaussians
 
-TILES = 8
-"""Tiles a side in which the level of the background is taken."""
-
-_FEWEST = 20
+TILES = 8  # a side, in which the level of the background is measured
+_FEWEST = 20  # pixels from which a level counts
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Where the brightest features of a plane are, and where its background is.
+    """Masks of the brightest features and of the background.
 
     Found once, in the plane before any step, so that every setting is measured in the same pixels.
     """
 
-    bright: NDArray[np.bool_]  # what stands out of its neighbourhood most
-    background: NDArray[np.bool_]  # what does not stand out, and does not touch what does
+    bright: NDArray[np.bool_]
+    background: NDArray[np.bool_]  # not a feature, and not touching one
     around: NDArray[np.bool_]  # the background near the brightest features
     sign: int = 1  # −1 where the features are dark
 
 
 def find_regions(image: NDArray, dark: bool = False) -> Regions:
-    """Return where features, darker than the background or not, are in a plane before any step.
+    """Find bright (or dark) features and the background of a plane before any step.
 
-    The plane smoothed by 1 px minus the plane smoothed by 1/20 of its shorter side shows what
-    stands out. Three robust standard deviations of it are a feature, five a bright one, of which
-    the 2 % brightest of all pixels at most are taken.
+    A difference of Gaussians (1 px, and 1/20 of the shorter side) of three robust standard deviations is
+    a feature, of five a bright one; at most the brightest 2 % of all pixels are bright.
     """
     sign = -1 if dark else 1
     wide = max(2.0, min(image.shape) / 20)
@@ -46,7 +43,7 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
     bright = local >= max(top, min(middle + 5 * sigma, most))
     background = ~ndimage.binary_dilation(local > middle + 3 * sigma, iterations=2)
     if np.count_nonzero(background) < 0.02 * background.size:
-        # Features everywhere: the lower half is all the background there is.
+        # Features everywhere: take the lower half for the background.
         background = local < middle
     around = background & (ndimage.distance_transform_edt(~bright) <= wide)
     if np.count_nonzero(around) < _FEWEST:
@@ -56,17 +53,17 @@ def find_regions(image: NDArray, dark: bool = False) -> Regions:
 
 @dataclass(frozen=True)
 class PlaneMeasures:
-    """What a plane is like, in the units of its pixels."""
+    """Measures of a plane, in the units of its pixels."""
 
-    spread: float  # how uneven the background is: standard deviation of its level in 8 × 8 tiles
-    signal: float  # how far the brightest features stand above the background around them, on average
-    noise: float  # standard deviation, out of the differences of neighbours in the background
-    contrast: float  # the signal over the standard deviation of all background pixels
+    spread: float  # standard deviation of the background's level in 8 × 8 tiles
+    signal: float  # mean height of the brightest features above the background around them
+    noise: float  # standard deviation, from differences of neighbours in the background
+    contrast: float  # signal ÷ standard deviation of all background pixels
     negative: float  # share of the pixels below 0
 
 
 def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMeasures:
-    """Return what a plane is like, in regions of the plane before any step; `before`: it is that plane."""
+    """Measure a plane in regions of the plane before any step; `before` says that it is that plane."""
     image = np.asarray(pixels, np.float64) * (regions.sign if before else 1)
     signal = _level(image[regions.bright]) - _level(image[regions.around])
     deviation = _deviation(image[regions.background])
@@ -83,7 +80,7 @@ def measure(pixels: NDArray, regions: Regions, before: bool = False) -> PlaneMea
 
 def _spread(image: NDArray, background: NDArray[np.bool_]) -> float:
     rows, columns = (np.array_split(np.arange(size), TILES) for size in image.shape)
-    tiles = (np.ix_(some, few) for some in rows for few in columns)
+    tiles = (np.ix_(tile_rows, tile_columns) for tile_rows in rows for tile_columns in columns)
     tile_values = (finite(image[tile][background[tile]]) for tile in tiles)
     levels = [_level(values) for values in tile_values if values.size >= _FEWEST]
     return float(np.std(levels)) if len(levels) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""`bgone preview`: before, background and after of a few planes, a row for each step."""
+"""`bgone preview`: a few planes before and after each step, with the background between."""
 
 from __future__ import annotations
 
@@ -43,32 +43,29 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 16
 
-# Inches: a panel's width, and where there are more than a few rows.
+# Inches: width of a panel in up to `_FEW` rows, and in more.
 _WIDTH, _SMALL, _FEW = 3.5, 2.85, 3
-# Heights, the texts of the panels included.
+# Inches: heights, with the texts of the panels.
 _TITLE, _HEADING, _BETWEEN, _HISTOGRAM, _BELOW = 0.8, 0.7, 0.08, 0.6, 0.55
 
 
 @dataclass(frozen=True)
 class Row:
-    """One step on one plane: rows and columns of pixels before, taken off and after."""
+    """One step on one plane, as 2D arrays."""
 
     view: View
     number: int  # of the step, counted from 0
     step: Step  # resolved
     before: NDArray
-    taken: NDArray  # the background, as the step says it lies between the two; or what the step took off
-    after: NDArray  # after the last step as it is written to the output
+    removed: NDArray  # the background as the step defines it, else the difference
+    after: NDArray  # after the last step, as it is written to the output
     clipped: int = 0  # pixels that the output's dtype cannot hold
     untouched: bool = False  # no step is for this channel
-    last: bool = False
+    last: bool = False  # step of the chain
 
 
 def preview_rows(job: Job, views: tuple[View, ...]) -> list[Row]:
-    """Return the pixels of a preview: those that the run would write, to the bit; refuse what it refuses.
-
-    The views are read with their halo, and nothing else.
-    """
+    """Compute the views, and no more than these, bit for bit as the run would."""
     assert isinstance(job.source, Source)
     rows = []
     refuse_nan = job.config.input.nan == "refuse"
@@ -81,39 +78,40 @@ def preview_rows(job: Job, views: tuple[View, ...]) -> list[Row]:
 
 
 def _rows_of(plan: Plan, view: View, images: list[NDArray]) -> list[Row]:
-    """Return a row for each step that is for the channel; one where none is."""
+    """Return a row for each step that applies to the channel, or one untouched row."""
     final, clipped = cast(images[-1], plan.output.dtype, plan.offset)
     if clipped and plan.overflow == "error":
-        raise DataError(
-            f"{clipped} pixels of {view.where() or 'the plane'} are outside {plan.output.dtype}",
-            "say overflow: clip, add an offset, or take a wider dtype", "output.overflow",
-        )  # fmt: skip
+        what = f"{clipped} pixels of {view.where() or 'the plane'} are outside {plan.output.dtype}"
+        hint = "say overflow: clip, add an offset, or take a wider dtype"
+        raise DataError(what, hint, "output.overflow")
     steps = [(index, step) for index, step in enumerate(plan.steps)]
-    own = [(index, step) for index, step in steps if step.channels is None or view.channel in step.channels]
+    applied = [
+        (index, step) for index, step in steps if step.channels is None or view.channel in step.channels
+    ]
     rows = []
-    for index, step in own or steps[-1:]:
+    for index, step in applied or steps[-1:]:
         before, after = images[index : index + 2]
-        taken = difference(step.background, before, after)
-        rows.append(Row(view, index, step, before, taken, after, untouched=not own))
+        removed = difference(step.background, before, after)
+        rows.append(Row(view, index, step, before, removed, after, untouched=not applied))
     return [*rows[:-1], replace(rows[-1], after=final, clipped=clipped, last=True)]
 
 
 def preview(job: Job, path: str, **planes: str | None) -> str:
-    """Draw a preview of a run into a file, and return what was drawn, for the reader.
+    """Draw a preview of a run into a file, and return a line about it.
 
     Parameters
     ----------
     job : Job
-        The run made ready.
+        The prepared run.
     path : str
-        A picture; its suffix says the format.
+        The picture; its suffix decides the format.
     **planes : str, optional
-        `t`, `c`, `z` and `crop`, as `find_views` takes them.
+        `t`, `c`, `z` and `crop` as for `find_views`.
 
     Raises
     ------
     RequestError
-        An option names what is not there, or it would be too many rows.
+        An option selects something that the image does not have, or there would be too many rows.
     """
     check_picture(path)
     views = find_views(job.source.spec, **planes)
@@ -129,11 +127,11 @@ def preview(job: Job, path: str, **planes: str | None) -> str:
 
 
 def preview_figure(job: Job, rows: list[Row]) -> Figure:
-    """Return the picture of a preview: for each row three panels in a heading, histograms below them."""
+    """Draw a preview: for each row a heading, three panels, and their histograms."""
     spec = job.source.spec
     width = _WIDTH if len(rows) <= _FEW else _SMALL
     height = panel_height(rows[0].before.shape, spec, width, 1.3 * width)
-    names = [[f"{kind} {index}" for kind in ("before", "taken", "after")] for index in range(len(rows))]
+    names = [[f"{kind} {index}" for kind in ("before", "removed", "after")] for index in range(len(rows))]
     layout = [(["title"] * 3, _TITLE)]
     for index, panels in enumerate(names):
         layout += [([f"step {index}"] * 3, _HEADING), (panels, height), (["."] * 3, _BETWEEN)]
@@ -155,14 +153,14 @@ def preview_figure(job: Job, rows: list[Row]) -> Figure:
 
 def _draw_row(job: Job, row: Row, panels: list[Axes], histograms: list[Axes]) -> None:
     spec = job.source.spec
-    both = np.concatenate([row.before.reshape(-1), row.taken.reshape(-1)])
-    # One contrast and one span for both, so that what was taken is seen to be gone.
+    both = np.concatenate([row.before.reshape(-1), row.removed.reshape(-1)])
+    # One contrast and one span for both, so that their brightness can be compared.
     shared = limits(both)
     span = histogram_span(both, shared)
     alone = limits(row.after)
     columns = (
         ("before", row.before, shared, span, SOFT),
-        (taken_name(row.step), row.taken, shared, span, SOFT),
+        (_removed_name(row.step), row.removed, shared, span, SOFT),
         ("after", row.after, alone, histogram_span(row.after, alone), BLUE),
     )
     for ax, below, (name, pixels, bounds, span, color) in zip(panels, histograms, columns, strict=True):
@@ -175,8 +173,8 @@ def _draw_row(job: Job, row: Row, panels: list[Axes], histograms: list[Axes]) ->
     note(histograms[-1], _notes(job, row), 16)
 
 
-def taken_name(step: Step) -> str:
-    """Return what the panel between before and after shows."""
+def _removed_name(step: Step) -> str:
+    """Return the title of the panel between before and after."""
     name = "background" if step.background else "taken off"
     return f"{name} = before {'+' if step.background == 'input plus result' else '−'} after"
 

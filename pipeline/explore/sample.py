@@ -1,4 +1,4 @@
-"""A synthetic time-lapse on disk, to try bgone on: as OME-TIFF or as OME-Zarr."""
+"""`bgone sample`: a synthetic time-lapse as OME-TIFF or OME-Zarr."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from pipeline.write import (
     write_region,
 )
 
-# Classic TIFF counts bytes in 32 bits; some are left for metadata.
+# Classic TIFF has offsets of 32 bits; 32 MiB are left for metadata.
 _CLASSIC_BYTES = 2**32 - 2**25
 
+# Bands of rows as wide as the image, in file order, each with its region.
 Bands = Iterable[tuple[Region, NDArray]]
-"""Rows as wide as the image, in the order of the file, each with where it lies."""
 
 
 def sample_truth(
@@ -49,25 +49,25 @@ def sample_truth(
     dtype: str = "uint16",
     object_radius: float = 8.0,
 ) -> Sample:
-    """Return the truth about a synthetic embryo time-lapse: nuclei wander slowly over an uneven background.
+    """Return the ground truth of a synthetic embryo time-lapse: nuclei that move over an uneven background.
 
     Parameters
     ----------
     frames, channels, z : int
-        Time points, channels and planes; 1 channel or plane is no axis.
+        Number of time points, channels and planes; 1 channel or plane makes no axis.
     size : int or tuple of int
         Rows and columns in px.
     seed : int
         The same seed gives the same pixels.
     dtype : str
-        uint8, uint16, float32 and so on: any that bgone computes in but int8, int64 and uint64.
+        Any dtype of bgone but int8, int64 and uint64.
     object_radius : float
         Radius of a nucleus in px.
 
     Raises
     ------
     RequestError
-        An argument makes no sense.
+        An argument is invalid.
 
     Examples
     --------
@@ -82,29 +82,26 @@ def sample_truth(
 def make_sample(
     path: str | Path, *, progress: Callable[[int, int], None] | None = None, **arguments: Any
 ) -> Sample:
-    """Write a synthetic embryo time-lapse.
-
-    It is written band by band, so it may be larger than the memory, and appears under its name
-    only when it is whole.
+    """Write a synthetic embryo time-lapse, band by band and atomically; it may be larger than the memory.
 
     Parameters
     ----------
     path : str or Path
         A new file ending in .tif or .tiff (OME-TIFF), or a new folder ending in .zarr (OME-Zarr).
     progress : callable, optional
-        Called with the bands written and the bands there are.
+        Called with the number of bands written and of all bands.
     **arguments
         As `sample_truth` takes them.
 
     Returns
     -------
     Sample
-        The truth about it.
+        The ground truth.
 
     Raises
     ------
     RequestError
-        An argument makes no sense, the name says no format, the path exists or cannot be written.
+        An argument is invalid, the suffix is unknown, or the path exists or cannot be written.
     """
     truth = sample_truth(**arguments)
     path = Path(path)
@@ -125,10 +122,8 @@ def _check_space(path: Path, nbytes: int) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if nbytes > free:
-        raise RequestError(
-            f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left",
-            "ask for fewer frames, planes or pixels", "path",
-        )  # fmt: skip
+        what = f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left"
+        raise RequestError(what, "ask for fewer frames, planes or pixels", "path")
 
 
 def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Bands:
@@ -140,21 +135,18 @@ def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Band
 
 
 def write_tiff(path: Path, spec: ImageSpec, bands: Bands) -> None:
-    """Write an OME-TIFF in the memory of one plane.
-
-    Raises
-    ------
-    RequestError
-        It cannot be written, or something stands under the name.
-    """
+    """Write an OME-TIFF, with one plane in memory."""
     with (
         whole_file(path, replace=False, field="path") as file,
         tifffile.TiffWriter(file, bigtiff=spec.nbytes > _CLASSIC_BYTES, ome=True) as tiff,
     ):
         tiff.write(
-            _planes(spec, bands), shape=spec.shape, dtype=spec.dtype, photometric="minisblack",
+            _planes(spec, bands),
+            shape=spec.shape,
+            dtype=spec.dtype,
+            photometric="minisblack",
             metadata=_ome_metadata(spec),
-        )  # fmt: skip
+        )
 
 
 def _planes(spec: ImageSpec, bands: Bands) -> Iterator[NDArray]:
@@ -181,13 +173,7 @@ def _ome_metadata(spec: ImageSpec) -> dict[str, Any]:
 
 
 def write_zarr(path: Path, spec: ImageSpec, bands: Bands) -> None:
-    """Write an OME-Zarr in the memory of one band, each of which is made of whole chunks of `spec.chunks`.
-
-    Raises
-    ------
-    RequestError
-        It cannot be written there.
-    """
+    """Write an OME-Zarr, with one band in memory; each band must consist of whole chunks of `spec.chunks`."""
     chunks = dict(zip(spec.axes, spec.chunks, strict=True))
     layout = make_layout(spec, os.path.abspath(path), chunks=chunks, fingerprint=uuid.uuid4().hex[:16])
     try:

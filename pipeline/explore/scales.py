@@ -1,4 +1,4 @@
-"""Limits, histograms, ticks and scale bars of pictures, as numbers, whatever draws them."""
+"""Contrast limits, histograms, ticks and scale bars as numbers, for matplotlib and SVG alike."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.units import ratio, short_unit
 
-# Of the width of a picture, at the most.
-_BAR = 0.25
+_BAR = 0.25  # the longest scale bar, as a share of the picture's width
 
 
 def finite(values: NDArray) -> NDArray:
-    """Return the values that are numbers, in one axis."""
+    """Return the finite values as a 1D array."""
     flat = values.reshape(-1)
     return flat[np.isfinite(flat)] if flat.dtype.kind == "f" else flat
 
 
-def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[float, float]:
-    """Return black and white for pixels: percentiles, so that a few hot pixels darken nothing.
+def limits(values: NDArray) -> tuple[float, float]:
+    """Return black and white levels: percentiles, so that a few hot pixels do not darken the rest.
 
     >>> limits(np.array([5, 5, 5]))
     (5.0, 6.0)
@@ -31,14 +30,14 @@ def limits(values: NDArray, shown: tuple[float, float] = (0.5, 99.8)) -> tuple[f
     numbers = finite(values)
     if numbers.size == 0:
         return 0.0, 1.0
-    low, high = (float(bound) for bound in np.percentile(numbers, shown))
+    low, high = (float(bound) for bound in np.percentile(numbers, (0.5, 99.8)))
     if high <= low:
         low, high = float(numbers.min()), float(numbers.max())
     return (low, high) if high > low else (low, low + max(1.0, 4 * math.ulp(low)))
 
 
 def histogram_span(values: NDArray, bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return what a histogram shows: beyond black and white too, but not all the way to a hot pixel."""
+    """Return the range of a histogram: wider than black to white, but not as far as a hot pixel."""
     numbers = finite(values)
     if not numbers.size:
         return bounds
@@ -50,23 +49,21 @@ def histogram_span(values: NDArray, bounds: tuple[float, float]) -> tuple[float,
 def count_bins(
     series: Sequence[NDArray], span: tuple[float, float], bins: int
 ) -> tuple[NDArray, list[NDArray]]:
-    """Count finite values of sets of pixels in about so many bins of a span that they share.
-
-    Returns the edges of the bins, and the counts of each set.
-    """
+    """Histogram sets of finite values in about `bins` shared bins; return the edges and each set's counts."""
     low, high = span
     width = (high - low) / bins
     if all(values.dtype.kind in "iu" or np.array_equal(values, np.rint(values)) for values in series):
-        # Bins of whole numbers, or some would hold one value more than their neighbours.
+        # Else some bins would hold one integer more than their neighbours.
         width, low = max(1.0, float(math.ceil(width))), math.floor(low) - 0.5
-    width = max(width, 4 * math.ulp(max(abs(low), abs(high))))  # of large values none lies between two edges
+    # Edges nearer than the spacing of large floats would coincide.
+    width = max(width, 4 * math.ulp(max(abs(low), abs(high))))
     edges = low + width * np.arange(max(2, math.ceil((high - low) / width)) + 1)
     ends = (float(edges[0]), float(edges[-1]))
     return edges, [np.histogram(values, len(edges) - 1, ends)[0] for values in series]
 
 
 def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
-    """Return round numbers between two, some of them, no nearer to each other than `least`.
+    """Return about `about` round numbers from `low` to `high`, at least `least` apart.
 
     >>> ticks(0, 97, 5), ticks(0.1, 0.32, 4)
     ([0.0, 20.0, 40.0, 60.0, 80.0], [0.1, 0.2, 0.3])
@@ -75,7 +72,7 @@ def ticks(low: float, high: float, about: int, least: float = 0.0) -> list[float
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * digit for digit in (1, 2, 5, 10) if rough <= power * digit * (1 + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * place, 12) for place in range(first, last + 1)]
+    return [round(step * index, 12) for index in range(first, last + 1)]
 
 
 def round_length(most: float) -> float:
@@ -85,13 +82,13 @@ def round_length(most: float) -> float:
     (50.0, 0.2, 2.0)
     """
     power = math.floor(math.log10(most))
-    # A product with a negative power of ten would end in …0004.
+    # 2 * 10.0**-1 and the like have rounding errors that show as …0004.
     steps = (float(f"{digit}e{power}") for digit in (5, 2, 1))
     return next(step for step in steps if step <= most * (1 + 1e-9))
 
 
 def bar_length(columns: int, spec: ImageSpec) -> tuple[float, str]:
-    """Return a scale bar for so many columns: px, and words in the image's unit, px where it says none."""
+    """Return length in px and label of a scale bar; the label is in px where the image has no unit."""
     unit = spec.units.get("x")
     pixel = spec.scale.get("x") if unit else None
     length = round_length(max(1.0, columns * _BAR) * (pixel or 1))
@@ -99,7 +96,7 @@ def bar_length(columns: int, spec: ImageSpec) -> tuple[float, str]:
 
 
 def aspect_of(spec: ImageSpec) -> float:
-    """Return the height of a pixel over its width; 1 where that is not known, or cannot be meant."""
+    """Return height ÷ width of a pixel; 1 where it is unknown or implausible."""
     if "y" not in spec.scale or "x" not in spec.scale:
         return 1.0
     try:

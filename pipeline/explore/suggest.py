@@ -1,4 +1,4 @@
-"""`bgone suggest`: radius and sigmas that suit an image, in words, as a config and as a plot."""
+"""`bgone suggest`: estimates for an image as text, as a config and as a plot."""
 
 from __future__ import annotations
 
@@ -35,64 +35,63 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Channels whose radii differ by less share a step.
-_SAME = 1.3
+_SAME = 1.3  # channels whose radii differ by less share a step
 
 
 def suggestion_text(spec: ImageSpec, suggestions: list[Suggestion]) -> str:
-    """Return what suits an image, for a reader."""
+    """Describe the estimates."""
     lines = []
-    for each in suggestions:
-        where = f"channel {each.name}: " if "c" in spec.axes else ""
-        lines.append(f"{where}{each.words(spec)}")
-        lines += [f"  in doubt: {doubt}" for doubt in each.doubts()]
-        if not each.told:
+    for suggestion in suggestions:
+        where = f"channel {suggestion.name}: " if "c" in spec.axes else ""
+        lines.append(f"{where}{suggestion.words(spec)}")
+        lines += [f"  in doubt: {doubt}" for doubt in suggestion.doubts()]
+        if not suggestion.clear:
             continue
-        lines.append(f"  {each.step:<24} radius      {each.radius.text()}")
-        lines.append(f"  {'difference_of_gaussians':<24} low_sigma   {each.low_sigma.text()}")
-        lines.append(f"  {'':<24} high_sigma  {each.high_sigma.text()}")
+        lines.append(f"  {suggestion.step:<24} radius      {suggestion.radius.text()}")
+        lines.append(f"  {'difference_of_gaussians':<24} low_sigma   {suggestion.low_sigma.text()}")
+        lines.append(f"  {'':<24} high_sigma  {suggestion.high_sigma.text()}")
     return "\n".join([*lines, f"by the {SOURCE}"])
 
 
 def grouped(suggestions: list[Suggestion]) -> list[list[Suggestion]]:
-    """Return channels of about the same features together: one step suits a group."""
+    """Group channels with about the same features: one step suits a group."""
     groups: list[list[Suggestion]] = []
-    for each in suggestions:
+    for suggestion in suggestions:
         for group in groups:
-            ratio = each.radius.begin / group[0].radius.begin
-            alike = (group[0].step, group[0].told) == (each.step, each.told)
+            ratio = suggestion.radius.begin / group[0].radius.begin
+            alike = (group[0].step, group[0].clear) == (suggestion.step, suggestion.clear)
             if alike and 1 / _SAME <= ratio <= _SAME:
-                group.append(each)
+                group.append(suggestion)
                 break
         else:
-            groups.append([each])
+            groups.append([suggestion])
     return groups
 
 
 def group_radius(group: list[Suggestion]) -> Range:
-    """Return the range of the radius that suits all channels of a group; it begins with the largest."""
-    ranges = [each.radius for each in group]
-    low, begin = max(each.low for each in ranges), max(each.begin for each in ranges)
-    return Range(low, begin, max(each.high for each in ranges))
+    """Return the range of radii that suits all channels of a group."""
+    ranges = [suggestion.radius for suggestion in group]
+    low, begin = max(radius.low for radius in ranges), max(radius.begin for radius in ranges)
+    return Range(low, begin, max(radius.high for radius in ranges))
 
 
 def step_lines(spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
-    """Return the steps of a config, with the doubts about them."""
+    """Return the steps of a config, with doubts as comments."""
     lines: list[str] = []
     for group in groups:
         first, radius = group[0], group_radius(group)
         channels = "" if len(groups) == 1 else f", channels: {flow_names(_channels(spec, group))}"
-        for each in group:
-            named = f"{each.name}: " if "c" in spec.axes else ""
-            lines.append(f"# {named}{each.words(spec)}")
-            lines += [f"#   in doubt: {doubt}" for doubt in each.doubts()]
+        for suggestion in group:
+            named = f"{suggestion.name}: " if "c" in spec.axes else ""
+            lines.append(f"# {named}{suggestion.words(spec)}")
+            lines += [f"#   in doubt: {doubt}" for doubt in suggestion.doubts()]
         lines.append(
             f"# The radius may be {radius.low:g} to {radius.high:g} px."
-            if first.told
+            if first.clear
             else "# The radius is a guess: look at what others do with the sweep."
         )
         lines.append(f"- {first.step}: {{radius: {radius.begin:g}{channels}}}")
-        if first.features == "bright" and first.told:
+        if first.features == "bright" and first.clear:
             low, high = first.low_sigma, first.high_sigma
             sigmas = f"low_sigma: {low.begin:g}, high_sigma: {high.begin:g}"
             spans = f"low {low.low:g} to {low.high:g} px, high {high.low:g} to {high.high:g} px"
@@ -103,11 +102,11 @@ def step_lines(spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
 
 def _channels(spec: ImageSpec, group: list[Suggestion]) -> list[str | int]:
     names = spec.channel_names
-    return [names[each.channel] if named_apart(spec) else each.channel for each in group]
+    return [names[suggestion.channel] if named_apart(spec) else suggestion.channel for suggestion in group]
 
 
 def sweep_commands(config: str, spec: ImageSpec, groups: list[list[Suggestion]]) -> list[str]:
-    """Return the commands that show what each step of a config does with other radii."""
+    """Return a `bgone sweep` command over radii for each step of a config."""
     commands = []
     for index, group in enumerate(groups):
         radius = group_radius(group)
@@ -123,31 +122,31 @@ def sweep_commands(config: str, spec: ImageSpec, groups: list[list[Suggestion]])
     return commands
 
 
-# Inches: an image, and the plot beside it.
+# Inches: widths of an image and of the plot beside it; bounds of their height.
 _IMAGE, _PLOT, _TALLEST, _LOWEST = 3.0, 5.6, 3.0, 2.2
 
 
 def suggestion_figure(source: Source, suggestions: list[Suggestion]) -> Figure:
-    """Return the plot: for each channel a plane, and the spectrum of its features' sizes."""
+    """Draw a plane of each channel beside the spectrum of its feature sizes."""
     shape = suggestions[0].example.shape
     height = max(panel_height(shape, source.spec, _IMAGE, _TALLEST), _LOWEST)
     layout = [(["title", "title"], 0.4)]
-    for each in suggestions:
-        panels = [f"image {each.name}", f"plot {each.name}"]
+    for suggestion in suggestions:
+        panels = [f"image {suggestion.name}", f"plot {suggestion.name}"]
         layout += [([".", "."], 0.65), (panels, height), ([".", "."], 0.4)]
     with style():
         figure, axes = new_figure(layout, [_IMAGE, _PLOT])
         title(axes["title"], source.path, f"by the {SOURCE}", _IMAGE + _PLOT)
-        for each in suggestions:
-            ax = axes[f"image {each.name}"]
-            ax.set_title(each.view.where() or "the plane", color=ORANGE, fontweight="bold")
-            show(ax, each.example, limits(each.example), source.spec)
-            scale_bar(ax, each.example.shape, source.spec)
+        for suggestion in suggestions:
+            ax = axes[f"image {suggestion.name}"]
+            ax.set_title(suggestion.view.where() or "the plane", color=ORANGE, fontweight="bold")
+            show(ax, suggestion.example, limits(suggestion.example), source.spec)
+            scale_bar(ax, suggestion.example.shape, source.spec)
             ax.set_anchor("N")
-            plot = axes[f"plot {each.name}"]
-            words = wrapped(each.words(source.spec), _PLOT, 9, 2, bold=True)
+            plot = axes[f"plot {suggestion.name}"]
+            words = wrapped(suggestion.words(source.spec), _PLOT, 9, 2, bold=True)
             plot.set_title(words, fontweight="bold", pad=20)
-            _draw_spectrum(plot, each)
+            _draw_spectrum(plot, suggestion)
     return figure
 
 
@@ -157,13 +156,13 @@ def _draw_spectrum(ax: Axes, suggestion: Suggestion) -> None:
     spectrum, radius = suggestion.spectrum, suggestion.radius
     edges = np.concatenate([spectrum.below, spectrum.radii[-1:]])
     top = max(float(spectrum.energy.max()), 1e-9)
-    if suggestion.told:
+    if suggestion.clear:
         span = (suggestion.smallest, suggestion.largest)
         ax.axvspan(*span, color=FAINT, alpha=0.7, linewidth=0, label="the features")
     ax.stairs(spectrum.energy / top, edges, fill=True, color=BLUE, label="the image")
     if spectrum.noise.max() > 0.01 * top:
         ax.stairs(spectrum.noise / top, edges, color=SOFT, linewidth=1.2, label="noise as strong as its own")
-    if suggestion.told:
+    if suggestion.clear:
         label = f"{suggestion.step} radius"
         ax.axvspan(radius.low, radius.high, ymin=0.955, color=ORANGE, linewidth=0, label=label)
         ax.axvline(radius.begin, color=ORANGE, linewidth=1.4)
@@ -189,20 +188,20 @@ def suggest(
     overwrite: bool = False,
     **opening: Unpack[Opening],
 ) -> str:
-    """Find out what suits an image; write a config and a plot, and return what was found, and done with it.
+    """Estimate filter parameters for an image, write a config and a plot, and return a description.
 
     Parameters
     ----------
     path : str
         Any input.
     config : str, optional
-        The config that is written; by default the input's name in the current folder.
+        Path of the config; default: the input's name in the current folder.
     plot : str, optional
-        The picture; by default the config's name with .png.
+        Path of the plot; default: the config's name with .png.
     features : {"bright", "dark"}, optional
-        What is looked for, where it is not what stands out.
+        Default: the stronger ones.
     overwrite : bool
-        Whether a config that is there is replaced.
+        Whether an existing config is replaced.
     **opening
         As for `starter`.
 
@@ -214,7 +213,7 @@ def suggest(
     source = open_source(path, **opening)
     config = config or f"{stem(source.path)}.suggested.yaml"
     picture = check_picture(plot or str(Path(config).with_suffix(".png")))
-    # A picture whose name was not asked for is replaced as a config is.
+    # A picture that the user named is replaced, one of a derived name only with --overwrite.
     for target in (config,) if plot else (config, picture):
         if os.path.lexists(target) and not overwrite:
             raise RequestError(f"{target!r} exists", "name another with -o, or add --overwrite", "-o")

@@ -25,7 +25,7 @@ MOST_PANELS = 100
 
 
 def split_values(text: str) -> list[str]:
-    """Return the values of a list: cut at commas, but not inside brackets or quotes.
+    """Split a list of values at commas, but not inside brackets or quotes.
 
     >>> split_values("5,15 , {y: 3, x: 4}")
     ['5', '15', '{y: 3, x: 4}']
@@ -45,7 +45,7 @@ def split_values(text: str) -> list[str]:
 
 
 def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
-    """Return what is swept, and the changes, PATH=VALUE each, that hold for every setting."""
+    """Split --set options into the swept fields and the changes (PATH=VALUE) common to all settings."""
     swept: list[Swept] = []
     fixed: list[str] = []
     for text in sets:
@@ -54,7 +54,7 @@ def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
         if len(values) == 1:
             fixed.append(text)
         else:
-            swept.append(_swept(path.strip(), values, f"--set {text}"))
+            swept.append(_swept_field(path.strip(), values, f"--set {text}"))
     if not swept:
         raise RequestError(
             "nothing is swept", "give several values, such as --set white_tophat.radius=5,15,25", "--set"
@@ -69,7 +69,7 @@ def parse_sweep(sets: Iterable[str]) -> tuple[tuple[Swept, ...], list[str]]:
     return tuple(swept), fixed
 
 
-def _swept(path: str, values: list[str], option: str) -> Swept:
+def _swept_field(path: str, values: list[str], option: str) -> Swept:
     first = path.partition(".")[0]
     if first != "steps" and first not in REGISTRY:
         raise RequestError(
@@ -82,30 +82,24 @@ def _swept(path: str, values: list[str], option: str) -> Swept:
     return Swept(path, tuple(values))
 
 
-def run_sweep(
-    config: str,
-    sets: Iterable[str],
-    *,
-    input: str | None = None,
-    **planes: str | None,
-) -> Sheet:
-    """Return one plane under many settings.
+def run_sweep(config: str, sets: Iterable[str], *, input: str | None = None, **planes: str | None) -> Sheet:
+    """Filter one plane with every combination of the swept values.
 
     Parameters
     ----------
     config : str
         A YAML file.
     sets : iterable of str
-        PATH=VALUE each; those of several values, separated by commas, are swept: one or two.
+        PATH=VALUE each; one or two of them with several values, separated by commas.
     input : str, optional
-        Instead of the config's.
+        Path that replaces the config's.
     **planes : str, optional
-        `t`, `c`, `z` and `crop`, as `find_views` takes them: one plane, read with its halo alone.
+        `t`, `c`, `z` and `crop` as for `find_views`; they must select one plane.
 
     Raises
     ------
     RequestError
-        The sweep makes no sense, or every setting of it is refused.
+        The sweep is invalid, or every setting is refused.
     DataError
         The run would refuse the pixels.
     """
@@ -118,12 +112,16 @@ def run_sweep(
         except PipelineError as error:
             settings[values] = error
     first = _first(settings.values())
-    source = _open(first)
+    try:
+        source = first.input.open()
+    except PipelineError as error:
+        raise first.locate(error) from None
     view = _one_view(source, first.steps, planes)
     chains = {values: _resolve(setting, source) for values, setting in settings.items()}
     before = plane(source.read(view.region))
-    turned = sum(step.background == "input plus result" for step in _first(chains.values()))
-    regions = find_regions(before, dark=turned % 2 == 1)
+    # Each black top-hat inverts the image, so after an odd number bright features were dark.
+    inversions = sum(step.background == "input plus result" for step in _first(chains.values()))
+    regions = find_regions(before, dark=inversions % 2 == 1)
     panels = []
     for values, steps in chains.items():
         if isinstance(steps, PipelineError):
@@ -136,20 +134,13 @@ def run_sweep(
 
 
 def _first(settings: Iterable[_T | PipelineError]) -> _T:
-    """Return the first setting that is not refused; raise the first refusal if all are."""
-    refusals = []
+    """Return the first valid setting; raise the first refusal where there is none."""
+    refused: list[PipelineError] = []
     for setting in settings:
         if not isinstance(setting, PipelineError):
             return setting
-        refusals.append(setting)
-    raise refusals[0]
-
-
-def _open(config: RunConfig) -> Source:
-    try:
-        return config.input.open()
-    except PipelineError as error:
-        raise config.locate(error) from None
+        refused.append(setting)
+    raise refused[0]
 
 
 def _resolve(config: RunConfig | PipelineError, source: Source) -> tuple[Step, ...] | PipelineError:
@@ -164,11 +155,11 @@ def _resolve(config: RunConfig | PipelineError, source: Source) -> tuple[Step, .
 def _one_view(source: Source, steps: tuple[Step, ...], planes: Mapping[str, str | None]) -> View:
     views = find_views(source.spec, **planes)
     if planes.get("c") is None:
-        # The first channel that all steps are for.
+        # By default, the first channel that every step applies to.
         names = source.spec.channel_names
         for view in views:
-            here = {view.channel, names[view.channel] if names else view.channel}
-            if all(step.channels is None or here & set(step.channels) for step in steps):
+            channel = {view.channel, names[view.channel] if names else view.channel}
+            if all(step.channels is None or channel & set(step.channels) for step in steps):
                 return view
         views = views[:1]
     if len(views) > 1:
@@ -177,21 +168,13 @@ def _one_view(source: Source, steps: tuple[Step, ...], planes: Mapping[str, str 
 
 
 def sweep(
-    config: str,
-    sets: Iterable[str],
-    path: str,
-    *,
-    input: str | None = None,
-    **planes: str | None,
+    config: str, sets: Iterable[str], path: str, *, input: str | None = None, **planes: str | None
 ) -> str:
-    """Draw a sweep (see `run_sweep`) into a file, and write its figures beside it, with .csv to their name.
-
-    Returns what was written, for the reader.
-    """
+    """Draw a sweep (see `run_sweep`) into a file, write its table beside it, and return a line about both."""
     check_picture(path)
-    beside = str(Path(path).with_suffix(".csv"))
-    refuse_another(beside)
+    table = str(Path(path).with_suffix(".csv"))
+    refuse_another(table)
     sheet = run_sweep(config, sets, input=input, **planes)
     save_figure(sweep_figure(sheet), path)
-    write_table(sheet, beside)
-    return f"wrote {path}: {len(sheet.panels)} settings, and {beside}"
+    write_table(sheet, table)
+    return f"wrote {path}: {len(sheet.panels)} settings, and {table}"

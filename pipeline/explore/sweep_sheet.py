@@ -1,4 +1,4 @@
-"""The result of a sweep: a panel for each setting, drawn as a contact sheet and written as a table."""
+"""Result of a sweep, drawn as a contact sheet and written as a table."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Columns of the table after those of the swept fields.
 COLUMNS = (
     "background_left", "signal_kept", "noise", "contrast", "negative_share",
     "background_spread", "signal", "note",
 )  # fmt: skip
-"""How each line of a table ends."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """A field that is swept: its path in the config, and the values as they were typed."""
+    """A swept field: its path in the config, and the values as they were typed."""
 
     path: str
     values: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Last part of the path."""
         return self.path.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One setting: a value of each field that is swept, and its result, or why it is refused."""
+    """One setting, and its result or why it is refused."""
 
-    values: tuple[str, ...]
+    values: tuple[str, ...]  # of each swept field
     steps: tuple[Step, ...] = ()  # resolved
-    pixels: NDArray | None = None  # rows and columns
+    pixels: NDArray | None = None  # 2D
     measures: PlaneMeasures | None = None
     refused: str = ""
 
@@ -83,7 +83,7 @@ class Sheet:
 
 
 def table(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
-    """Return the figures of a sweep: the names of the columns, and a row for the input and each setting."""
+    """Return the column names, and a row for the input and for each setting."""
     header = [*(field.path for field in sheet.swept), *COLUMNS]
     rows = [[*("" for _ in sheet.swept), *_figures(sheet, sheet.measures), "input, before any step"]]
     rows += [[*panel.values, *_figures(sheet, panel.measures), panel.refused] for panel in sheet.panels]
@@ -106,20 +106,20 @@ def _figures(sheet: Sheet, measures: PlaneMeasures | None) -> list[str]:
 
 
 def relative(value: float, before: float) -> float:
-    """Return a value as a share of what it was before."""
+    """Return a value as a share of the one before; NaN where that is 0."""
     return value / before if before > 0 else float("nan")
 
 
 def refuse_another(path: str) -> None:
-    """Refuse to replace a file that is no table of a sweep: its name was not asked for, but made."""
+    """Refuse to replace a file that is no table of a sweep: the user did not name it."""
     if not os.path.lexists(path):
         return
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            known = next(csv.reader(file), [])[-len(COLUMNS) :] == list(COLUMNS)
+            is_table = next(csv.reader(file), [])[-len(COLUMNS) :] == list(COLUMNS)
     except (OSError, UnicodeDecodeError, csv.Error):
-        known = False
-    if not known:
+        is_table = False
+    if not is_table:
         raise RequestError(
             f"{path!r} exists and is no table of a sweep",
             "give the picture another name: its table has that too",
@@ -128,7 +128,7 @@ def refuse_another(path: str) -> None:
 
 
 def write_table(sheet: Sheet, path: str) -> None:
-    """Write the figures of a sweep as CSV; it appears when it is whole."""
+    """Write the table as CSV, atomically."""
     header, rows = table(sheet)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([header, *rows])
@@ -136,7 +136,7 @@ def write_table(sheet: Sheet, path: str) -> None:
         file.write(text.getvalue().encode())
 
 
-# Inches: all panels of a row, and one of them.
+# Inches: width of a row of panels and bounds of one panel; heights of the texts around them.
 _ROW, _WIDEST, _NARROWEST, _TALLEST = 15.0, 3.0, 1.75, 3.6
 _TITLE, _LINE, _BELOW = 0.85, 0.15, 0.35
 
@@ -148,7 +148,7 @@ LEGEND = (
 
 
 def grid_of(counts: list[int]) -> tuple[int, int]:
-    """Return rows and columns: one for each value of two fields; of one field, nearly a square.
+    """Return rows and columns: one for each value of two fields, nearly square for one field.
 
     >>> grid_of([5, 3]), grid_of([3]), grid_of([8])
     ((5, 3), (1, 3), (2, 4))
@@ -161,16 +161,14 @@ def grid_of(counts: list[int]) -> tuple[int, int]:
 
 
 def common_limits(images: list[NDArray]) -> tuple[float, float]:
-    """Return one black and one white for all panels: the medians of theirs.
-
-    A few settings that go astray then do not turn all others grey.
-    """
+    """Return black and white levels common to all panels."""
+    # Medians: a few settings that go astray must not turn all others grey.
     low, high = (float(bound) for bound in np.median([limits(image) for image in images], axis=0))
     return low, high
 
 
 def sweep_figure(sheet: Sheet) -> Figure:
-    """Return the picture of a sweep."""
+    """Draw the contact sheet."""
     spec, shape = sheet.view.spec, sheet.before.shape
     rows, columns = grid_of([len(field.values) for field in sheet.swept])
     width = min(_WIDEST, max(_NARROWEST, _ROW / (columns + 1)))
@@ -206,7 +204,7 @@ def _draw_heading(ax: Axes, sheet: Sheet, bounds: tuple[float, float], inner: fl
 
 
 def _chain(sheet: Sheet) -> str:
-    """Return the steps for a reader, without what is swept."""
+    """Describe the steps without the swept fields."""
     swept = {field.name for field in sheet.swept}
     words = []
     for step in next(panel.steps for panel in sheet.panels if panel.steps):
@@ -237,11 +235,9 @@ def _draw_panel(ax: Axes, sheet: Sheet, panel: Panel, bounds: tuple[float, float
         ax.text(0.06, 0.94, words, transform=ax.transAxes, fontsize=8, va="top")
         return
     measures = panel.measures
-    flat, kept = (
-        share_text(relative(now, then))
-        for now, then in ((measures.spread, sheet.measures.spread), (measures.signal, sheet.measures.signal))
-    )
-    words = f"uneven {flat}  signal {kept}\ncontrast {measures.contrast:.3g}"
+    uneven = share_text(relative(measures.spread, sheet.measures.spread))
+    signal = share_text(relative(measures.signal, sheet.measures.signal))
+    words = f"uneven {uneven}  signal {signal}\ncontrast {measures.contrast:.3g}"
     ax.set_xlabel(words, loc="left", fontsize=7.5)
     if measures.negative:
         note(ax, f"{share_text(measures.negative)} below 0", 14)

@@ -1,4 +1,4 @@
-"""Curves and histograms as SVG, in the page's own colours, so that they follow light and dark."""
+"""Curves and histograms as SVG; CSS classes colour them, so they follow light and dark mode."""
 
 from __future__ import annotations
 
@@ -18,40 +18,36 @@ from pipeline.reporting import svg
 _WIDTH, _HEIGHT = 460.0, 150.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, _WIDTH - 22.0, 8.0, _HEIGHT - 34.0
 
-# A curve of more points is drawn as mean, with the least and the greatest of each stretch behind it.
-_MOST_POINTS = 400
-
-_DOTS = 40
+_MOST_POINTS = 400  # longer curves are drawn as means, with a band from minimum to maximum
+_DOTS = 40  # up to so many points are marked
 _BINS = 90
-
-# A curve that varies less than this share of its level is drawn flat rather than as a mountain range.
-_CALM = 0.02
+_CALM = 0.02  # the smallest range of an axis as a share of the level, so that noise looks flat
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """From which value to which, and where in the drawing these lie."""
+    """Linear map from values to positions in the drawing."""
 
-    ends: tuple[float, float]
-    drawn: tuple[float, float]
+    ends: tuple[float, float]  # values
+    drawn: tuple[float, float]  # positions of these
 
     def __call__(self, values: NDArray | float) -> NDArray:
         return np.asarray(np.interp(values, self.ends, self.drawn))
 
 
 def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
-    """Return a curve over frames; where there are many, with the extremes of each stretch behind it.
+    """Draw a curve over frames, with a band of extremes where there are many; NaN makes a gap.
 
-    Where `y` is NaN, the curve has a gap. `kind` is a class of the page's style: "background", "signal"
-    or "clipped"; `title` is for a reader who does not see the curve.
+    `kind` is a CSS class of the page ("input", "background", "signal" or "clipped"), `title` is read out
+    by screen readers.
     """
-    known = y[np.isfinite(y)]
-    if known.size == 0 or y.size < 2:
+    valid = y[np.isfinite(y)]
+    if valid.size == 0 or y.size < 2:
         return Markup("")
     across = _Axis((0.0, len(y) - 1.0), (_LEFT, _RIGHT))
-    up = _Axis(_room(float(known.min()), float(known.max())), (_BOTTOM, _TOP))
-    centres, low, mean, high = _stretches(y)
-    parts = _frame(across, up, x_label, least=1.0)
+    up = _Axis(_axis_range(float(valid.min()), float(valid.max())), (_BOTTOM, _TOP))
+    centres, low, mean, high = _condensed(y)
+    parts = _draw_axes(across, up, x_label, least=1.0)
     xs, ys = across(centres), up(mean)
     if len(centres) < len(y):
         outline = [*zip(xs, up(high), strict=True), *reversed([*zip(xs, up(low), strict=True)])]
@@ -66,31 +62,31 @@ def curve(y: NDArray, x_label: str, title: str, kind: str) -> Markup:
     return svg.image("chart", _WIDTH, _HEIGHT, title, parts)
 
 
-def _room(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of an axis: with room, and not so near that noise looks like a change."""
+def _axis_range(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis, with a margin and a minimum range."""
     least = _CALM * max(abs(low), abs(high)) or 1.0
     spread = max(high - low, least)
     middle = (low + high) / 2
     bottom = middle - 0.58 * spread
-    # What can only be a count, or is one, begins at its zero.
+    # An axis of counts begins at 0.
     return (0.0 if 0 <= low < 0.1 * high else bottom), middle + 0.58 * spread
 
 
-def _stretches(y: NDArray) -> tuple[NDArray, ...]:
-    """Return centre, least, mean and greatest of each of at most `_MOST_POINTS` stretches."""
+def _condensed(y: NDArray) -> tuple[NDArray, ...]:
+    """Return centre, minimum, mean and maximum of at most `_MOST_POINTS` stretches of a curve."""
     x = np.arange(len(y), dtype=float)
     if len(y) <= _MOST_POINTS:
         return x, y, y, y
     rows = []
     for frames in np.array_split(np.arange(len(y)), _MOST_POINTS):
-        known = y[frames][np.isfinite(y[frames])]
-        figures = (known.min(), known.mean(), known.max()) if known.size else (np.nan,) * 3
+        valid = y[frames][np.isfinite(y[frames])]
+        figures = (valid.min(), valid.mean(), valid.max()) if valid.size else (np.nan,) * 3
         rows.append((x[frames].mean(), *figures))
     return tuple(np.array(rows).T)
 
 
-def _frame(across: _Axis, up: _Axis | None, x_label: str, least: float = 0.0) -> list[Markup]:
-    """Return axes, their numbers, and faint lines across."""
+def _draw_axes(across: _Axis, up: _Axis | None, x_label: str, least: float = 0.0) -> list[Markup]:
+    """Draw the axes, their ticks and the grid."""
     parts = []
     if up is not None:
         for value in ticks(*up.ends, 5):
@@ -111,7 +107,7 @@ def _tick_text(value: float) -> str:
 
 
 def minus(text: str) -> str:
-    """Return numbers in a text with a minus sign where they have a hyphen.
+    """Replace the hyphen of negative numbers by a minus sign.
 
     >>> minus("-2 … x-3")
     '−2 … x-3'
@@ -120,9 +116,9 @@ def minus(text: str) -> str:
 
 
 def histogram_chart(series: Sequence[tuple[str, NDArray]], span: tuple[float, float], title: str) -> Markup:
-    """Return how often values occur within a span, on a logarithmic scale, of one or two sets of pixels.
+    """Draw overlaid histograms of sets of finite values within a span, on a logarithmic scale.
 
-    `series` has for each a class of the page's style, and finite values; they are drawn one over the other.
+    `series` holds a CSS class and the values of each set.
     """
     edges, counts = count_bins([values for _, values in series], span, _BINS)
     top = max(2, *(int(count.max()) for count in counts))
@@ -133,29 +129,29 @@ def histogram_chart(series: Sequence[tuple[str, NDArray]], span: tuple[float, fl
         heights = np.repeat(up(np.log(np.maximum(count, 0.7))), 2)
         points = zip(np.repeat(across(edges), 2), (_BOTTOM, *heights, _BOTTOM), strict=True)
         parts.append(svg.path(f"{kind} filled", points, closed=True))
-    return svg.image("chart", _WIDTH, _HEIGHT, title, parts + _frame(across, None, "value"))
+    return svg.image("chart", _WIDTH, _HEIGHT, title, parts + _draw_axes(across, None, "value"))
 
 
 def change_text(values: NDArray, unit: str) -> str:
-    """Return in words how a level drifts, and its largest step from one frame to the next.
+    """Describe the drift of a level, and its largest step from one frame to the next.
 
     >>> change_text(np.array([100.0, 101, 100, 130, 102, 100]), "frame")
     'from 100 to 100 (0.0 % over the whole); largest step +30 (+30 %), from frame 2 to 3'
     """
-    known = np.flatnonzero(np.isfinite(values))
-    if len(known) < 2:
+    valid = np.flatnonzero(np.isfinite(values))
+    if len(valid) < 2:
         return ""
-    level = values[known]
+    level = values[valid]
     ends = max(1, len(level) // 10)
     first, last = float(np.median(level[:ends])), float(np.median(level[-ends:]))
     steps = np.diff(level)
     at = int(np.argmax(np.abs(steps)))
-    # A share of a level near 0 says nothing.
+    # Percentages of a level around 0 are meaningless.
     share = _relative if level.min() > 0 else lambda *_: ""
     return minus(
         f"from {value_text(first)} to {value_text(last)}{share(last - first, first, ' over the whole')}; "
         f"largest step {_signed(float(steps[at]))}{share(float(steps[at]), float(level[at]))}, "
-        f"from {unit} {known[at]} to {known[at + 1]}"
+        f"from {unit} {valid[at]} to {valid[at + 1]}"
     )
 
 

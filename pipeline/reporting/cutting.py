@@ -1,4 +1,4 @@
-"""A drawing to scale of how a plane is cut: its blocks, and one of them with its halo."""
+"""Drawing, to scale, of the blocks of a plane and of one block with its halo."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from pipeline.model.tiling import Tiling
 from pipeline.reporting import svg
 
 _WIDTH, _HEIGHT, _MARGIN = 460.0, 300.0, 26.0
-_TALL = 70.0
-
-# More cuts than this along an axis are not drawn one by one.
-_LINES = 80
+_TALL = 70.0  # from this height the label along y fits
+_LINES = 80  # more cuts along an axis are not drawn: only lines would be seen
 
 
 class _Block(NamedTuple):
-    """One axis of a block: from where to where it keeps pixels, and reads them."""
+    """Extent of a block along one axis: the pixels it keeps and those it reads."""
 
     keeps: tuple[int, int]
     reads: tuple[int, int]
 
 
 def cutting(plan: Mapping[str, Any]) -> tuple[Markup, list[str]] | None:
-    """Draw how a plan (of `plan_dict`) cuts a plane, and say it in words; None if it does not say enough."""
+    """Draw and describe how a plan (of `plan_dict`) cuts a plane; None where the plan is incomplete."""
     try:
         sizes = dict(zip(plan["axes"], plan["input_shape"], strict=True))
         halo = {axis: int(plan["halo"].get(axis, 0)) for axis in sizes}
@@ -35,7 +33,7 @@ def cutting(plan: Mapping[str, Any]) -> tuple[Markup, list[str]] | None:
         rows, columns = _blocks(tiling, "y"), _blocks(tiling, "x")
     except (KeyError, TypeError, ValueError):
         return None
-    return _drawn(tiling, rows, columns), _words(tiling, len(rows), len(columns))
+    return _draw(tiling, rows, columns), _describe(tiling, len(rows), len(columns))
 
 
 def _blocks(tiling: Tiling, axis: str) -> list[_Block]:
@@ -46,10 +44,10 @@ def _blocks(tiling: Tiling, axis: str) -> list[_Block]:
     ]
 
 
-def _drawn(tiling: Tiling, rows: list[_Block], columns: list[_Block]) -> Markup:
+def _draw(tiling: Tiling, rows: list[_Block], columns: list[_Block]) -> Markup:
     y_px, x_px, halo = tiling.sizes["y"], tiling.sizes["x"], tiling.halo
     scale = min((_WIDTH - 2 * _MARGIN) / x_px, (_HEIGHT - 2 * _MARGIN) / y_px)
-    # A strip is drawn wide enough to be seen.
+    # A strip of a few px must stay visible.
     width, height = max(x_px * scale, 3.0), max(y_px * scale, 3.0)
     across, down = width / x_px, height / y_px
     left, top = (_WIDTH - width) / 2, _MARGIN
@@ -84,11 +82,11 @@ def _drawn(tiling: Tiling, rows: list[_Block], columns: list[_Block]) -> Markup:
 
 
 def _edges(blocks: list[_Block]) -> list[int]:
-    """Return where blocks meet, if not so often that lines would be all there is to see."""
+    """Return the borders between blocks, or none where there are too many to draw."""
     return [block.keeps[0] for block in blocks[1:]] if len(blocks) <= _LINES else []
 
 
-def _words(tiling: Tiling, rows: int, columns: int) -> list[str]:
+def _describe(tiling: Tiling, rows: int, columns: int) -> list[str]:
     others = ", ".join(f"{axis} ({px} px)" for axis, px in tiling.halo.items() if px and axis not in "yx")
     blocks, windows = number_of(tiling.blocks, "block"), number_of(tiling.windows, "window")
     return [

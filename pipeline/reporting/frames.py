@@ -1,4 +1,4 @@
-"""Figures of each plane of a run: gathered from its windows, written as a table and read again."""
+"""Figures of each plane of a run, collected from its windows and stored as CSV."""
 
 from __future__ import annotations
 
@@ -20,57 +20,47 @@ from pipeline.steps.step import Step
 
 @dataclass(frozen=True)
 class Frames:
-    """Figures of every plane, sampled on some of its rows; arrays of `shape`, NaN where one is not known.
+    """Figures of every plane, as arrays of `shape`; NaN where unknown.
 
-    Parameters
-    ----------
-    axes : str
-        The image's axes before y and x, in its order; may be empty.
-    pixels : ndarray
-        How many were sampled.
-    mean_input, mean_background : ndarray
-        The background is NaN for a channel whose steps change more than a background.
-    mean_result, std_result, min_result, max_result : ndarray
-        Of what the chain gives, before the offset is added and the dtype cast.
-    clipped : ndarray
-        Pixels, all of them counted, that the output's dtype could not hold.
+    Means and extremes are of a sample of the rows; results are those of the chain, before the offset is
+    added and the dtype cast.
     """
 
-    axes: str
-    pixels: NDArray
+    axes: str  # of the image before y and x, in its order; may be empty
+    pixels: NDArray  # number of pixels sampled
     mean_input: NDArray
-    mean_background: NDArray
+    mean_background: NDArray  # NaN for a channel whose steps remove more than a background
     mean_result: NDArray
     std_result: NDArray
     min_result: NDArray
     max_result: NDArray
-    clipped: NDArray
+    clipped: NDArray  # of all pixels, not of the sample
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Planes along each of `axes`."""
+        """Number of planes along each of `axes`."""
         return self.pixels.shape
 
     @property
     def along(self) -> str:
-        """The axis over which they are shown as a curve: t, or z of a single stack, or none."""
+        """Axis over which curves are drawn: t, or z of a single stack, or none."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return next((axis for axis in "tz" if sizes.get(axis, 1) > 1), "")
 
     def curve(self, name: str, channel: int) -> NDArray:
-        """Return one of the means of a channel (0 where there is none) along `along`, over other planes."""
+        """Return a figure of a channel along `along`, as the weighted mean over all other planes."""
         values, weights = self._along_first(name, channel), self._along_first("pixels", channel)
-        known = np.isfinite(values) & (weights > 0)
-        total = np.where(known, weights, 0).sum(axis=1)
-        sums = np.where(known, values * weights, 0).sum(axis=1)
+        valid = np.isfinite(values) & (weights > 0)
+        total = np.where(valid, weights, 0).sum(axis=1)
+        sums = np.where(valid, values * weights, 0).sum(axis=1)
         return np.divide(sums, total, out=np.full(total.shape, np.nan), where=total > 0)
 
     def counts(self, channel: int) -> NDArray:
-        """Return the clipped pixels of one channel along `along`, over what other planes there are."""
+        """Return the clipped pixels of a channel along `along`, summed over all other planes."""
         return self._along_first("clipped", channel).sum(axis=1)
 
     def _along_first(self, name: str, channel: int) -> NDArray:
-        """Return figures of a channel in two axes: `along`, and what else there is."""
+        """Return a figure of a channel as a 2D array: `along` × all other planes."""
         values: NDArray = getattr(self, name)
         if "c" in self.axes:
             values = values.take(channel, self.axes.index("c"))
@@ -86,29 +76,24 @@ _FIGURES = tuple(field.name for field in fields(Frames) if field.name != "axes")
 def gather(
     facts: Iterable[tuple[Any, Mapping[str, Any]]], spec: ImageSpec, steps: Sequence[Step]
 ) -> Frames | None:
-    """Put the figures together that a run's windows have kept.
+    """Combine the figures in the journal lines of a run's windows; None where there are none.
 
     Parameters
     ----------
     facts : iterable of (key, mapping)
-        What `Journal.facts` yields. Each may have `planes`, a list of rows: the plane's index,
+        As `Journal.facts` yields them. Each may have `planes`, a list of rows: index of the plane,
         pixels sampled, sum of the input (or None), sum and sum of squares of the result, its
-        least and greatest value, and pixels clipped (or None). Rows of one plane add up.
+        minimum and maximum, and pixels clipped (or None). Rows of one plane add up.
     spec : ImageSpec
         The image that was filtered; its last two axes are y and x.
     steps : sequence of Step
-        Resolved; they say what the background is.
-
-    Returns
-    -------
-    Frames or None
-        None where no window has kept any.
+        Resolved; they define the background.
     """
     shape = spec.shape[:-2]
     sums = np.zeros((5, *shape))
     least, most = np.full(shape, np.inf), np.full(shape, -np.inf)
-    for _, kept in facts:
-        for index, *figures, low, high, clipped in kept.get("planes") or ():
+    for _, fact in facts:
+        for index, *figures, low, high, clipped in fact.get("planes") or ():
             at = tuple(index)
             row = (*figures, clipped)
             sums[(slice(None), *at)] += [np.nan if figure is None else figure for figure in row]
@@ -139,7 +124,7 @@ def _background(before: NDArray, after: NDArray, spec: ImageSpec, steps: Sequenc
 
 
 def seconds_of(spec: ImageSpec) -> NDArray | None:
-    """Return the time of each frame in seconds, or None where the image does not say it."""
+    """Return the time of each frame in seconds, or None where the image has no times."""
     if "t" not in spec.axes or "t" not in spec.scale or "t" not in spec.units:
         return None
     try:
@@ -150,7 +135,7 @@ def seconds_of(spec: ImageSpec) -> NDArray | None:
 
 
 def to_csv(frames: Frames, spec: ImageSpec) -> bytes:
-    """Return the table: a row for each plane, in the order of the image."""
+    """Write the table as CSV, one row a plane in the order of the image."""
     seconds = seconds_of(spec)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -169,7 +154,7 @@ def from_csv(data: bytes) -> Frames:
     Raises
     ------
     ValueError
-        It did not write this.
+        The data is no such table.
     """
     rows = csv.reader(io.StringIO(data.decode()))
     header = next(rows, [])

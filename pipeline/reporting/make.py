@@ -1,4 +1,4 @@
-"""A report's files: made with a run, so that they are published with it, or again from an output."""
+"""Files of a report, made before a run is published or again from its output."""
 
 from __future__ import annotations
 
@@ -26,26 +26,14 @@ def run_files(
     provenance: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> dict[str, bytes]:
-    """Return the report of a run that is about to be sealed: name → bytes.
+    """Make the report's files (name → bytes) of a run whose pixels are all written.
 
-    What cannot be made is left out and said in a line: a run of days is worth more than its report.
-
-    Parameters
-    ----------
-    job : Job
-        The run.
-    layout : Layout
-        Its output, all pixels written.
-    facts : iterable of (key, mapping)
-        What `Journal.facts` yields.
-    provenance : mapping
-        As it will be kept.
-    say : callable
-        Told what could not be made.
+    A file that cannot be made is left out, and `say` is called with a line about it: a run of days is
+    worth more than its report. `facts` is what `Journal.facts` yields.
     """
     files: dict[str, bytes] = {}
     frames = None
-    # Sums and differences of infinities, and of the largest floats, may be what they are.
+    # Infinities and the largest floats overflow in sums and differences; that is no fault of the run.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             frames = gather(facts, job.plan.image, job.plan.steps)
@@ -65,24 +53,19 @@ def _error_text(error: Exception) -> str:
 
 
 def report(output: str, target: str | None = None) -> str:
-    """Make the report of a finished output again.
+    """Make the report of a finished output again, and return a line about it.
 
     Parameters
     ----------
     output : str
         An OME-Zarr that bgone wrote.
     target : str, optional
-        Where the page goes; default: its place inside the output.
-
-    Returns
-    -------
-    str
-        What was written, for the reader.
+        Path of the page; default: beside the manifest inside the output.
 
     Raises
     ------
     RequestError
-        bgone did not write it, or the page cannot be written there.
+        bgone did not write the output, or the page cannot be written.
     """
     path = os.path.abspath(os.path.expanduser(output))
     with np.errstate(over="ignore", invalid="ignore"):

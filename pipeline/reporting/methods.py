@@ -1,4 +1,4 @@
-"""A paragraph for a paper: what was done to which data, in lengths that a reader can use."""
+"""Methods paragraph of the report, to be copied into a paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHAPES = {1: "line", 2: "disk", 3: "ball"}
 
 
 def methods(data: ReportData) -> str:
-    """Return the paragraph, as plain text."""
+    """Write the paragraph as plain text."""
     if not data.steps:
         return f"The image was written with {_software(data)} out of an array computed in Python."
     sentences = (
@@ -34,7 +34,7 @@ def methods(data: ReportData) -> str:
 
 
 def references(steps: Sequence[Step]) -> list[str]:
-    """Return the sources that the steps' own docstrings name, each once."""
+    """Collect the References sections of the steps' docstrings, each step once."""
     sources: dict[str, None] = {}
     for step in steps:
         text = inspect.cleandoc(type(step).__doc__ or "")
@@ -82,7 +82,7 @@ def _step(step: Step, spec: ImageSpec) -> str:
 
 
 def _defaults(step: Step) -> list[str]:
-    """Return what a paper must say though the config does not have to."""
+    """Return the parameters left at their default, which a paper must name all the same."""
     words = []
     if isinstance(step, TophatStep) and step.radius is not None and step.footprint is None:
         words.append(f"footprint {_SHAPES[len(step.along)]}")
@@ -94,7 +94,7 @@ def _defaults(step: Step) -> list[str]:
 
 
 def lengths_of(step: Step, spec: ImageSpec) -> str:
-    """Return a resolved step's parameters, in px and physical units, without the axes it goes along."""
+    """Return a resolved step's parameters in px and physical units, without its axes."""
     return parameters(step, spec).replace(f", along {step.along}", "")
 
 
@@ -130,7 +130,7 @@ def _exactness(data: ReportData) -> str:
 
 def _input(data: ReportData) -> str:
     name = str(data.section("input").get("path", "")).rstrip("/").rpartition("/")[2]
-    known = str(data.provenance.get("fingerprint", ""))
-    if not name or not known:
+    fingerprint = str(data.provenance.get("fingerprint", ""))
+    if not name or not fingerprint:
         return ""
-    return f"The input was {name} (fingerprint of data, settings and code: {known})."
+    return f"The input was {name} (fingerprint of data, settings and code: {fingerprint})."

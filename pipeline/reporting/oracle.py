@@ -1,4 +1,4 @@
-"""A block filtered by the steps' own oracles, cast by NumPy, and compared with what a run stored."""
+"""Reference computation of a block by the steps' oracles, and its comparison with stored pixels."""
 
 from __future__ import annotations
 
@@ -12,39 +12,32 @@ from pipeline.steps.background import difference
 from pipeline.steps.contract import Background, step_dtype
 from pipeline.steps.step import Step
 
+# Error of float32 beside the steps' own accuracy, as a share of the largest value.
 ROUNDING = 1e-6
-"""What float32 may add to the steps' own accuracy, as a share of the largest value."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One block: the largest difference of what is stored from what was computed again, and at which pixel.
-
-    `skipped` is one that was not compared, since a linear filter met a NaN or an infinity.
-    """
+    """Largest difference between a stored block and its reference."""
 
     region: Region
     difference: float = 0.0
     allowed: float = 0.0
-    pixel: tuple[int, ...] = ()
+    pixel: tuple[int, ...] = ()  # where the difference is largest
     stored: float = 0.0
     expected: float = 0.0
-    skipped: bool = False
+    skipped: bool = False  # not compared: a linear filter met a NaN or an infinity
 
     @property
     def right(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the difference is within what is allowed."""
         return self.difference <= self.allowed
 
 
 def reference_chain(
     steps: tuple[Step, ...], image: NDArray, axes: str, origin: tuple[int, ...]
 ) -> tuple[NDArray, float]:
-    """Return what the steps' oracles make of an image, and how far off a run's result may be.
-
-    A step hands on at most twice the error that it is given: each is a difference of two filters
-    that hand on an error as it is.
-    """
+    """Filter an image by the steps' oracles; return it and the error allowed to a run's result."""
     error = 0.0
     for step in steps:
         filtered = [True]
@@ -53,15 +46,18 @@ def reference_chain(
             channels = range(origin[axis], origin[axis] + image.shape[axis])
             filtered = [channel in step.channels for channel in channels]
         if any(filtered):
+            # A step is at most the difference of two filters, neither of which amplifies an error.
             error = 2 * error + _own_error(step, image)
         if step.channels is None:
             image = step.reference(image, axes)
         else:
-            parts = [
-                step.reference(part, axes) if chosen else part
-                for part, chosen in zip(np.split(image, len(filtered), axis), filtered, strict=True)
+            planes = [
+                step.reference(plane, axes) if chosen else plane
+                for plane, chosen in zip(np.split(image, len(filtered), axis), filtered, strict=True)
             ]
-            image = np.concatenate(parts, axis).astype(np.result_type(step_dtype(step, image.dtype), *parts))
+            image = np.concatenate(planes, axis).astype(
+                np.result_type(step_dtype(step, image.dtype), *planes)
+            )
     return image, error
 
 
@@ -75,13 +71,12 @@ def _own_error(step: Step, image: NDArray) -> float:
 def cast_reference(
     result: NDArray, dtype: np.dtype, offset: float, *, exact: bool
 ) -> tuple[NDArray[np.float64], float]:
-    """Return what the output ought to hold, as float64, and what rounding may add to the difference.
+    """Cast a reference to the output's dtype, as float64; return it and the error that rounding may add.
 
-    A result that is `exact`, known to the bit, is rounded as the run rounds; its whole numbers may be
-    Python's.
+    An `exact` result, known to the bit, is rounded as the run rounds it.
     """
     if exact and result.dtype.kind in "iuO" and dtype.kind in "iu" and float(offset).is_integer():
-        # Python's whole numbers, since float64 does not hold all of 64 bits.
+        # Python integers: float64 does not hold all integers of 64 bits.
         whole, limits = result.astype(object) + int(offset), np.iinfo(dtype)
         return np.clip(whole, int(limits.min), int(limits.max)).astype(np.float64), 0.0
     wide = result.astype(np.float64) + offset
@@ -97,21 +92,21 @@ def cast_reference(
     return (np.rint(bounded), 0.0) if exact else (bounded, 0.5)
 
 
-def reference_background(meant: Background, before: NDArray, result: NDArray) -> NDArray:
-    """Return the background of a block and its result: of integers in Python's whole numbers."""
+def reference_background(background: Background, before: NDArray, result: NDArray) -> NDArray:
+    """Return the reference background of a block; integers as Python's, which cannot overflow."""
     if before.dtype.kind in "iu" and result.dtype.kind in "iu":
         whole = before.astype(object)
-        return whole + result if meant == "input plus result" else whole - result
-    return difference(meant, before.astype(np.float64), result)
+        return whole + result if background == "input plus result" else whole - result
+    return difference(background, before.astype(np.float64), result)
 
 
 def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: float) -> Compared:
-    """Compare a block as stored with what it ought to hold."""
+    """Compare a stored block with its reference."""
     stored = stored.astype(np.float64)
     same = (stored == expected) | (np.isnan(stored) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
         differences = np.where(same, 0, np.abs(stored - expected))
-    # A NaN, or an infinity, where there should be none is as far off as can be.
+    # A NaN or infinity on one side only counts as an infinite difference.
     differences = np.where(np.isnan(differences), np.inf, differences)
     worst = np.unravel_index(int(np.argmax(differences)), differences.shape)
     pixel = tuple(span.start + int(px) for span, px in zip(region, worst, strict=True))

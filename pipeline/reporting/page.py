@@ -27,45 +27,44 @@ from pipeline.reporting.report_data import ReportData
 from pipeline.steps.step import Step
 from pipeline.write.metadata import BGONE
 
+# Provenance rows: items of a list, and letters, that are shown.
 _FILES = 5
 _LONGEST = 300
 
 
 def render(data: ReportData) -> bytes:
-    """Return the report as HTML."""
+    """Render the report as HTML."""
     shown, note = gather_planes(data)
-    plan = data.section("plan")
-    path = str(plan.get("output") or data.section("summary").get("output") or "")
-    return (
-        _template()
-        .render(
-            title=path.rstrip("/").rpartition("/")[2] or BGONE,
-            data=data,
-            plan=plan,
-            summary=data.section("summary"),
-            image=image_text(data.image),
-            finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
-            channels=[_channel(data, planes) for planes in shown],
-            note=note,
-            curves=_over_time(data),
-            clipped=_share(data.section("summary")),
-            clipping=_clipping(data),
-            steps=[_step(step, data.image) for step in data.steps],
-            cut=cutting(plan),
-            performance=performance_section(data.section("summary")),
-            methods=methods(data),
-            references=references(data.steps),
-            config=config_yaml(data.section("config")),
-            identity=identity_rows(data.provenance, data.section("input")),
-            versions=data.section("versions"),
-        )
-        .encode()
+    plan, summary = data.section("plan"), data.section("summary")
+    path = str(plan.get("output") or summary.get("output") or "")
+    page = _template().render(
+        title=path.rstrip("/").rpartition("/")[2] or BGONE,
+        data=data,
+        plan=plan,
+        summary=summary,
+        image=image_text(data.image),
+        finished=str(data.provenance.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
+        channels=[_channel(data, planes) for planes in shown],
+        note=note,
+        curves=_over_time(data),
+        clipped=_share(summary),
+        clipping=_clipping(data),
+        steps=[_step(step, data.image) for step in data.steps],
+        cut=cutting(plan),
+        performance=performance_section(summary),
+        methods=methods(data),
+        references=references(data.steps),
+        config=config_yaml(data.section("config")),
+        identity=identity_rows(data.provenance, data.section("input")),
+        versions=data.section("versions"),
     )
+    return page.encode()
 
 
 @cache
 def _template() -> Template:
     source = files("pipeline.reporting").joinpath("template.html").read_text(encoding="utf-8")
+    # Names of files and channels come from outside: everything is escaped.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -74,35 +73,33 @@ def _template() -> Template:
 
 
 def _share(summary: Mapping[str, Any]) -> str:
-    """Return how many pixels were clipped; empty for none."""
+    """Return the number and share of clipped pixels; empty for none."""
     clipped, pixels = summary.get("clipped", 0), summary.get("pixels", 0)
-    words = f"{clipped:,} pixels".replace(",", "\u202f") if clipped else ""
-    return f"{words}, {100 * clipped / pixels:.2g} % of all" if clipped and pixels else words
+    if not clipped:
+        return ""
+    words = f"{clipped:,} pixels".replace(",", "\u202f")
+    return f"{words}, {100 * clipped / pixels:.2g} % of all" if pixels else words
 
 
 def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
-    """Return pictures, overview and histograms of one channel."""
+    """Return the pictures, overview and histograms of one channel."""
     channel = planes[0].view.channel
     kind = data.background(channel)
-    taken, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
+    removed, sign = "background" if kind else "taken off", "+" if kind == "input plus result" else "−"
     added = f" (with {data.offset:g} added)" if data.offset else ""
-    names = ("before", f"{taken} = before {sign} after", f"after{added}")
-    # Before and background share black and white, so that what was taken is seen to be gone.
-    shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.taken)])
+    names = ("before", f"{removed} = before {sign} after", f"after{added}")
+    # Before and background share black and white, so their brightness can be compared.
+    shared = bounds_of([pixels for plane in planes for pixels in (plane.before, plane.removed)])
     bounds = (shared, shared, bounds_of([plane.after for plane in planes]))
-    rows = [
-        {
-            "where": _where(data.image, plane.view),
-            "pictures": [
-                picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
-                for pixels, ends, name in zip(
-                    (plane.before, plane.taken, plane.after), bounds, names, strict=True
-                )
-                if pixels is not None
-            ],
-        }
-        for plane in planes
-    ]
+    rows = []
+    for plane in planes:
+        columns = zip((plane.before, plane.removed, plane.after), bounds, names, strict=True)
+        pictures = [
+            picture(pixels, ends, plane.view, f"{name}, {plane.view.where()}")
+            for pixels, ends, name in columns
+            if pixels is not None
+        ]
+        rows.append({"where": _where(data.image, plane.view), "pictures": pictures})
     heads = [
         {"name": name, "bounds": minus(f"{value_text(low)} … {value_text(high)}")}
         for name, (low, high) in zip(names, bounds, strict=True)
@@ -114,12 +111,12 @@ def _channel(data: ReportData, planes: list[Shown]) -> dict[str, Any]:
         "heads": heads,
         "rows": rows,
         "overview": _overview(planes, bounds[2]),
-        "histograms": _histograms(planes, taken),
+        "histograms": _histograms(planes, removed),
     }
 
 
 def _overview(planes: list[Shown], bounds: tuple[float, float]) -> dict[str, Any] | None:
-    """Return the whole plane of which the pictures show the middle, where there is one."""
+    """Draw the first whole plane kept of a channel whose pictures show a crop."""
     for plane in planes:
         if plane.overview is not None:
             spec, region, where = plane.view.spec, plane.view.region, plane.view.where()
@@ -137,7 +134,7 @@ def _where(spec: ImageSpec, view: View) -> str:
     return " · ".join(words)
 
 
-def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
+def _histograms(planes: list[Shown], removed: str) -> list[dict[str, Any]]:
     def pooled(name: str) -> NDArray:
         return finite(np.concatenate([plane.samples[name] for plane in planes]))
 
@@ -150,16 +147,13 @@ def _histograms(planes: list[Shown], taken: str) -> list[dict[str, Any]]:
 
     charts = [chart("Histogram of after", ("signal", "after", pooled("after")))]
     if planes[0].before is not None:
-        both = ("input", "before", pooled("before")), ("background", taken, pooled("taken"))
-        charts.insert(0, chart(f"Histogram of before and {taken}", *both))
+        both = ("input", "before", pooled("before")), ("background", removed, pooled("removed"))
+        charts.insert(0, chart(f"Histogram of before and {removed}", *both))
     return charts
 
 
 def _over_time(data: ReportData) -> dict[str, Any] | None:
-    """Return the curves of each channel over time, or over the depth of a single stack.
-
-    None where there is one plane, or no figures are kept.
-    """
+    """Draw the curves of each channel over time, or over the depth of a single stack; None for one plane."""
     frames = data.frames
     if frames is None or not frames.along:
         return None
@@ -172,9 +166,9 @@ def _over_time(data: ReportData) -> dict[str, Any] | None:
         level = frames.curve("mean_background", channel)
         charts = [("background", "background, mean of each frame", level)]
         if not np.isfinite(level).any():
-            # Where the steps leave no background, the level of the input stands in its place.
+            # Chains with a smoothing have no background: show the level of the input instead.
             charts = [("input", "input, mean of each frame", frames.curve("mean_input", channel))]
-        # What lies around 0 has a mean of 0, whatever there is to see.
+        # The mean of a result around 0 is 0 whatever the signal; its spread is not.
         around_zero = np.nanmin(frames.curve("min_result", channel)) < 0
         figure, words = ("std", "standard deviation") if around_zero else ("mean", "mean")
         charts.append(("signal", f"signal, {words} of the result", frames.curve(f"{figure}_result", channel)))
@@ -185,9 +179,8 @@ def _over_time(data: ReportData) -> dict[str, Any] | None:
             {"name": name, "drawn": curve(values, label, name, kind), "words": change_text(values, unit)}
             for kind, name, values in charts
         ]
-        channels.append({
-            "name": data.channel_name(channel), "charts": [chart for chart in drawn if chart["drawn"]],
-        })  # fmt: skip
+        charts_drawn = [chart for chart in drawn if chart["drawn"]]
+        channels.append({"name": data.channel_name(channel), "charts": charts_drawn})
     over = "time" if axis == "t" else "depth"
     return {"over": over, "channels": channels, "stack": "z" in frames.axes and axis == "t"}
 
@@ -222,21 +215,17 @@ def _step(step: Step, spec: ImageSpec) -> dict[str, str]:
             channels = channels_text(spec.with_(channels=chosen))
     background = (step.background or "none").replace("minus", "−").replace("plus", "+")
     return {
-        "name": step.name, "lengths": lengths_of(step, spec), "along": step.along, "channels": channels,
-        "halo": shape_text(step.halo()), "background": background,
-    }  # fmt: skip
+        "name": step.name,
+        "lengths": lengths_of(step, spec),
+        "along": step.along,
+        "channels": channels,
+        "halo": shape_text(step.halo()),
+        "background": background,
+    }
 
 
 def identity_rows(provenance: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return where the pixels came from and when they were made.
-
-    Parameters
-    ----------
-    provenance : mapping
-        As the output keeps it.
-    source : mapping
-        What the run noted of its input.
-    """
+    """Return the times of the run and the identity of its input, as (name, text) rows."""
     rows = [(name, str(provenance.get(name, ""))) for name in ("fingerprint", "started", "finished")]
     for key, value in source.items():
         text, more = _short(value, key), ""

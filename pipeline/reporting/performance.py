@@ -1,4 +1,4 @@
-"""A run's time and memory, drawn for the report."""
+"""Performance section of the report: time, bytes and memory of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from pipeline.model.text import MB, duration, size_text
 from pipeline.model.timing import KINDS
-from pipeline.reporting import svg
 
-_WIDTH, _HEIGHT = 940.0, 26.0
 _SIZES = {
     "bytes": {"bytes_in": "read", "bytes_out": "written", "bytes_stored": "stored"},
     "memory": {
@@ -21,20 +17,16 @@ _SIZES = {
         "memory_budget_bytes": "allowed",
     },
 }
-# Classes of the page's style for the parts of a bar.
-_COLORS = 8
+_COLORS = 8  # CSS classes part0, part1, … of the template
 
 
 def performance_section(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a run's speed and memory: `bar`, its `parts`, and `rows` of text.
-
-    The `performance` of a summary, where there is one, has `seconds` and `shares`, each by kind of work,
-    and whatever else there is to say.
-    """
+    """Return the `parts` of the time, drawn as a bar, and `rows` of text."""
+    # `performance` has seconds and shares by kind of work; anything else becomes a row.
     details = dict(summary.get("performance") or {})
     parts = _parts(details.pop("seconds", {}), details.pop("shares", {}))
     others = [(str(key).replace("_", " "), _plain(value)) for key, value in details.items()]
-    return {"bar": _bar(parts), "parts": parts, "rows": [*_rows(summary), *others]}
+    return {"parts": parts, "rows": [*_rows(summary), *others]}
 
 
 def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -42,17 +34,19 @@ def _parts(seconds: Mapping[str, float], shares: Mapping[str, float]) -> list[di
     parts = []
     for number, name in enumerate(dict.fromkeys([*seconds, *shares])):
         share = shares.get(name, seconds.get(name, 0.0) / total if total else 0.0)
-        parts.append({
-            "name": KINDS.get(name, name.replace("_", " ")), "kind": f"part{number % _COLORS}",
+        part = {
+            "name": KINDS.get(name, name.replace("_", " ")),
+            "kind": f"part{number % _COLORS}",
             "share": max(share, 0.0),
             "percent": f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "<1 %",
             "seconds": seconds_text(seconds[name]) if name in seconds else "",
-        })  # fmt: skip
+        }
+        parts.append(part)
     return parts
 
 
 def seconds_text(value: float) -> str:
-    """Return a duration for a reader: short ones with a fraction.
+    """Format a duration, below a minute with fractions of a second.
 
     >>> seconds_text(2.5), seconds_text(75)
     ('2.5 s', '1 min 15 s')
@@ -60,31 +54,19 @@ def seconds_text(value: float) -> str:
     return duration(value) if value >= 60 else f"{value:.3g} s"
 
 
-def _bar(parts: list[dict[str, Any]]) -> Markup:
-    whole = sum(part["share"] for part in parts)
-    if not whole:
-        return Markup("")
-    boxes, left = [], 0.0
-    for part in parts:
-        width = part["share"] / whole * _WIDTH
-        boxes.append(svg.rect(part["kind"], left, 0, width, _HEIGHT, f"{part['name']} {part['percent']}"))
-        left += width
-    return svg.image("bars", _WIDTH, _HEIGHT, "What the time was spent on", boxes, stretched=True)
-
-
 def _rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = defaultdict(int, summary)
-    seconds, resumed = known["seconds"], known["windows_resumed"]
-    speed = f", {known['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
-    start = f"; {seconds_text(known['startup_seconds'])} of start-up before it"
+    figures = defaultdict(int, summary)
+    seconds, resumed = figures["seconds"], figures["windows_resumed"]
+    speed = f", {figures['bytes_in'] / MB / seconds:.0f} MB/s of the input" if seconds else ""
+    start = f"; {seconds_text(figures['startup_seconds'])} of start-up before it"
     earlier = f", {resumed} of them done by an earlier start" if resumed else ""
     rows = [
         ("time", f"{seconds_text(seconds)}{speed}{start}"),
         ("where", str(summary.get("where", ""))),
-        ("windows", f"{known['windows']}{earlier}"),
+        ("windows", f"{figures['windows']}{earlier}"),
     ]
     for kind, words in _SIZES.items():
-        rows.append((kind, ", ".join(f"{size_text(known[name])} {word}" for name, word in words.items())))
+        rows.append((kind, ", ".join(f"{size_text(figures[name])} {word}" for name, word in words.items())))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Before, background and after of a few planes: read once each, made small, drawn as PNG inside SVG."""
+"""Pictures of a few planes before and after: downsampled, and drawn as PNG inside SVG."""
 
 from __future__ import annotations
 
@@ -18,47 +18,31 @@ from pipeline.reporting import svg
 from pipeline.reporting.report_data import ReportData, StoredPixels
 from pipeline.steps.background import difference
 
-CHANNELS = 8
-"""So many channels are shown; more would make a page that opens slowly."""
+CHANNELS = 8  # more would make a page that opens slowly
+PICTURE_BYTES = 128 * 2**20  # of whole decoded chunks, read for one picture at most
 
-PICTURE_BYTES = 128 * 2**20
-"""Bytes that may have to be read and unpacked for one picture, whole chunks counted."""
-
-# Px a side of a picture, where there are few and where there are many.
+# Px a side of a picture: large for up to `_FEW` planes, small for more.
 _LARGE, _SMALL, _FEW = 384, 240, 6
-
-# Width of a drawing, in units of its own.
-_UNITS = 360.0
-
-_SAMPLES = 2**14
+_UNITS = 360.0  # width of a drawing, in SVG units
+_SAMPLES = 2**14  # pixels of a plane that histograms and contrast are taken from
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One plane, or the middle of it, made small: rows and columns of float32.
-
-    `before` and `taken` are None where the input cannot be shown; `after` has the offset in it.
-    `samples` are some pixels of each at full resolution, `overview` is the whole plane after at the
-    coarsest level, where `view` is only its middle.
-    """
+    """One plane, or the middle of it, downsampled to float32."""
 
     view: View
-    before: NDArray | None
-    taken: NDArray | None
-    after: NDArray
-    samples: Mapping[str, NDArray]
-    overview: NDArray | None = None
+    before: NDArray | None  # None, like `removed`, where the input cannot be shown
+    removed: NDArray | None  # the background, or else the difference
+    after: NDArray  # with the offset in it
+    samples: Mapping[str, NDArray]  # some pixels of each at full resolution
+    overview: NDArray | None = None  # the whole plane at the coarsest level, where `view` is a crop
 
 
 def gather_planes(data: ReportData) -> tuple[list[list[Shown]], str]:
-    """Read what is shown: for each channel its first, middle and last time point, at the middle depth.
+    """Read the first, middle and last time point of each channel, at the middle depth.
 
-    Returns
-    -------
-    list of list of Shown
-        By channel, then by time.
-    str
-        What the reader must know: that only the middle is shown, or why there is nothing to show.
+    Returns the planes by channel and time, and a note on what is not shown and why.
     """
     spec = data.image
     frames, channels = spec.sizes.get("t", 1), spec.sizes.get("c", 1)
@@ -95,21 +79,21 @@ def gather_planes(data: ReportData) -> tuple[list[list[Shown]], str]:
 
 
 def _input_bytes(before: StoredPixels, view: View) -> int:
-    # Of a stored chunk that `select` has cut, the spec knows what is left.
+    # `select` may have cut the chunks that the spec tells; the source knows what is stored.
     return max(before.source.beside(region_shape(view.region)), before.bytes_met(view.region))
 
 
 def _look(data: ReportData, before: StoredPixels | None, view: View, side: int) -> Shown:
     after = plane(data.after.read(view.region))
     samples, small = {"after": _thinned(after)}, shrink(after, side)
-    del after  # one plane at a time is held
+    del after  # the memory holds one full plane at a time
     if before is None or data.untouched(view.channel):
         return Shown(view, None, None, small, samples)
     raw = plane(before.read(view.region))
     samples["before"], small_raw = _thinned(raw), shrink(raw, side)
     del raw
     kind, offset = data.background(view.channel), np.float32(data.offset)
-    samples["taken"] = difference(kind, samples["before"], samples["after"] - data.offset)
+    samples["removed"] = difference(kind, samples["before"], samples["after"] - data.offset)
     return Shown(view, small_raw, difference(kind, small_raw, small - offset), small, samples)
 
 
@@ -122,13 +106,13 @@ def _overview(coarsest: StoredPixels, view: View) -> NDArray | None:
 
 
 def _thinned(pixels: NDArray) -> NDArray:
-    """Return some pixels of a plane, of every row and column alike."""
+    """Return about `_SAMPLES` pixels of a plane, on a regular grid."""
     step = max(1, int(np.sqrt(pixels.size / _SAMPLES)))
     return pixels[step // 2 :: step, step // 2 :: step].astype(np.float32).reshape(-1)
 
 
 def shrink(pixels: NDArray, side: int) -> NDArray:
-    """Return an image of at most so many px a side: the mean of equal boxes, a rest at the far end left off.
+    """Downsample an image to at most `side` px by box means; an incomplete box at the far end is dropped.
 
     >>> shrink(np.arange(16).reshape(4, 4), 2).tolist()
     [[2.5, 4.5], [10.5, 12.5]]
@@ -136,7 +120,7 @@ def shrink(pixels: NDArray, side: int) -> NDArray:
     factor = -(-max(pixels.shape) // side)
     rows, columns = (min(factor, size) for size in pixels.shape)
     height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
-    # Whole rows first: that goes over memory as it lies.
+    # Rows first: they are contiguous in memory.
     sums = np.zeros((height, width * columns), np.float32)
     for row in range(rows):
         sums += pixels[row : height * rows : rows, : width * columns]
@@ -144,7 +128,7 @@ def shrink(pixels: NDArray, side: int) -> NDArray:
 
 
 def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
-    """Return black and white that pictures share."""
+    """Return the black and white levels that pictures share."""
     thinned = [_thinned(picture) for picture in pictures if picture is not None]
     return limits(np.concatenate(thinned)) if thinned else (0.0, 1.0)
 
@@ -152,26 +136,15 @@ def bounds_of(pictures: Sequence[NDArray | None]) -> tuple[float, float]:
 def picture(
     pixels: NDArray, bounds: tuple[float, float], view: View, title: str, frame: Region | None = None
 ) -> Markup:
-    """Return an image with its scale bar as SVG.
+    """Draw an image over the extent of `view` as SVG, with a scale bar and an optional framed region.
 
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Rows and columns, drawn over the extent of `view`.
-    bounds : (float, float)
-        What is black and what is white.
-    view : View
-        What is seen, in px of the image.
-    title : str
-        For a reader who does not see it.
-    frame : tuple of slice, optional
-        A part of the view that is framed, in px of the image.
+    `bounds` are the black and white levels, `title` is read out by screen readers.
     """
     low, high = bounds
     levels = np.nan_to_num((pixels - low) / (high - low) * 255, nan=0.0, posinf=255.0, neginf=0.0)
     encoded = imagecodecs.png_encode(np.clip(np.rint(levels), 0, 255).astype(np.uint8), level=3)
     rows, columns = region_shape(view.region)[-2:]
-    # A strip is drawn high enough to be seen, and a column narrow enough to fit.
+    # Strips of a few rows stay visible, and columns of a few px do not fill the page.
     width, height = _UNITS, min(max(_UNITS * rows * aspect_of(view.spec) / columns, 40.0), 2 * _UNITS)
     coarse = ' style="image-rendering:pixelated"' if max(pixels.shape) < 128 else ""
     image = Markup(

@@ -1,8 +1,7 @@
-"""Random blocks of a finished output computed again from its input, through scikit-image and scipy.
+"""Verification of a finished output: random blocks computed again through scikit-image and scipy.
 
-No kernel, no block, no halo of the run has a part in it: each block is read with a border wider than
-the steps look, filtered by the steps' own oracles (`Step.reference`), cast by NumPy, and compared with
-what is stored.
+Kernels, blocks and halo of the run are not used: each block is read with a margin wider than the chain's
+halo, filtered by the steps' oracles (`Step.reference`), cast by NumPy, and compared with the stored one.
 """
 
 from __future__ import annotations
@@ -34,45 +33,39 @@ from pipeline.steps.step import Step
 from pipeline.write import provenance_of
 from pipeline.write.work import changes
 
-SIDES = (128, 64, 32)
-"""Rows and columns of a block, the first that is cheap enough."""
+SIDES = (128, 64, 32)  # rows and columns of a block; the first that is cheap enough is taken
+OPERATIONS = 4e8  # comparisons and multiplications of a block: about a second
 
-OPERATIONS = 4e8
-"""Comparisons and multiplications of a block that take a second at the most."""
-
-# What a move or a copy of the input's files changes.
+# Entries of an input's identity that change when its files are moved or copied.
 _NAMES = ("path", "folder", "name", "mtime_ns", "times")
 
 
 @dataclass(frozen=True)
 class Original:
-    """A finished output, and the input and resolved steps that it was made of.
-
-    Where the output is a background, `meant` says of each channel what of input and result that is.
-    """
+    """A finished output with the input and resolved steps that it was made from."""
 
     output: str
     source: Source
     stored: StoredPixels
     steps: tuple[Step, ...]
     offset: float
-    meant: tuple[Background, ...] = ()
+    backgrounds: tuple[Background, ...] = ()  # of each channel, where the output is a background
 
     @property
     def chain(self) -> str:
-        """The steps for a reader."""
+        """Description of the steps."""
         names = " → ".join(step.name for step in self.steps)
-        return f"the background of {names}" if self.meant else names
+        return f"the background of {names}" if self.backgrounds else names
 
     @property
     def exact(self) -> bool:
-        """Whether every pixel must be what it was, to the bit."""
+        """Whether every pixel must agree to the bit."""
         return all(step.exact for step in self.steps)
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What was found, for a reader."""
+    """Outcome of a verification; `str` describes it."""
 
     original: Original
     blocks: tuple[Compared, ...]
@@ -94,30 +87,25 @@ class Recomputed:
 
 
 def recompute(output: str, count: int, *, seed: int | None = None, input: str | None = None) -> Recomputed:
-    """Compute random blocks of a finished output again.
+    """Compute random blocks of a finished output again and compare them.
 
     Parameters
     ----------
     output : str
-        Its folder.
+        Folder of the output.
     count : int
-        How many blocks.
+        Number of blocks.
     seed : int, optional
-        Which ones; the same number gives the same ones. Default: others each time.
+        Seed of the random positions; default: a new one each time.
     input : str, optional
-        Where the input is now; default: where it was.
-
-    Returns
-    -------
-    Recomputed
-        As text, what a reader wants to know.
+        Path of the input if it has moved.
 
     Raises
     ------
     RequestError
-        It is no output of a run, or its input is gone or not what it was.
+        It is no output of a run, or its input is gone or has changed.
     VerificationError
-        A pixel is not what it must be: one line for each such block.
+        Pixels differ: one line for each such block.
     """
     original = open_original(output, input)
     seed = secrets.randbelow(2**32) if seed is None else seed
@@ -132,29 +120,23 @@ def recompute(output: str, count: int, *, seed: int | None = None, input: str | 
 
 
 def open_original(output: str, input: str | None = None) -> Original:
-    """Open a finished output, and its input as it was then.
-
-    Raises
-    ------
-    RequestError
-        It is no output of a run, or its input is gone or not what it was.
-    """
-    kept = provenance_of(output)
-    if kept is None:
+    """Open a finished output and its unchanged input; refuse an input that is gone or has changed."""
+    provenance = provenance_of(output)
+    if provenance is None:
         raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
-    known = section_of(kept, "input")
-    if not section_of(kept, "config") or not {"path", "format"} <= known.keys():
+    recorded = section_of(provenance, "input")
+    if not section_of(provenance, "config") or not {"path", "format"} <= recorded.keys():
         what = "was made from pixels in memory, not from files, so there is nothing to compute again"
         raise RequestError([Problem(what, "leave --recompute out", file=output)])
     try:
-        config = kept_config(kept, input)
+        config = kept_config(provenance, input)
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
         mend = "say with --input PATH where it is now" if input is None else first.mend
         what = f"what it was made of cannot be opened: {first.what}"
         raise RequestError([Problem(what, mend, file=output)]) from error
-    changed = changes({"input": _nameless(known)}, {"input": _nameless(source.identity())})
+    changed = changes({"input": _without_names(recorded)}, {"input": _without_names(source.identity())})
     if changed:
         what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
         mend = "say with --input PATH where the unchanged input is"
@@ -164,27 +146,27 @@ def open_original(output: str, input: str | None = None) -> Original:
     if stored.spec.shape != expected:
         what = f"its image is {stored.spec.shape} and must be {expected}"
         raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
-    meant = tuple(section_of(kept, "background").get("is", ()))
+    backgrounds = tuple(section_of(provenance, "background").get("is", ()))
     return Original(
         output=output,
         source=source,
         stored=StoredPixels(stored, spec.axes),
         steps=resolve_steps(config.steps, spec),
-        offset=0.0 if meant else config.output.offset,
-        meant=meant,
+        offset=0.0 if backgrounds else config.output.offset,
+        backgrounds=backgrounds,
     )
 
 
-def _nameless(value: Any) -> Any:
+def _without_names(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _nameless(inner) for key, inner in value.items() if key not in _NAMES}
-    return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _without_names(inner) for key, inner in value.items() if key not in _NAMES}
+    return [_without_names(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def reference_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict[str, int]]:
-    """Return the side of a block, and how much around it is read, in px for each axis.
+    """Choose the side of a block and the margin read around it, in px for each axis.
 
-    That is twice what the chain looks at; a little less than that where it would take minutes.
+    The margin is twice the halo, so that a halo that is too small shows; less where that would take minutes.
     """
     halo = chain_halo(steps, spec.axes)
     twice = {axis: 2 * px for axis, px in halo.items()}
@@ -192,32 +174,32 @@ def reference_block(spec: ImageSpec, steps: tuple[Step, ...]) -> tuple[int, dict
     operations = sum(_operations(step) for step in steps)
     choices = [(side, margin) for margin in (twice, wider) for side in SIDES]
     for side, margin in choices:
-        read = [min(size, _kept(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items()]
+        read = [min(size, _length(axis, side) + 2 * margin[axis]) for axis, size in spec.sizes.items()]
         if math.prod(read) * operations <= OPERATIONS:
             return side, margin
     return choices[-1]
 
 
 def _operations(step: Step) -> float:
-    """Return about how many operations a pixel takes scikit-image or scipy."""
+    """Estimate the operations a pixel that the step's oracle needs."""
     reach = [px for px in step.halo().values() if px]
     if not step.exact:
         return sum(4 * px + 2 for px in reach)
-    # Erosion and dilation of a footprint whose sides are half of that.
+    # Erosion and dilation; the halo counts both, so it is as long as a side of the footprint.
     return 2 * math.prod(px + 1 for px in reach)
 
 
-def _kept(axis: str, side: int) -> int:
+def _length(axis: str, side: int) -> int:
     return side if axis in "yx" else 1
 
 
 def random_regions(spec: ImageSpec, side: int, count: int, seed: int) -> Iterator[Region]:
-    """Yield blocks around random pixels, moved inside at the border, so that it is tried often."""
+    """Yield blocks around random pixels, moved inside at the border so that it is tested often."""
     random = np.random.default_rng(seed)
     for _ in range(count):
         region = []
         for axis, size in spec.sizes.items():
-            px = min(size, _kept(axis, side))
+            px = min(size, _length(axis, side))
             start = int(random.integers(size)) - px // 2
             start = max(0, min(start, size - px))
             region.append(slice(start, start + px))
@@ -225,7 +207,7 @@ def random_regions(spec: ImageSpec, side: int, count: int, seed: int) -> Iterato
 
 
 def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Compared:
-    """Compute one block again, and compare it with what is stored."""
+    """Compute one block again and compare it with the stored one."""
     spec = original.source.spec
     around = tuple(
         slice(max(0, span.start - margin[axis]), min(size, span.stop + margin[axis]))
@@ -236,13 +218,13 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
         return Compared(region, skipped=True)
     result, error = reference_chain(original.steps, image, spec.axes, origin_of(around))
     inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(region, around, strict=True))
-    stored, again = original.stored.read(region), result[inner]
-    if original.meant:
+    stored, expected = original.stored.read(region), result[inner]
+    if original.backgrounds:
         channel = dict(zip(spec.axes, region, strict=True)).get("c", slice(0, 1)).start
-        again = reference_background(original.meant[channel], image[inner], again)
+        expected = reference_background(original.backgrounds[channel], image[inner], expected)
     # The difference of two floats is rounded once more.
-    exact = error == 0 and not (original.meant and stored.dtype.kind == "f")
-    expected, rounding = cast_reference(again, stored.dtype, original.offset, exact=exact)
+    exact = error == 0 and not (original.backgrounds and stored.dtype.kind == "f")
+    expected, rounding = cast_reference(expected, stored.dtype, original.offset, exact=exact)
     return compared_with(region, stored, expected, error + rounding)
 
 

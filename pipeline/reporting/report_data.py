@@ -1,4 +1,4 @@
-"""The data of a report: of a run that is about to be sealed, or of a finished output."""
+"""Data of a report, from a run that is about to be sealed or from a finished output."""
 
 from __future__ import annotations
 
@@ -25,33 +25,29 @@ from pipeline.write.metadata import BGONE
 from pipeline.write.region import read_file
 from pipeline.write.work import changes, touched
 
-PAGE, TABLE = "report.html", "frames.csv"
-"""Names of a report's files, beside the manifest."""
+PAGE, TABLE = "report.html", "frames.csv"  # beside the manifest
 
 _NO_INPUT = "The input was an array in memory, which cannot be shown again."
 
 
 @dataclass(frozen=True)
 class StoredPixels:
-    """Pixels of the input or the output, along the axes of the image that was filtered.
+    """Pixels of the input or the output, along the axes of the image that was filtered."""
 
-    An output may be stored with more axes than `axes`, of length 1.
-    """
-
-    source: Source
+    source: Source  # may have more axes than `axes`, of length 1
     axes: str
 
     def read(self, region: Region) -> NDArray:
-        """Return a region."""
+        """Read a region given along `axes`."""
         return self.source.read(self.padded(region)).reshape(region_shape(region))
 
     def padded(self, region: Region) -> Region:
-        """Return a region along the axes as stored."""
+        """Return a region along the axes of the stored array."""
         spans = dict(zip(self.axes, region, strict=True))
         return tuple(spans.get(axis, slice(0, 1)) for axis in self.source.spec.axes)
 
     def bytes_met(self, region: Region) -> int:
-        """Return the bytes of the chunks that a region meets, which are read and unpacked for it."""
+        """Return the decoded size of the chunks that reading a region touches."""
         spec = self.source.spec
         spans = zip(self.padded(region), spec.chunks, strict=True)
         lengths = [(-(-span.stop // px) - span.start // px) * px for span, px in spans]
@@ -60,80 +56,66 @@ class StoredPixels:
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that a report says, before it is said.
-
-    Parameters
-    ----------
-    provenance : mapping
-        As the output keeps it.
-    image : ImageSpec
-        What was filtered.
-    steps : tuple of Step
-        Resolved.
-    frames : Frames or None
-        Figures of each plane, where there are any.
-    after, coarsest : StoredPixels
-        The output, and its coarsest level where it has several.
-    before : StoredPixels or None
-        The input, or in `why_no_input` why it cannot be shown.
-    """
+    """Everything that a report is made from."""
 
     provenance: Mapping[str, Any]
-    image: ImageSpec
-    steps: tuple[Step, ...]
+    image: ImageSpec  # that was filtered
+    steps: tuple[Step, ...]  # resolved
     frames: Frames | None
     after: StoredPixels
-    coarsest: StoredPixels | None
-    before: StoredPixels | None
+    coarsest: StoredPixels | None  # None where the output has one level
+    before: StoredPixels | None  # None where the input cannot be shown
     why_no_input: str = ""
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the output."""
+        """Data type of the output."""
         return self.after.source.spec.dtype
 
     @property
     def offset(self) -> float:
-        """What was added before the cast."""
+        """Offset added before the cast."""
         return float(self.section("config")["output"].get("offset") or 0)
 
     def section(self, name: str) -> dict[str, Any]:
-        """Return a mapping of the provenance; an empty one where it keeps none."""
+        """Return a mapping of the provenance, or an empty one."""
         return section_of(self.provenance, name)
 
     def background(self, channel: int) -> Background | None:
-        """Return what of a channel's input and result is its background."""
+        """Return how a channel's background follows from its input and result, or None."""
         return chain_background(self.steps, channel)
 
     def channel_name(self, channel: int) -> str:
-        """Return a channel's name for a reader; empty where there is no axis c."""
+        """Return a channel's name for the page; empty without a c axis."""
         if "c" not in self.image.axes:
             return ""
         names = self.image.channel_names
         return names[channel] if channel < len(names) and names[channel] else f"channel {channel}"
 
     def untouched(self, channel: int) -> bool:
-        """Return whether there are steps, and none is for a channel."""
+        """Return whether there are steps but none applies to a channel."""
         return bool(self.steps) and not any(
             step.channels is None or channel in step.channels for step in self.steps
         )
 
 
 def section_of(provenance: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a mapping of what an output keeps of its run, in some versions inside `inputs`."""
-    kept = provenance.get(name) or dict(provenance.get("inputs") or {}).get(name)
-    return dict(kept) if isinstance(kept, Mapping) else {}
+    """Return a mapping of a provenance, or an empty one."""
+    # Some versions wrote them inside `inputs`.
+    section = provenance.get(name) or dict(provenance.get("inputs") or {}).get(name)
+    return dict(section) if isinstance(section, Mapping) else {}
 
 
 def kept_config(provenance: Mapping[str, Any], input: str | None = None) -> RunConfig:
-    """Return the config of a run, without how it was computed: another machine might refuse that."""
+    """Return the config of a finished run, without its compute section."""
     settings = section_of(provenance, "config")
+    # Another machine might refuse its memory or workers.
     settings.pop("compute", None)
     return load_config(settings, input=input)
 
 
 def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[str, Any]) -> ReportData:
-    """Return what is known of a run that is about to be sealed, all its pixels written."""
+    """Collect the data of a run whose pixels are all written, before it is sealed."""
     image = job.plan.image
     stored = [
         StoredPixels(open_source(layout.array_path(level), axes=layout.spec.axes), image.axes)
@@ -153,40 +135,39 @@ def of_run(job: Job, layout: Layout, frames: Frames | None, provenance: Mapping[
 
 
 def of_output(path: str) -> ReportData:
-    """Return what is known of a finished output.
+    """Collect the data of a finished output.
 
     Raises
     ------
     RequestError
         It is not an output of bgone, or one of another version that this one cannot read.
     """
-    kept = provenance_of(path)
-    if kept is None:
+    provenance = provenance_of(path)
+    if provenance is None:
         raise _no_output(path)
-    if isinstance(kept.get("background"), Mapping):
-        what = f"it is the background that was taken off {kept['background'].get('of', '')}"
+    if isinstance(provenance.get("background"), Mapping):
+        what = f"it is the background that was taken off {provenance['background'].get('of', '')}"
         raise RequestError([Problem(what, "make the report of that", file=path)])
     output = open_source(path)
     try:
-        plan = kept["plan"]
-        image = ImageSpec(
-            plan["axes"], tuple(plan["input_shape"]), np.dtype(plan["input_dtype"]),
-            scale=output.spec.scale, units=output.spec.units, translation=output.spec.translation,
-            channels=output.spec.channels, name=output.spec.name,
-        )  # fmt: skip
-        steps, before, why_no_input = _steps_and_input(kept, image)
+        plan = provenance["plan"]
+        image = output.spec.with_(
+            axes=plan["axes"],
+            shape=tuple(plan["input_shape"]),
+            dtype=np.dtype(plan["input_dtype"]),
+            chunks=(),
+        )
+        steps, before, why_no_input = _steps_and_input(provenance, image)
         last = len(plan["levels"]) - 1
         coarsest = StoredPixels(open_source(path, level=last), image.axes) if last else None
     except (KeyError, TypeError, ValueError, PipelineError) as error:
-        version = section_of(kept, "versions").get("bgone")
+        version = section_of(provenance, "versions").get("bgone")
         if version is None:
             raise _no_output(path) from None
-        raise RequestError(
-            [Problem(f"bgone {version} wrote it, and this one cannot read what it kept ({error})",
-                     "make the report with that version", file=path)]
-        ) from error  # fmt: skip
+        what = f"bgone {version} wrote it, and this one cannot read what it kept ({error})"
+        raise RequestError([Problem(what, "make the report with that version", file=path)]) from error
     return ReportData(
-        provenance=kept,
+        provenance=provenance,
         image=image,
         steps=steps,
         frames=_table(path),
@@ -203,21 +184,21 @@ def _no_output(path: str) -> RequestError:
 
 
 def _steps_and_input(
-    kept: Mapping[str, Any], image: ImageSpec
+    provenance: Mapping[str, Any], image: ImageSpec
 ) -> tuple[tuple[Step, ...], StoredPixels | None, str]:
-    """Return the resolved steps, and the input if it is what it was, or else why it is not shown."""
-    if not section_of(kept, "config")["steps"]:
+    """Return the resolved steps, and the input if it is unchanged or else why it is not shown."""
+    if not section_of(provenance, "config")["steps"]:
         return (), None, _NO_INPUT
-    config = kept_config(kept)
+    config = kept_config(provenance)
     steps = tuple(step.resolve(image) for step in config.steps)
     try:
         source = config.input.open()
-        now = {"input": json.loads(json.dumps(source.identity(), default=str))}
+        current = {"input": json.loads(json.dumps(source.identity(), default=str))}
     except (PipelineError, OSError):
         return steps, None, "The input is no longer where it was, so only the result is shown."
-    then = {"input": section_of(kept, "input")}
-    # Of an input too large to be compared, the times of its files count.
-    if changes(then, now) or (not now["input"].get("whole") and touched(then, now)):
+    recorded = {"input": section_of(provenance, "input")}
+    # The content of a large input is not compared as a whole; there the files' times count too.
+    if changes(recorded, current) or (not current["input"].get("whole") and touched(recorded, current)):
         return steps, None, "The input does not match what the run noted of it, so only the result is shown."
     return steps, StoredPixels(source, image.axes), ""
 

@@ -1,4 +1,4 @@
-"""An output served to viewers on this machine alone: its files, and parts of them."""
+"""HTTP server that shows an output to viewers on this machine only."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 _AUTHORITY = re.compile(r"^[a-z][a-z0-9+.-]*://([^/?#]*)", re.IGNORECASE)
 _OWN_NAME = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE | re.ASCII)
 
-REQUEST_SECONDS = 30
-"""How long a reader may take to ask for something, whole, before its connection is closed."""
-
-SEND_SECONDS = 60
-"""How long a reader may take to accept a piece of a file."""
-
+REQUEST_SECONDS = 30  # for a whole request, before the connection is closed
+SEND_SECONDS = 60  # for a client to accept a piece of a file
+# Connections at a time; one more replaces the one that has been idle longest.
 MOST_READERS = 256
-"""Connections at a time; one more takes the place of the one that has waited longest without asking."""
+# A file of 1 GiB goes out about twice as fast as in tornado's pieces of 64 KiB.
+SEND_BYTES = 2**20
 
 _HEADERS = {
     "Server": "bgone",
@@ -52,19 +50,12 @@ _HEADERS = {
 
 
 class Server:
-    """Serves the files of one folder under its name; it has its port and waits for `serve_forever`.
-
-    Parameters
-    ----------
-    folder : str
-        What is served.
-    port : int
-        Of this machine; 0 takes a free one.
+    """HTTP server of the files in `folder`, bound to `port` of the loopback interface (0: a free one).
 
     Raises
     ------
     RequestError
-        The port cannot be had.
+        The port cannot be bound.
     """
 
     def __init__(self, folder: str, port: int = 0) -> None:
@@ -79,8 +70,8 @@ class Server:
         self.server_port: int = self._socket.getsockname()[1]
         self.name = os.path.basename(os.path.abspath(folder))
         self.url = f"http://{LOOPBACK}:{self.server_port}/{quote(self.name)}"
+        # Connection → whether it is being answered; the one that was answered longest ago comes first.
         self.readers: dict[IOStream, bool] = {}
-        """Each connection, the longest waiting first, and whether it is being answered."""
         self._application = Application(
             [("(.*)", _Files, {"path": os.path.realpath(folder)})],
             name=self.name,
@@ -97,13 +88,13 @@ class Server:
         self._socket.close()
 
     def serve_forever(self) -> None:
-        """Answer until Ctrl-C or `shutdown`."""
-        # Of what goes wrong with a reader a line is printed, without a traceback.
+        """Answer requests until Ctrl-C or `shutdown`."""
+        # `log_exception` prints one line instead of tornado's tracebacks.
         logging.getLogger("tornado").setLevel(logging.CRITICAL)
         asyncio.run(self._serve())
 
     def shutdown(self) -> None:
-        """End `serve_forever`, from another thread."""
+        """End `serve_forever`; may be called from another thread."""
         if self._loop is None:
             self._ending.set()
         else:
@@ -111,7 +102,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # A body is refused: nothing can be written here.
+        # Nothing can be written here, so a request with a body is refused.
         http = _Readers(self._application, idle_connection_timeout=REQUEST_SECONDS, max_body_size=0)
         http.add_socket(self._socket)
         await self._ending.wait()
@@ -120,13 +111,14 @@ class Server:
 
 
 class _Readers(HTTPServer):
-    """Holds no more connections than may be open at a time."""
+    """HTTP server with a bounded number of connections."""
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         application: Any = self.request_callback
         readers = application.settings["readers"]
         for closed in [reader for reader in readers if reader.closed()]:
             del readers[closed]
+        # Files being served need descriptors too: connections take a quarter of them at most.
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if len(readers) >= max(4, min(MOST_READERS, files // 4)):
             oldest = next((reader for reader, answered in readers.items() if not answered), stream)
@@ -138,7 +130,7 @@ class _Readers(HTTPServer):
 
 
 class _Files(StaticFileHandler):
-    """Answers GET, HEAD and OPTIONS."""
+    """Handler of GET, HEAD and OPTIONS for the files of the output."""
 
     SUPPORTED_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -148,23 +140,23 @@ class _Files(StaticFileHandler):
         return connection.stream
 
     def set_default_headers(self) -> None:
-        """Let any page read whatever is answered, that a file is not there too."""
+        """Allow cross-origin reads of every answer, 404 included."""
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Refuse whoever means another machine."""
+        """Refuse requests addressed to another host."""
         self.settings["readers"][self._stream] = True
         hosts = self.request.headers.get_list("Host")
         if len(hosts) > 1 or (not hosts and self.request.version == "HTTP/1.1"):
             raise HTTPError(400)
         hosts += _AUTHORITY.findall(self.request.path)
-        # A page of the internet may let its own name mean this machine, and is then none of another site's.
+        # DNS rebinding: a web page whose own name resolves to 127.0.0.1 would count as same origin.
         if not all(_OWN_NAME.fullmatch(host) for host in hosts):
             raise HTTPError(403)
 
     def on_finish(self) -> None:
-        """Put the connection behind those that have waited longer."""
+        """Mark the connection as idle, behind all that have been idle longer."""
         readers = self.settings["readers"]
         readers.pop(self._stream, None)
         readers[self._stream] = False
@@ -181,35 +173,34 @@ class _Files(StaticFileHandler):
         return "/".join(parts)
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        path = os.path.realpath(absolute_path)
+        path = os.path.realpath(absolute_path)  # a link must not lead out of the output
         if not path.startswith(root + os.sep) or not os.path.isfile(path):
             raise HTTPError(404)
         return super().validate_absolute_path(root, path)
 
     def get_content_type(self) -> str:
-        """Return what a file holds, that of Zarr 2 too."""
+        """Return the MIME type; Zarr 2 metadata has no suffix to tell it by."""
         is_json = os.path.basename(self.absolute_path or "") in _JSON_NAMES
         return "application/json" if is_json else super().get_content_type()
 
     def compute_etag(self) -> str:
-        """Return a tag without reading the file."""
+        """Return a tag from time and size: tornado's own hashes the whole file."""
         status = os.stat(self.absolute_path or "")
         return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
 
     def set_extra_headers(self, path: str) -> None:
-        """Hand on a range that counts; one over the whole file is answered here.
-
-        Tornado answers that with 200, which strict readers of shards take for a server without ranges.
-        """
+        """Drop a Range header that does not apply, and answer one over the whole file with 206."""
         headers, size = self.request.headers, self.get_content_size()
         match = _RANGE.fullmatch(headers.pop("Range", ""))
-        # A range is for GET alone, and for the file as it was when the reader saw its tag.
+        # A range applies to GET only, and with If-Range only to the version that the client knows.
         current = headers.get("If-Range") in (None, self.compute_etag())
         if match is None or not current or self.request.method != "GET":
             return
         first, last, suffix = (int(number) if number else None for number in match.groups())
         start = max(0, size - (suffix or 0)) if first is None else first
         stop = size if last is None else min(size, last + 1)
+        # tornado answers a range over the whole file with 200, which strict shard readers take for a
+        # server without ranges.
         if (start, stop) == (0, size) and size:
             self.set_status(206)
             self.set_header("Content-Range", f"bytes 0-{size - 1}/{size}")
@@ -220,8 +211,13 @@ class _Files(StaticFileHandler):
     def get_content(
         cls, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
+        """Yield the bytes from `start` to `end` in pieces of `SEND_BYTES`."""
         try:
-            yield from super().get_content(abspath, start, end)
+            with open(abspath, "rb") as file:
+                left = (os.path.getsize(abspath) if end is None else end) - file.seek(start or 0)
+                while left > 0 and (piece := file.read(min(SEND_BYTES, left))):
+                    left -= len(piece)
+                    yield piece
         except (FileNotFoundError, PermissionError):
             raise HTTPError(404) from None
         except OSError as error:
@@ -230,7 +226,7 @@ class _Files(StaticFileHandler):
             raise
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
-        """Send what is written, to a reader that takes it."""
+        """Send what is written; close the connection if the client does not accept it in time."""
         sent = super().flush(include_footers)
         overdue = asyncio.get_running_loop().call_later(SEND_SECONDS, self._stream.close)
         sent.add_done_callback(lambda _: overdue.cancel())
@@ -240,13 +236,13 @@ class _Files(StaticFileHandler):
         self.finish()
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        """Say in a line what went wrong, but for what the reader did."""
+        """Print one line for an error of ours; say nothing of a client's mistakes."""
         if not isinstance(value, HTTPError | StreamClosedError):
             print(f"error: a reader was not answered ({type(value).__name__}: {value})", file=sys.stderr)
 
 
 def addresses(url: str, name: str) -> dict[str, str]:
-    """Return what a user types or follows to see an OME-Zarr, by viewer."""
+    """Return the command or URL that opens an OME-Zarr, by viewer."""
     layer = {"type": "image", "source": f"zarr://{url}/", "name": name}
     state = json.dumps({"layers": [layer], "selectedLayer": {"layer": name, "visible": True}})
     source = quote(url, safe=":/")

@@ -1,4 +1,4 @@
-"""Pieces of SVG, their words escaped. Colours come from the page's style, by class."""
+"""SVG elements with escaped text; `kind` is the CSS class that gives the colour."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 
-def image(
-    kind: str, width: float, height: float, title: str, parts: Iterable[Markup], stretched: bool = False
-) -> Markup:
-    """Return a whole picture; `title` is for a reader who does not see it."""
-    return Markup('<svg class="{}" viewBox="0 0 {:g} {:.1f}"{} role="img" aria-label="{}">{}</svg>').format(
-        kind, width, height, Markup(' preserveAspectRatio="none"') if stretched else "", title,
-        Markup("").join(parts),
-    )  # fmt: skip
+def image(kind: str, width: float, height: float, title: str, parts: Iterable[Markup]) -> Markup:
+    """Return an svg element; `title` is read out by screen readers."""
+    return Markup('<svg class="{}" viewBox="0 0 {:g} {:.1f}" role="img" aria-label="{}">{}</svg>').format(
+        kind, width, height, title, Markup("").join(parts)
+    )
 
 
-def rect(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> Markup:
-    """Return a rectangle, never so thin that it cannot be seen."""
-    inner = Markup("<title>{}</title>").format(title) if title else ""
-    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}">{}</rect>').format(
-        kind, x, y, max(width, 0.5), max(height, 0.5), inner
+def rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:
+    """Return a rectangle at least 0.5 units wide and high, so that it stays visible."""
+    return Markup('<rect class="{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+        kind, x, y, max(width, 0.5), max(height, 0.5)
     )
 
 
@@ -35,7 +31,7 @@ def line(kind: str, start: tuple[float, float], end: tuple[float, float]) -> Mar
 def text(
     x: float, y: float, words: object, anchor: str = "start", kind: str = "label", upward: bool = False
 ) -> Markup:
-    """Return words; `anchor` is what of them lies at the point: start, middle or end."""
+    """Return text whose `anchor` (start, middle or end) lies at the point."""
     turned = " rotate(-90)" if upward else ""
     return Markup(
         '<text class="{}" transform="translate({:.1f} {:.1f}){}" text-anchor="{}">{}</text>'

@@ -104,14 +104,14 @@ def test_each_row_begins_where_the_one_before_ended_and_loses_what_it_took(movie
     first, second = preview_rows(job, find_views(job.source.spec, t="0"))
     np.testing.assert_array_equal(first.before, tifffile.imread(movie)[0])
     np.testing.assert_array_equal(second.before, first.after)
-    np.testing.assert_array_equal(second.taken + second.after, second.before)
+    np.testing.assert_array_equal(second.removed + second.after, second.before)
 
 
 def test_the_background_of_a_black_tophat_lies_above_the_image(movie):
     job = prepare(config(movie, {"black_tophat": {"radius": 4}}))
     (row,) = preview_rows(job, find_views(job.source.spec, t="0"))
-    assert (row.taken >= row.before).all()
-    np.testing.assert_array_equal(row.taken, row.before.astype(np.float32) + row.after)
+    assert (row.removed >= row.before).all()
+    np.testing.assert_array_equal(row.removed, row.before.astype(np.float32) + row.after)
 
 
 @pytest.mark.parametrize(("step", "halo"), [(TOPHAT, 12), (OPENING, 5), ({"white_tophat": {"size": 9}}, 8)])

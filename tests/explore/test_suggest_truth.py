@@ -82,7 +82,7 @@ TRUE = {
 def test_a_range_holds_the_truth(tmp_path, name, bright):
     make, size, radius = TRUE[name]
     found, said = suggested(tmp_path, seen(make(size), 400 if bright else -400))
-    assert found.told
+    assert found.clear
     assert found.features == ("bright" if bright else "dark")
     assert found.smallest <= max(1, radius) <= found.largest
     assert found.largest <= max(5, 2 * radius)
@@ -150,7 +150,7 @@ NOTHING = {
 def test_where_no_size_can_be_told_there_is_a_reason_and_no_number(tmp_path, name):
     plane, reason = NOTHING[name]
     found, said = suggested(tmp_path, np.asarray(plane))
-    assert not found.told
+    assert not found.clear
     first, *rest = said.splitlines()
     assert first.startswith("no size can be told: ")
     assert reason in first
@@ -168,7 +168,7 @@ def test_saturated_pixels_are_said(tmp_path):
 def test_real_images(tmp_path):
     nuclei = tifffile.imread(DATA / "MAX_Lund_18.0_22.0_Hours Z-projection t1.tif")
     found, _ = suggested(tmp_path, nuclei)
-    assert (found.told, found.features) == (True, "bright")
+    assert (found.clear, found.features) == (True, "bright")
     assert found.smallest <= 5 <= found.largest
     brightfield = tifffile.imread(DATA / "brightfield/bf_0012.tif")
     _, said = suggested(tmp_path, brightfield)
@@ -180,5 +180,5 @@ def test_frames_over_the_whole_time_lapse_are_looked_at(tmp_path):
     frames = np.stack([empty, empty, full, full, full, full]).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, metadata={"axes": "TYX"})
     (found,) = suggest_for(open_source(tmp_path / "a.tif"))
-    assert found.told
+    assert found.clear
     assert found.smallest <= 6 <= found.largest
