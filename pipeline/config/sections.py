@@ -155,21 +155,21 @@ class ComputeConfig(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+# The keys at the top of a config.
 NAMES = ("input", "steps", "output", "compute")
-"""What stands at the top of a config."""
 
 
 def parse_sections(
     data: Mapping[str, Any], folder_of: Callable[[str, str], Path]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the sections of a config, and what is wrong with them.
+    """Return the sections of a config, and the mistakes in them.
 
     Parameters
     ----------
     data : mapping
-        The config.
+        The whole config.
     folder_of : callable
-        Takes a section and a key; the folder that a path there is relative to.
+        Section and key → the folder that a path there is relative to.
     """
     unknown = [name for name in data if name not in NAMES]
     problems = [Problem("there is no such section", _hint(name), readable(name)) for name in unknown]
@@ -182,7 +182,11 @@ def parse_sections(
             what = "has nothing in it" if name in data else "is missing"
             problems.append(Problem(what, f"add {name}: with a path in it", name))
         elif not isinstance(section, dict):
-            hint = _mapping_hint(name, section)
+            fields = model.model_fields
+            hint = f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"
+            if isinstance(section, str) and "path" in fields and section.strip():
+                hint = f"write {name}: {{path: {readable(section)}}}"
+            hint = spacing_hint(section, fields) or hint
             problems.append(Problem(f"{shown(section)} is not a mapping", hint, name))
         else:
             sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
@@ -214,20 +218,10 @@ def _path_problems(sections: Mapping[str, Any]) -> list[Problem]:
 
 
 def _hint(name: str) -> str:
-    """Return the hint for an unknown section: where such a key belongs."""
+    """Return where an unknown key at the top of a config belongs."""
     if hint := spacing_hint(name, NAMES):
         return hint
     if name in REGISTRY:
         return f"write it below steps: with a dash: {example(name)}"
     inside = [f"{section}:" for section, model in SECTIONS.items() if name in model.model_fields]
     return f"write it below {' or '.join(inside)}, indented" if inside else nearest(name, NAMES)
-
-
-def _mapping_hint(name: str, data: object) -> str:
-    """Return the hint for a section that is no mapping."""
-    fields = SECTIONS[name].model_fields
-    if hint := spacing_hint(data, fields):
-        return hint
-    if isinstance(data, str) and "path" in fields and data.strip():
-        return f"write {name}: {{path: {readable(data)}}}"
-    return f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"

@@ -16,13 +16,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.config.document import Document, Location
+from pipeline.config.document import Document, Keys, Location, field_name
 from pipeline.model.errors import Problem
 from pipeline.model.text import readable
 from pipeline.model.units import comma_hint
-
-Keys = tuple[str | int, ...]
-"""The keys and indices on the way to a value; an empty one for a key that is refused."""
 
 DEEPEST = 20
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -54,16 +51,6 @@ _SYNTAX = (
     ("special characters", "holds a control character", "save it as plain text"),
     ("but found another document", "a second document begins", "keep one, without ---"),
 )  # fmt: skip
-
-
-def field_name(keys: Keys) -> str:
-    """Return the field that some keys lead to as errors name it, without the name of a step.
-
-    >>> field_name(("steps", 0, "white_tophat", "radius"))
-    'steps.0.radius'
-    """
-    in_step = keys[:1] == ("steps",) and len(keys) > 2 and isinstance(keys[1], int)
-    return ".".join(map(readable, keys[:2] + keys[3:] if in_step else keys))
 
 
 class _Composer(Composer):

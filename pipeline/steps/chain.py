@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,51 +61,42 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
     return tuple(resolved)
 
 
-def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
-    """Return the range of values that a chain can give for an image of `dtype`: whole numbers exactly."""
-    low, high = dtype_range(dtype)
-    for step in steps:
-        least, most = step.value_range(low, high)
-        low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
-    return low, high
-
-
 @dataclass(frozen=True)
 class BoundChain:
-    """Steps bound to an image, and what follows from both; made by `bind_chain`.
-
-    Parameters
-    ----------
-    steps : tuple of Step
-        In their order, resolved.
-    image : ImageSpec
-        What comes in.
-    dtype : numpy.dtype
-        Of what the last step gives.
-    halo : mapping of str to int
-        Axis → px: the halos of all steps summed.
-    value_range : tuple of float
-        The least and the greatest value that the last step can give.
-    """
+    """Resolved steps and the image they are bound to; made by `bind_chain`."""
 
     steps: tuple[Step, ...]
     image: ImageSpec
-    dtype: np.dtype
-    halo: Mapping[str, int]
-    value_range: tuple[float, float]
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """Of the last step's result."""
+        return chain_dtype(self.steps, self.image.dtype)
+
+    @cached_property
+    def halo(self) -> Mapping[str, int]:
+        """The halos of all steps summed, axis → px."""
+        return chain_halo(self.steps, self.image.axes)
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value of the last step's result: whole numbers exactly."""
+        low, high = dtype_range(self.image.dtype)
+        for step in self.steps:
+            least, most = step.value_range(low, high)
+            low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
+        return low, high
 
 
 def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> BoundChain:
-    """Return a chain bound to an image.
+    """Bind a chain to an image.
 
     Raises
     ------
     RequestError
         All mistakes of all steps at once.
     """
-    bound = resolve_steps(steps, image)
-    dtype, halo = chain_dtype(bound, image.dtype), chain_halo(bound, image.axes)
-    return BoundChain(bound, image, dtype, halo, chain_range(bound, image.dtype))
+    return BoundChain(resolve_steps(steps, image), image)
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:
