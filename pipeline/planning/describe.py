@@ -1,4 +1,4 @@
-"""A plan in words and as JSON: what would run, for the person who decides."""
+"""Plans and inputs as text and as JSON, for `bgone plan` and `bgone info`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from pipeline.steps.step import Step
 
 
 def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
-    """Return a plan as plain data, the same keys always.
-
-    Parameters
-    ----------
-    plan : Plan
-        What would run.
-    source : str
-        Absolute path or URL of the input.
-    """
+    """Return a plan and the path of its input as plain data with fixed keys."""
     return {
         "input": source,
         "output": plan.layout.path,
@@ -58,7 +50,7 @@ def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
 
 
 def step_dict(step: Step) -> dict[str, Any]:
-    """Return a resolved step as plain data: its lengths in px axis by axis, and its halo."""
+    """Return a resolved step as plain data, with its lengths and its halo in px."""
     lengths = {
         name: dict(zip(step.along, step.pixels(name, step.along), strict=True)) for name in step.lengths
     }
@@ -66,7 +58,7 @@ def step_dict(step: Step) -> dict[str, Any]:
 
 
 def disk_needed(plan: Plan) -> int:
-    """Return the bytes of all levels of all outputs where nothing could be compressed."""
+    """Return the uncompressed bytes of all levels of all outputs."""
     pixels = sum(math.prod(level.shape) for level in plan.layout.levels)
     return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
 
@@ -78,20 +70,20 @@ def plan_text(
     missing: Missing | None = None,
     notes: tuple[str, ...] = (),
 ) -> str:
-    """Return a plan for a reader at a terminal.
+    """Format a plan for the terminal.
 
     Parameters
     ----------
     plan : Plan
-        What would run.
+        Of the run.
     source : str
         Absolute path or URL of the input.
     left_out : tuple of str
-        What the input holds and the output will not.
+        Parts of the input that the output will not have.
     missing : Missing, optional
-        What of the input no file holds.
+        Chunks or planes of the input that no file holds.
     notes : tuple of str
-        What was assumed of the input.
+        Assumptions about the input.
     """
     tiling, second = plan.tiling, plan.layout.background
     rows = [
@@ -126,7 +118,7 @@ def plan_text(
 
 
 def lengths_text(step: Step) -> str:
-    """Return a resolved step's lengths for a reader: radius 25 px, or y 25 x 12.5 px."""
+    """Format a resolved step's lengths, as in "radius 25 px along yx"."""
     parts = []
     for name in step.lengths:
         px = dict(zip(step.along, step.pixels(name, step.along), strict=True))
@@ -136,7 +128,7 @@ def lengths_text(step: Step) -> str:
 
 
 def block_reason(plan: Plan) -> str:
-    """Say why the blocks are what they are."""
+    """Explain the size of the blocks."""
     block, sizes = plan.tiling.block, plan.image.sizes
     cut = [axis for axis, px in plan.halo.items() if px and block[axis] < sizes[axis]]
     if not cut:
@@ -144,16 +136,16 @@ def block_reason(plan: Plan) -> str:
     whole = {axis: sizes[axis] if axis in cut else px for axis, px in block.items()}
     needed = memory_of_blocks(plan.workload, whole, plan.resources).predicted
     if needed > plan.resources.memory:
-        why = f"whole would take {size_text(needed)} of memory"
+        reason = f"whole would take {size_text(needed)} of memory"
     elif math.prod(-(-size // whole[axis]) for axis, size in sizes.items()) < plan.resources.workers:
-        why = f"so that each of {plan.resources.workers} workers has some"
+        reason = f"so that each of {plan.resources.workers} workers has some"
     else:
-        why = "as told"
-    return f"cut along {', '.join(cut)}: {why}"
+        reason = "as told"
+    return f"cut along {', '.join(cut)}: {reason}"
 
 
 def window_reason(plan: Plan) -> str:
-    """Say what a window is: what is lost at the most, and what bounds it."""
+    """Explain the size of a window: the most that a kill costs."""
     tiling = plan.tiling
     if tiling.windows == 1:
         return "all of it"
@@ -162,12 +154,12 @@ def window_reason(plan: Plan) -> str:
 
 
 def chunk_reads(plan: Plan) -> float:
-    """Return how often each stored chunk of the input is read, on average."""
+    """Return how often a stored chunk of the input is read, on average."""
     return plan.tiling.chunk_reads(dict(zip(plan.image.axes, plan.image.chunks, strict=True)))
 
 
 def reads_text(plan: Plan) -> str:
-    """Say how often each stored chunk is read, and why more than once."""
+    """Explain how often a stored chunk is read."""
     often = chunk_reads(plan)
     stored = by_axis(plan.image.axes, plan.image.chunks)
     if often < 1.005:
@@ -176,37 +168,39 @@ def reads_text(plan: Plan) -> str:
 
 
 def memory_text(plan: Plan) -> str:
-    """Say what memory is predicted, and what it is made of."""
+    """Format the predicted memory and its parts."""
     memory = plan.memory
-    of = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
+    total = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
     if memory.levels > memory.tasks * memory.task + memory.shared:
-        return f"{of}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
+        return (
+            f"{total}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
+        )
     parts = (
         f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
     )
-    return f"{of}: {parts}"
+    return f"{total}: {parts}"
 
 
 def values_text(plan: Plan) -> str:
-    """Say what happens on the way to the output's dtype."""
+    """Explain the offset, the cast and the overflow of pixel values."""
     offset = f", {plan.offset:g} added first" if plan.offset else ""
     cast = (
         "as the chain gives them"
         if plan.workload.chain.dtype == plan.output.dtype
         else f"{plan.workload.chain.dtype} cast to {plan.output.dtype}"
     )
-    out = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
-    return f"{cast}{offset}; {out.get(plan.overflow, 'a value out of range stops the run')}"
+    overflow = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
+    return f"{cast}{offset}; {overflow.get(plan.overflow, 'a value out of range stops the run')}"
 
 
 def by_axis(axes: str, shape: tuple[int, ...]) -> str:
-    """Return the lengths of a shape for a reader, each with its axis."""
+    """Format a shape with its axes."""
     return shape_text(dict(zip(axes, shape, strict=True)))
 
 
 def scale_text(spec: ImageSpec) -> str:
-    """Return the pixel's size along each axis for a reader."""
+    """Format the size of a pixel along each axis."""
     return ", ".join(
         f"{axis} {value:.6g} {short_unit(spec.units.get(axis, ''))}".strip()
         for axis, value in spec.scale.items()
@@ -214,12 +208,12 @@ def scale_text(spec: ImageSpec) -> str:
 
 
 def channels_text(spec: ImageSpec) -> str:
-    """Return the channels' names for a reader, their numbers where they have none."""
+    """Format the names of the channels; a channel without one has its number."""
     return ", ".join(channel.name or str(index) for index, channel in enumerate(spec.channels))
 
 
 def image_text(spec: ImageSpec) -> str:
-    """Return an image for a reader: its shape, dtype, scale and channels."""
+    """Format an image's shape, dtype, scale and channels."""
     parts = [shape_text(spec.sizes), str(spec.dtype), f"a pixel is {scale_text(spec)}" if spec.scale else ""]
     if any(spec.channel_names):
         parts.append(f"channels {channels_text(spec)}")
@@ -233,7 +227,7 @@ def info_text(
     missing: str = "",
     notes: tuple[str, ...] = (),
 ) -> str:
-    """Return what `bgone info` prints of an input."""
+    """Format an input for `bgone info`."""
     rows = [
         ("path", path),
         ("name", spec.name),
@@ -252,7 +246,7 @@ def info_text(
 
 
 def info_dict(path: str, spec: ImageSpec) -> dict[str, Any]:
-    """Return what `bgone info --json` prints of an input."""
+    """Return an input as plain data for `bgone info --json`."""
     return {
         "path": os.path.abspath(path) if "://" not in path else path,
         "name": spec.name,

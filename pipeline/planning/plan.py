@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config.load import RunConfig
-from pipeline.config.sections import ComputeConfig, OutputConfig
+from pipeline.config.sections import OutputConfig
 from pipeline.kernels.dtypes import dtype_range
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Tiling
-from pipeline.planning.blocks import choose_block, choose_window, force, refusal
+from pipeline.planning.blocks import choose_tiling, refusal
 from pipeline.planning.memory import Memory, memory_of
 from pipeline.planning.warmup import WarmUp
 from pipeline.planning.workload import Resources, Workload
@@ -115,41 +115,23 @@ def make_plan(
     RequestError
         Something cannot work: a length on this image, a dtype, a block, the memory.
     """
-    output = config.output
-    compute = config.compute
-    chain = bind_chain(config.steps, image)
-    background = None if output.background is None else background_dtype(chain)
-    dtype, overflow = _output_dtype(output, chain)
-    layout = _make_layout(output, compute, image.with_(dtype=dtype))
-    if output.background is not None and background is not None:
-        layout = with_background(layout, output.background, background)
-    workload = Workload(chain, layout, output.offset, reading)
+    chain, compute = bind_chain(config.steps, image), config.compute
+    background = None if config.output.background is None else background_dtype(chain)
+    dtype, overflow = _output_dtype(config.output, chain)
     workers = compute.workers or cores
     cluster = _cluster_kind(compute.cluster, image.nbytes, workers)
+    layout = _make_layout(config, image.with_(dtype=dtype))
+    if config.output.background is not None and background is not None:
+        layout = with_background(layout, config.output.background, background)
+    workload = Workload(chain, layout, config.output.offset, reading)
     # A cluster's workers are unknown before it is reached; the blocks are fitted to them then.
     default_memory = workers * WORKER_THREAD if cluster == "remote" else memory
     resources = Resources(workers, compute.memory or default_memory, cluster, held)
-    tiling, resources = _choose_tiling(workload, resources, compute.block, compute.window)
+    tiling, resources = choose_tiling(workload, resources, compute.block, compute.window)
     needed = memory_of(workload, tiling.block, tiling.window, resources)
     if needed.predicted > resources.memory:
         raise refusal(workload, tiling.block, needed, resources, needed.predicted)
     return Plan(workload, tiling, resources, needed, overflow)
-
-
-def _choose_tiling(
-    workload: Workload,
-    resources: Resources,
-    forced_block: Mapping[str, int] | None,
-    forced_window: Mapping[str, int] | None,
-) -> tuple[Tiling, Resources]:
-    """Return blocks and windows, and the resources for them: fewer workers where memory is short."""
-    sizes, halo = workload.image.sizes, workload.halo
-    block, resources = choose_block(workload, resources)
-    if forced_block:
-        # The window is chosen for the blocks that there will be.
-        block = dict(force(workload, forced_block, None, Tiling(sizes, block, block, halo)).block)
-    chosen = Tiling(sizes, block, choose_window(workload, block, resources), halo)
-    return force(workload, forced_block, forced_window, chosen), resources
 
 
 def _output_dtype(output: OutputConfig, chain: BoundChain) -> tuple[np.dtype, str]:
@@ -177,8 +159,9 @@ def _cluster_kind(cluster: object, nbytes: int, workers: int) -> str:
     return str(cluster) if cluster in ("threads", "local") else "remote"
 
 
-def _make_layout(output: OutputConfig, compute: ComputeConfig, image: ImageSpec) -> Layout:
+def _make_layout(config: RunConfig, image: ImageSpec) -> Layout:
     """Lay the output out on disk; chunks that the config leaves open follow a forced block or window."""
+    output, compute = config.output, config.compute
     chunks = dict(output.chunks or {})
     defaults = dict(zip(image.axes, choose_chunks(image, {}), strict=True))
     shards = {axis: px for axis, px in (output.shards or {}).items() if px % defaults.get(axis, px)}
