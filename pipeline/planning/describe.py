@@ -173,13 +173,10 @@ def memory_text(plan: Plan) -> str:
     total = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
     if memory.levels > memory.tasks * memory.task + memory.shared:
-        return (
-            f"{total}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
-        )
-    parts = (
-        f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
-    )
-    return f"{total}: {parts}"
+        work = f"{size_text(memory.levels)} for coarser levels"
+    else:
+        work = f"{memory.tasks} × {size_text(memory.task)} a block{shared}"
+    return f"{total}: {size_text(memory.base)} of processes + {work}"
 
 
 def values_text(plan: Plan) -> str:
