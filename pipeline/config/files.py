@@ -54,13 +54,7 @@ def _first_bytes(path: str) -> bytes:
 
 
 def read_config(path: str) -> Document:
-    """Read a YAML file as plain data with the location of everything in it.
-
-    Raises
-    ------
-    RequestError
-        It cannot be read, is something else than a config, or is not YAML.
-    """
+    """Read a YAML file as plain data with locations; RequestError where it cannot be a config."""
     document = Document(file=path)
     if refusal := _not_a_config(path):
         raise RequestError([Problem(*refusal, file=path)])

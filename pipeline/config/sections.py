@@ -59,13 +59,7 @@ class InputConfig(Section):
     series: Annotated[int, Field(ge=0)] | None = Field(None, examples=[0])
 
     def open(self) -> Source:
-        """Open the image without reading a pixel.
-
-        Raises
-        ------
-        RequestError
-            As `open_source` does.
-        """
+        """Open the image without reading a pixel; raises what `open_source` does."""
         return open_source(
             self.path,
             axes=self.axes,
@@ -164,12 +158,7 @@ def parse_sections(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the sections of a config, and the mistakes in them.
 
-    Parameters
-    ----------
-    data : mapping
-        The whole config.
-    folder_of : callable
-        Section and key → the folder that a path there is relative to.
+    `folder_of` takes a section and a key and gives the folder that a path there is relative to.
     """
     unknown = [name for name in data if name not in NAMES]
     problems = [Problem("there is no such section", _hint(name), readable(name)) for name in unknown]

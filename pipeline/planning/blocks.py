@@ -31,10 +31,7 @@ def choose_tiling(
 ) -> tuple[Tiling, Resources]:
     """Choose blocks and windows, and the resources for them: fewer workers where memory is short.
 
-    Raises
-    ------
-    RequestError
-        A forced size cannot be had, or the least block does not fit into the memory.
+    Raises RequestError for a forced size that cannot be had, or where the least block does not fit.
     """
     sizes, halo = workload.image.sizes, workload.halo
     block, resources = choose_block(workload, resources)
@@ -46,13 +43,7 @@ def choose_tiling(
 
 
 def choose_block(workload: Workload, resources: Resources) -> tuple[dict[str, int], Resources]:
-    """Choose the block, and the resources for it: fewer workers where memory is short.
-
-    Raises
-    ------
-    RequestError
-        Not even one block of the least size fits into the memory.
-    """
+    """Choose the block, and the resources for it: fewer workers where memory is short."""
     sizes = workload.image.sizes
     whole = {
         axis: sizes[axis] if workload.halo[axis] else min(sizes[axis], workload.file_sizes[axis])
@@ -133,10 +124,7 @@ def choose_window(
     resources: Resources,
     limits: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Choose the window: blocks are added from the last axis on until WINDOW is reached.
-
-    No window is larger than `limits` (axis → px; default: the image).
-    """
+    """Choose the window, at most `limits` large: blocks are added from the last axis on up to WINDOW."""
     sizes = workload.image.sizes if limits is None else limits
     window = dict(block)
     backwards = workload.image.axes[::-1]
@@ -170,10 +158,7 @@ def refusal(
     resources: Resources,
     least: int | None = None,
 ) -> RequestError:
-    """Make the error for a block that does not fit the memory.
-
-    `least` is the memory that would do; default: that of the smallest blocks, one at a time.
-    """
+    """Make the error for a block that does not fit; `least` is the memory that would do."""
     halo = ", ".join(f"{axis} {px}" for axis, px in workload.halo.items() if px)
     needed = -(-(least_memory(workload, resources) if least is None else least) // MIB)
     chunk = workload.beside(tuple(block.values()))
@@ -194,13 +179,7 @@ def refusal(
 def force(
     workload: Workload, block: Mapping[str, int] | None, window: Mapping[str, int] | None, chosen: Tiling
 ) -> Tiling:
-    """Replace what was chosen by what the config forces.
-
-    Raises
-    ------
-    RequestError
-        A forced block is not whole output chunks, or a forced window not whole blocks.
-    """
+    """Replace what was chosen by what the config forces: blocks of whole files, windows of whole blocks."""
     sizes, files = workload.image.sizes, workload.file_sizes
     block, window = block or {}, window or {}
     for field, forced in (("block", block), ("window", window)):

@@ -70,21 +70,7 @@ def plan_text(
     missing: Missing | None = None,
     notes: tuple[str, ...] = (),
 ) -> str:
-    """Format a plan for the terminal.
-
-    Parameters
-    ----------
-    plan : Plan
-        Of the run.
-    source : str
-        Absolute path or URL of the input.
-    left_out : tuple of str
-        Parts of the input that the output will not have.
-    missing : Missing, optional
-        Chunks or planes of the input that no file holds.
-    notes : tuple of str
-        Assumptions about the input.
-    """
+    """Format a plan for the terminal, with what the input lacks and what the output will not have of it."""
     tiling, second = plan.tiling, plan.layout.background
     rows = [
         ("input", source),

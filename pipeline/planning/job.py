@@ -79,13 +79,7 @@ def prepare(
 
 
 def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
-    """Plan the run that writes a lazy image.
-
-    Raises
-    ------
-    RequestError
-        Something about the output cannot work.
-    """
+    """Plan the run that writes a lazy image; `output` holds the keys of that section beside its path."""
     if not isinstance(image, Image):
         raise RequestError(
             f"save takes an Image, not {type(image).__name__}",

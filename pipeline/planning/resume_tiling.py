@@ -32,40 +32,22 @@ class Windows:
         >>> [part[0].edges[0] for part in Windows(tiling, {"x": 20}, Memory(0, 0, 0, 0)).parts(1)]
         [60, 80]
         """
-        axes = [
-            self._axis_parts(axis, cut.edges[0], cut.edges[-1])
-            for axis, cut in zip(self.tiling.sizes, self.tiling.cuts(window), strict=True)
-        ]
-        return list(itertools.product(*axes))
-
-    def _axis_parts(self, axis: str, begin: int, end: int) -> list[Cut]:
-        size, block, halo = self.tiling.sizes[axis], self.tiling.block[axis], self.tiling.halo[axis]
-        return [
-            cut_axis(size, start, min(end, start + self.part[axis]), block, halo)
-            for start in range(begin, end, self.part[axis])
-        ]
+        cuts: list[list[Cut]] = []
+        for (axis, size), cut in zip(self.tiling.sizes.items(), self.tiling.cuts(window), strict=True):
+            block, halo, part = self.tiling.block[axis], self.tiling.halo[axis], self.part[axis]
+            begin, end = cut.edges[0], cut.edges[-1]
+            starts = range(begin, end, part)
+            cuts.append([cut_axis(size, start, min(end, start + part), block, halo) for start in starts])
+        return list(itertools.product(*cuts))
 
 
 def resume_tiling(
     workload: Workload, resources: Resources, planned: Tiling, window: Mapping[str, int]
 ) -> Windows:
-    """Return the windows of a run's first start, cut for the resources of now.
+    """Cut the windows of a run's first start for the present resources.
 
-    Parameters
-    ----------
-    workload : Workload
-        Chain, image and output.
-    resources : Resources
-        Of now.
-    planned : Tiling
-        Of a new run with these resources.
-    window : mapping of str to int
-        Size of the windows at the first start, axis → px.
-
-    Raises
-    ------
-    RequestError
-        Not even one block at a time fits into the memory.
+    `planned` is the tiling of a new run with them. Raises RequestError where not even one block at a time
+    fits into the memory.
     """
     if dict(window) == dict(planned.window):
         return Windows(planned, window, memory_of(workload, planned.block, window, resources))

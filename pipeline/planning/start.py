@@ -67,14 +67,7 @@ class Start:
 
 
 def check_start(job: Job, *, overwrite: bool = False) -> Start:
-    """Check that a run can start.
-
-    Parameters
-    ----------
-    job : Job
-        The run.
-    overwrite : bool
-        Whether an existing output may be replaced.
+    """Check that a run can start; `overwrite` allows it to replace an existing output.
 
     Raises
     ------
