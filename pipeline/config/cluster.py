@@ -159,8 +159,12 @@ def _check_keywords(keywords: Mapping[str, Any]) -> None:
                 raise RequestError(f"{shown(value)} is no {name}", f"give {kind}", f"slurm.{name}")
 
 
-_SLURM = {"type": "object", "additionalProperties": False, "required": ["slurm"],
-          "properties": {"slurm": {"type": ["object", "null"]}}}  # fmt: skip
+_SLURM = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["slurm"],
+    "properties": {"slurm": {"type": ["object", "null"]}},
+}
 ClusterName = Annotated[
     Any,
     BeforeValidator(_cluster),

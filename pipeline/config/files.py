@@ -55,16 +55,12 @@ def _first_bytes(path: str) -> bytes:
 
 def read_config(path: str) -> Document:
     """Read a YAML file as plain data with locations; RequestError where it cannot be a config."""
-    document = Document(file=path)
     if refusal := _not_a_config(path):
         raise RequestError([Problem(*refusal, file=path)])
     try:
-        content = _read(path)
-        if len(content) > LARGEST:
-            raise RequestError([Problem("is larger than any config", _NAME_ONE, file=path)])
-        document = parse_yaml(content.decode("utf-8-sig"), path)
+        document = parse_yaml(_read(path).decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         hint = f"save it as UTF-8, or {_NAME_ONE}"
         raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
     except (OSError, ValueError) as error:
@@ -79,7 +75,7 @@ def read_config(path: str) -> Document:
 
 
 def _read(path: str) -> bytes:
-    """Return up to LARGEST bytes of a file and some more; of a pipe what arrives in time."""
+    """Return the bytes of a file or pipe, or raise RequestError for too many or none in time."""
 
     def opener(name: str, flags: int) -> int:
         # Opened as usual, a pipe would wait for a writer for ever.
@@ -97,6 +93,8 @@ def _read(path: str) -> bytes:
             if not more:
                 break
             content += more
+    if len(content) > LARGEST:
+        raise RequestError([Problem("is larger than any config", _NAME_ONE, file=path)])
     return content
 
 

@@ -47,10 +47,9 @@ class RunConfig:
 
     def resolved(self) -> dict[str, Any]:
         """Return the config as plain data for YAML and JSON, with defaults filled in."""
-        steps = [{step.name: step.model_dump(mode="json", exclude_none=True)} for step in self.steps]
         return {
             "input": self.input.model_dump(mode="json"),
-            "steps": steps,
+            "steps": [_plain(step) for step in self.steps],
             "output": self.output.model_dump(mode="json"),
             "compute": self.compute.model_dump(mode="json"),
         }

@@ -221,10 +221,9 @@ def info_text(
         ("size", size_text(spec.nbytes)),
         ("scale", scale_text(spec) or "not said"),
         ("channels", channels_text(spec) or "not named"),
-        ("note", missing),
-        *(("note", text) for text in notes),
+        *(("note", text) for text in (missing, *notes)),
         *(("not carried over", text) for text in left_out),
-    ]  # fmt: skip
+    ]
     return "\n".join(f"{label:<10}  {text}" for label, text in rows if text)
 
 
