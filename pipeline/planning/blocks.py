@@ -145,12 +145,6 @@ def choose_window(
     return window
 
 
-def least_memory(workload: Workload, resources: Resources) -> int:
-    """Return the least memory for the run: that of the smallest blocks, one at a time."""
-    block = {axis: workload.least(axis) for axis in workload.image.sizes}
-    return memory_of_blocks(workload, block, replace(resources, workers=1)).predicted
-
-
 def refusal(
     workload: Workload,
     block: Mapping[str, int],
@@ -158,9 +152,14 @@ def refusal(
     resources: Resources,
     least: int | None = None,
 ) -> RequestError:
-    """Make the error for a block that does not fit; `least` is the memory that would do."""
+    """Make the error for a block that does not fit.
+
+    `least` is the memory that would do; default: that of the smallest blocks, one at a time.
+    """
     halo = ", ".join(f"{axis} {px}" for axis, px in workload.halo.items() if px)
-    needed = -(-(least_memory(workload, resources) if least is None else least) // MIB)
+    if least is None:
+        smallest = {axis: workload.least(axis) for axis in workload.image.sizes}
+        least = memory_of_blocks(workload, smallest, replace(resources, workers=1)).predicted
     chunk = workload.beside(tuple(block.values()))
     decoded = rechunk = ""
     if 2 * chunk > memory.task:
@@ -170,7 +169,7 @@ def refusal(
         f"the run needs {size_text(memory.predicted)} (blocks of {shape_text(block)} px with a halo of"
         f" {halo or 'nothing'}, {memory.tasks} at a time{decoded})"
         f" and may use {size_text(resources.memory)}",
-        f"raise compute.memory to {needed} MiB at the least, or "
+        f"raise compute.memory to {-(-least // MIB)} MiB at the least, or "
         f"{rechunk}lower compute.workers, output.chunks or the radii and sigmas",
         "compute.memory",
     )

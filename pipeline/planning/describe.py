@@ -30,26 +30,26 @@ def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
         "output_axes": plan.layout.spec.axes,
         "output_chunks": dict(zip(plan.layout.spec.axes, plan.layout.chunks, strict=True)),
         "levels": [list(level.shape) for level in plan.layout.levels],
-        "steps": [step_dict(step) for step in plan.steps],
+        "steps": [_step_dict(step) for step in plan.steps],
         "halo": dict(plan.halo),
         "block": dict(plan.tiling.block),
         "window": dict(plan.tiling.window),
         "windows": plan.tiling.windows,
         "tasks": plan.tiling.blocks,
         "halo_overhead": plan.tiling.overhead,
-        "chunk_reads": chunk_reads(plan),
+        "chunk_reads": _chunk_reads(plan),
         "cluster": plan.resources.cluster,
         "workers": plan.resources.workers,
         "memory_predicted_bytes": plan.memory.predicted,
         "memory_budget_bytes": plan.resources.memory,
         "output_bytes_uncompressed": plan.output.nbytes,
         "bytes_out_over_bytes_in": plan.output.nbytes / plan.image.nbytes if plan.image.nbytes else 1.0,
-        "disk_needed_bytes": disk_needed(plan),
+        "disk_needed_bytes": _disk_needed(plan),
         "overflow": plan.overflow,
     }
 
 
-def step_dict(step: Step) -> dict[str, Any]:
+def _step_dict(step: Step) -> dict[str, Any]:
     """Return a resolved step as plain data, with its lengths and its halo in px."""
     lengths = {
         name: dict(zip(step.along, step.pixels(name, step.along), strict=True)) for name in step.lengths
@@ -57,7 +57,7 @@ def step_dict(step: Step) -> dict[str, Any]:
     return {"name": step.name, "along": step.along, "lengths_px": lengths, "halo": step.halo()}
 
 
-def disk_needed(plan: Plan) -> int:
+def _disk_needed(plan: Plan) -> int:
     """Return the uncompressed bytes of all levels of all outputs."""
     pixels = sum(math.prod(level.shape) for level in plan.layout.levels)
     return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
@@ -78,32 +78,32 @@ def plan_text(
         *([("", str(missing))] if missing else []),
         *(("note", text) for text in notes),
         ("output", plan.layout.path),
-        ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
+        ("", f"{plan.output.dtype}, chunks {_by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
         *([("background", f"{second.path}, {second.spec.dtype}")] if second else []),
         ("unfinished in", f"{plan.layout.work}…"),
     ]
     for number, step in enumerate(plan.steps):
-        rows.append((f"step {number}", f"{step.name}, {lengths_text(step)}, halo {shape_text(step.halo())}"))
+        rows.append((f"step {number}", f"{step.name}, {_lengths_text(step)}, halo {shape_text(step.halo())}"))
     rows += [
         ("halo, summed", shape_text(plan.halo)),
-        ("block", f"{shape_text(tiling.block)} px: {block_reason(plan)}"),
-        ("window", f"{shape_text(tiling.window)} px: {window_reason(plan)}"),
+        ("block", f"{shape_text(tiling.block)} px: {_block_reason(plan)}"),
+        ("window", f"{shape_text(tiling.window)} px: {_window_reason(plan)}"),
         ("", f"{number_of(tiling.windows, 'window')}, {number_of(tiling.blocks, 'block')} in all"),
-        ("chunks read", reads_text(plan)),
+        ("chunks read", _reads_text(plan)),
         ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
         ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),
-        ("memory", memory_text(plan)),
+        ("memory", _memory_text(plan)),
         ("size", f"{size_text(plan.image.nbytes)} in, {size_text(plan.output.nbytes)} out, uncompressed"),
-        ("disk needed", f"{size_text(disk_needed(plan))} at the most, pyramid included"),
-        ("values", values_text(plan)),
+        ("disk needed", f"{size_text(_disk_needed(plan))} at the most, pyramid included"),
+        ("values", _values_text(plan)),
     ]
     rows += [("not carried over", text) for text in left_out]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}".rstrip() for label, text in rows)
 
 
-def lengths_text(step: Step) -> str:
+def _lengths_text(step: Step) -> str:
     """Format a resolved step's lengths, as in "radius 25 px along yx"."""
     parts = []
     for name in step.lengths:
@@ -113,7 +113,7 @@ def lengths_text(step: Step) -> str:
     return f"{', '.join(parts)} along {step.along}{on}"
 
 
-def block_reason(plan: Plan) -> str:
+def _block_reason(plan: Plan) -> str:
     """Explain the size of the blocks."""
     block, sizes = plan.tiling.block, plan.image.sizes
     cut = [axis for axis, px in plan.halo.items() if px and block[axis] < sizes[axis]]
@@ -130,30 +130,29 @@ def block_reason(plan: Plan) -> str:
     return f"cut along {', '.join(cut)}: {reason}"
 
 
-def window_reason(plan: Plan) -> str:
-    """Explain the size of a window: the most that a kill costs."""
-    tiling = plan.tiling
-    if tiling.windows == 1:
+def _window_reason(plan: Plan) -> str:
+    """Explain the size of a window."""
+    if plan.tiling.windows == 1:
         return "all of it"
-    nbytes = math.prod(tiling.window.values()) * plan.image.dtype.itemsize
+    nbytes = math.prod(plan.tiling.window.values()) * plan.image.dtype.itemsize
     return f"{size_text(nbytes)} of input, which a kill may cost at the most"
 
 
-def chunk_reads(plan: Plan) -> float:
+def _chunk_reads(plan: Plan) -> float:
     """Return how often a stored chunk of the input is read, on average."""
     return plan.tiling.chunk_reads(dict(zip(plan.image.axes, plan.image.chunks, strict=True)))
 
 
-def reads_text(plan: Plan) -> str:
+def _reads_text(plan: Plan) -> str:
     """Explain how often a stored chunk is read."""
-    often = chunk_reads(plan)
-    stored = by_axis(plan.image.axes, plan.image.chunks)
+    often = _chunk_reads(plan)
+    stored = _by_axis(plan.image.axes, plan.image.chunks)
     if often < 1.005:
         return f"each once ({stored} px as stored)"
     return f"each {often:.2f} times: chunks of {stored} px lie across blocks, or in the halo of two windows"
 
 
-def memory_text(plan: Plan) -> str:
+def _memory_text(plan: Plan) -> str:
     """Format the predicted memory and its parts."""
     memory = plan.memory
     total = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
@@ -165,7 +164,7 @@ def memory_text(plan: Plan) -> str:
     return f"{total}: {size_text(memory.base)} of processes + {work}"
 
 
-def values_text(plan: Plan) -> str:
+def _values_text(plan: Plan) -> str:
     """Explain the offset, the cast and the overflow of pixel values."""
     offset = f", {plan.offset:g} added first" if plan.offset else ""
     cast = (
@@ -177,7 +176,7 @@ def values_text(plan: Plan) -> str:
     return f"{cast}{offset}; {overflow.get(plan.overflow, 'a value out of range stops the run')}"
 
 
-def by_axis(axes: str, shape: tuple[int, ...]) -> str:
+def _by_axis(axes: str, shape: tuple[int, ...]) -> str:
     """Format a shape with its axes."""
     return shape_text(dict(zip(axes, shape, strict=True)))
 
@@ -217,7 +216,7 @@ def info_text(
         ("axes", spec.axes),
         ("shape", shape_text(spec.sizes)),
         ("dtype", spec.dtype.name),
-        ("stored in", f"{by_axis(spec.axes, spec.chunks)} px"),
+        ("stored in", f"{_by_axis(spec.axes, spec.chunks)} px"),
         ("size", size_text(spec.nbytes)),
         ("scale", scale_text(spec) or "not said"),
         ("channels", channels_text(spec) or "not named"),

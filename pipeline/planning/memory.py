@@ -76,7 +76,7 @@ def memory_of_blocks(workload: Workload, block: Mapping[str, int], resources: Re
     tasks = min(resources.workers, workload.count(block))
     # Coarser levels are built by all workers, even where there are fewer blocks.
     levels = max((_level_bytes(output, resources.workers) for output in workload.layout.outputs), default=0)
-    return Memory(base_bytes(workload, resources), task_bytes(workload, block), tasks, 0, levels)
+    return Memory(_base_bytes(workload, resources), _task_bytes(workload, block), tasks, 0, levels)
 
 
 def memory_of(
@@ -97,10 +97,10 @@ def memory_of(
     return replace(memory, shared=with_heap(copies * min(IN_FLIGHT, windows) * read))
 
 
-def base_bytes(workload: Workload, resources: Resources) -> int:
+def _base_bytes(workload: Workload, resources: Resources) -> int:
     """Return the bytes of all processes on this machine before the first pixel."""
     held = -(-(resources.held - DRIVER) // ROUND) * ROUND + DRIVER
-    compiled = compiled_bytes(workload.steps, workload.image.dtype)
+    compiled = _compiled_bytes(workload.steps, workload.image.dtype)
     driver = max(DRIVER, held) + KERNELS + RUNNING + compiled
     if not resources.processes:
         return driver
@@ -109,7 +109,7 @@ def base_bytes(workload: Workload, resources: Resources) -> int:
     return driver + SCHEDULER + resources.workers * each
 
 
-def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
+def _compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
     """Return the bytes that compiling a chain's kernels leaves in a process."""
     kinds = set()
     for step in steps:
@@ -118,7 +118,7 @@ def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
     return COMPILED + COMPILED_MORE * max(0, len(kinds) - 1)
 
 
-def task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
+def _task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
     """Return the bytes of the largest block on its way from file to file."""
     image = workload.image
     block = largest_block(block, workload.halo, image.sizes)
