@@ -58,9 +58,10 @@ def read_config(path: str) -> Document:
     if refusal := _not_a_config(path):
         raise RequestError([Problem(*refusal, file=path)])
     try:
-        document = parse_yaml(_read(path).decode("utf-8-sig"), path)
+        content = _read(path)
+        document = parse_yaml(content.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + 1
         hint = f"save it as UTF-8, or {_NAME_ONE}"
         raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
     except (OSError, ValueError) as error:
