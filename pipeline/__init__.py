@@ -1,7 +1,7 @@
 """Background subtraction for time-lapse microscopy larger than memory.
 
-Every step stands here under its class's name (`pipeline.WhiteTophat`, …), beside
-`open_image`, `save` and `run`.
+It has `open_image`, `save` and `run`, and every step under the name of its class
+(`pipeline.WhiteTophat`, …).
 """
 
 import importlib
@@ -10,16 +10,16 @@ from typing import Any
 from pipeline.model.errors import PipelineError
 from pipeline.model.image import Channel, Image, ImageSpec
 
-_HERE = (Channel, Image, ImageSpec, PipelineError)
-_LATE = {"open_image": "pipeline.read", "run": "pipeline.runtime.run", "save": "pipeline.runtime.run"}
+_EAGER = (Channel, Image, ImageSpec, PipelineError)
+# Imported on first use, so that a worker or `bgone --help` starts quickly.
+_LAZY = {"open_image": "pipeline.read", "run": "pipeline.runtime.run", "save": "pipeline.runtime.run"}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for, so that a worker or `bgone --help` starts quickly.
-    if name in _LATE:
-        return getattr(importlib.import_module(_LATE[name]), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     if name == "__all__":
-        return [*(kind.__name__ for kind in _HERE), *_LATE, *_steps()]
+        return [*(kind.__name__ for kind in _EAGER), *_LAZY, *_steps()]
     if name[:1].isupper() and name in (steps := _steps()):
         return steps[name]
     from pipeline.config.synonyms import advice_for
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE, *_steps()})
+    return sorted({*globals(), *_LAZY, *_steps()})
 
 
 def _steps() -> dict[str, Any]:

@@ -15,7 +15,7 @@ def start() -> None:
     share_heap()
     code = run_cli()
     if any(thread.name.startswith("bgone-") for thread in threading.enumerate()):
-        # A second Ctrl-C left blocks under way, which Python would wait for; the journal does not need them.
+        # After a second Ctrl-C blocks are still computed. Python would wait for them; the journal need not.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
@@ -23,14 +23,10 @@ def start() -> None:
 
 
 def _hide_warnings() -> None:
-    """Keep Python's warnings from the terminal, unless they are asked for.
-
-    They come with lines of some library's source and tell its developers something; what a user of
-    bgone should know is said in a line of our own. Worker processes read the same variable.
-    """
+    """Keep Python's warnings, which are for developers, from the terminal unless they are asked for."""
     if not sys.warnoptions and "--debug" not in sys.argv:
         warnings.simplefilter("ignore")
-        os.environ["PYTHONWARNINGS"] = "ignore"
+        os.environ["PYTHONWARNINGS"] = "ignore"  # for worker processes
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: the commands, their options and their help; the work is done elsewhere."""
+"""The command line: the commands, their options and their help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETS = click.option(
 )  # fmt: skip
 INPUT = click.option("--input", metavar="PATH", help="Take this input instead of the config's.")
 OUTPUT = click.option("--output", metavar="PATH", help="Write here instead.")
-# `main` itself looks for it.
+# `main` looks for it itself, since it also catches errors of click.
 DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 AXES = click.option("--axes", help="The axes of a stack that does not say them.")
 SERIES = click.option("--series", type=int, help="Which image of a file with several.")
@@ -28,16 +28,16 @@ LEVEL = click.option("--level", type=int, default=0, show_default=True, help="Wh
 
 
 class CommandGroup(click.Group):
-    """Lists its commands in the order in which a user meets them."""
+    """A group that lists its commands in the order of their definition."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of definition."""
+        """Return the names of the commands."""
         return list(self.commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is meant; refuse what is none in words of ours."""
+        """Return the command, or raise our own error where there is none of the name."""
         if args and self.get_command(ctx, args[0]) is None:
             from pipeline.config.usage_errors import no_command
 
@@ -52,14 +52,14 @@ def main_group() -> None:
 
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that every command over a config has: `config`, and `sets`, `input` and `output`."""
+    """Add the parameters of every command for a config: config, sets, input and output."""
     for option in (DEBUG, OUTPUT, INPUT, SETS, CONFIG):
         command = option(command)
     return command
 
 
 def opening(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that opens an image: `axes`, `series` and `level`."""
+    """Add the options of every command that opens an image: axes, series and level."""
     for option in (LEVEL, SERIES, AXES):
         command = option(command)
     return command
@@ -208,7 +208,7 @@ def view_command(output: str, port: int) -> None:
     from pipeline.reporting.serve import Server, view_text
 
     refuse_no_output(output)
-    # All of it: whoever reads the last line may be quicker than what comes after it.
+    # Ctrl-C may come as soon as the text is printed, before the server serves.
     with contextlib.suppress(KeyboardInterrupt), Server(output, port) as server:
         click.echo(view_text(server))
         server.serve_forever()
@@ -300,19 +300,15 @@ def suggest_command(path: str, **options: Any) -> None:
     click.echo(suggest(path, **options))
 
 
-def _print_anything() -> None:
-    """Print what the terminal's encoding has no character for as an escape, such as bytes in file names."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     A user's mistake is a line on stderr, not a traceback, unless `--debug` is given.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    _print_anything()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold bytes that the terminal's encoding has no character for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main_group.main(arguments, prog_name="bgone", standalone_mode=False)
     except PipelineError as error:
@@ -321,8 +317,8 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as done:
-        return done.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
@@ -335,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; there is nobody to tell.
+        # The reader of our output has gone, as `head` does.
         sys.stderr.close()
         return 0
     return 0

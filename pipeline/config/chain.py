@@ -1,4 +1,4 @@
-"""The steps of a config: a list of {name: parameters} → a tuple of steps."""
+"""The steps of a config: makes a tuple of steps of a list of {name: parameters}."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from pipeline.steps.registry import REGISTRY, snake_case
 from pipeline.steps.step import Step
 
 EXAMPLE_STEP = "- white_tophat: {radius: 25}"
+# Keys of other programs' configs for the name of a step, which here is the key itself.
 _NAME_KEYS = ("name", "step", "type", "filter", "operation", "op")
-"""Keys that other programs' configs have for what ours has as the key itself."""
 
 
 def parse_chain(data: Any) -> tuple[tuple[Step, ...], list[Problem]]:
-    """Return the steps of a config, and what is wrong with them.
-
-    Parameters
-    ----------
-    data : Any
-        What stands in the config as `steps`.
-    """
+    """Return the steps of a config, and the mistakes in them; `data` is the value of `steps`."""
     if data is None or data == []:
         what = "is missing" if data is None else "is empty"
         return (), [Problem(what, f"add steps: with, for instance, {EXAMPLE_STEP}", "steps")]
@@ -36,7 +30,7 @@ def parse_chain(data: Any) -> tuple[tuple[Step, ...], list[Problem]]:
 
 def _parse_step(data: Any, field: str) -> tuple[Step | None, list[Problem]]:
     if not isinstance(data, dict) or len(data) != 1:
-        return None, [Problem(*_no_step(data), field)]
+        return None, [Problem(*_malformed(data), field)]
     ((name, parameters),) = data.items()
     if name not in REGISTRY:
         return None, [Problem(f"there is no step {shown(name)}", _name_hint(name), field)]
@@ -46,8 +40,8 @@ def _parse_step(data: Any, field: str) -> tuple[Step | None, list[Problem]]:
     return validate(REGISTRY[name], parameters or {}, field)
 
 
-def _no_step(data: Any) -> tuple[str, str]:
-    """Return what is wrong with what is no mapping of one name, and the hint."""
+def _malformed(data: Any) -> tuple[str, str]:
+    """Return mistake and hint for an item of the list that is no {name: parameters}."""
     if isinstance(data, str) and data in REGISTRY:
         return f"{data} has no parameters", f"write {example(data)}"
     if isinstance(data, str):
@@ -68,11 +62,11 @@ def _no_step(data: Any) -> tuple[str, str]:
 
 
 def _list_hint(data: Any) -> str:
-    """Return the hint for steps that are no list: the dashes that are missing, or stand too close."""
+    """Return the hint for steps that are no list: dashes are missing, or lack their space."""
     names = list(data) if isinstance(data, dict) else [data]
-    close = [name for name in names if isinstance(name, str) and name[:1] == "-" and name[1:2].isalpha()]
-    if close:
-        return f"put a space after the dash: - {readable(close[0][1:])}"
+    unspaced = [name for name in names if isinstance(name, str) and name[:1] == "-" and name[1:2].isalpha()]
+    if unspaced:
+        return f"put a space after the dash: - {readable(unspaced[0][1:])}"
     return f"begin each step with a dash: {EXAMPLE_STEP}"
 
 
@@ -80,13 +74,13 @@ def _name_hint(name: str) -> str:
     word, brace, _ = name.partition(" {")
     if brace and word in REGISTRY:
         return f"write a colon after the name: {word}: {{…}}"
-    return spacing_hint(name, REGISTRY) or meant(word)
+    return spacing_hint(name, REGISTRY) or step_hint(word)
 
 
-def meant(name: str) -> str:
-    """Return the hint for a word that is no step: class names, other programs' words, slips of the pen.
+def step_hint(name: str) -> str:
+    """Return the step to take for a class name, a misspelt name or another program's word.
 
-    >>> meant("WhiteTophat"), meant("gausian")
+    >>> step_hint("WhiteTophat"), step_hint("gausian")
     ('did you mean white_tophat?', 'did you mean gaussian?')
     """
     words = snake_case(name.strip().replace("-", "_").replace(" ", "_"))
@@ -97,14 +91,15 @@ def meant(name: str) -> str:
     if advice is not None:
         return advice.in_yaml()
     known = tuple(REGISTRY)
-    wrong = {name: f"{problem.what}; {problem.mend}" for name, problem in REGISTRY.problems.items()}
-    if plain in wrong:
-        return wrong[plain]
-    return nearest(plain, known, "; ".join([f"use one of {', '.join(known)}", *wrong.values()]))
+    # Steps of other packages that cannot be imported.
+    broken = {name: f"{problem.what}; {problem.mend}" for name, problem in REGISTRY.problems.items()}
+    if plain in broken:
+        return broken[plain]
+    return nearest(plain, known, "; ".join([f"use one of {', '.join(known)}", *broken.values()]))
 
 
 def example(name: str) -> str:
-    """Return a step as a config has it.
+    """Return an example of a step in YAML.
 
     >>> example("gaussian")
     '- gaussian: {sigma: 1.5}'

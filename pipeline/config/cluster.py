@@ -16,12 +16,12 @@ from pipeline.model.text import nearest, shown
 
 CLUSTERS = ("auto", "local", "threads")
 PROTOCOLS = ("tcp", "tls", "ucx", "ws", "wss")
+# Keys of `slurm` that are bgone's and not dask-jobqueue's: the number of jobs, or its bounds.
 JOBS = ("jobs", "minimum_jobs", "maximum_jobs")
-"""Keys of `slurm` beside dask-jobqueue's own: how many jobs, or how many at least and at most."""
 
 
 def is_scheduler_file(cluster: str) -> bool:
-    """Return whether a text is meant as a file rather than as a word or an address.
+    """Return whether `compute.cluster` is a file rather than a word or an address.
 
     >>> is_scheduler_file("scheduler.json"), is_scheduler_file("local"), is_scheduler_file("tcp://a:8786")
     (True, False, False)
@@ -30,7 +30,7 @@ def is_scheduler_file(cluster: str) -> bool:
 
 
 def address_fault(address: str) -> str:
-    """Return what keeps a text from being the address of a scheduler, or nothing.
+    """Explain why a text is no address of a scheduler, or return an empty string.
 
     >>> address_fault("tcp://node7:8786"), address_fault("tcp://[fe80::1]:8786")
     ('', '')
@@ -124,6 +124,8 @@ def _is_size(value: object) -> bool:
     return True
 
 
+# Dask-jobqueue's keywords by kind: a check, the kind in words, the names. A wrong kind makes nonsense of
+# a job's script: a text in place of a list becomes a line for each letter.
 _KINDS: tuple[tuple[Callable[[object], bool], str, str], ...] = (
     (_is_text, "a text",
      "queue account walltime interface python job_mem job_name worker_command name protocol local_directory"
@@ -135,33 +137,34 @@ _KINDS: tuple[tuple[Callable[[object], bool], str, str], ...] = (
     (lambda value: isinstance(value, bool), "true or false", "nanny security"),
     (lambda value: isinstance(value, Mapping), "a mapping, as in {port: 8786}", "scheduler_options"),
 )  # fmt: skip
-"""Of dask-jobqueue's keywords: what a value must be, in words, and for which. Of others it would make
-nonsense in a job's script, or nothing at all: a text taken for a list is a line for each letter."""
-
+# For those who mistype one; any other keyword is handed on to dask-jobqueue.
 _KEYWORDS = (
     *JOBS,
     *(name for *_, names in _KINDS for name in names.split()),
     "death_timeout",
     "silence_logs",
 )
-"""What dask-jobqueue knows, for those who mistype it; any other is handed on to it."""
 
 
 def _check_keywords(keywords: Mapping[str, Any]) -> None:
-    """Refuse what is nearly a keyword, and values of another kind than their keyword's."""
+    """Refuse misspelt keywords, and values of the wrong kind."""
     for name in keywords:
         hint = nearest(name, _KEYWORDS, "-")
         if name not in _KEYWORDS and hint != "-":
             raise RequestError(f"dask-jobqueue has no keyword {name}", hint, "slurm")
-    for is_one, kind, names in _KINDS:
+    for is_kind, kind, names in _KINDS:
         for name in names.split():
             value = keywords.get(name)
-            if value is not None and not is_one(value):
+            if value is not None and not is_kind(value):
                 raise RequestError(f"{shown(value)} is no {name}", f"give {kind}", f"slurm.{name}")
 
 
-_SLURM = {"type": "object", "additionalProperties": False, "required": ["slurm"],
-          "properties": {"slurm": {"type": ["object", "null"]}}}  # fmt: skip
+_SLURM = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["slurm"],
+    "properties": {"slurm": {"type": ["object", "null"]}},
+}
 ClusterName = Annotated[
     Any,
     BeforeValidator(_cluster),

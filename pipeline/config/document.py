@@ -1,4 +1,4 @@
-"""A config before it is checked: plain data, where each field stands, and what is wrong with it."""
+"""A config before it is checked: plain data, the location of each field, and the mistakes in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.paths import folder_of
+from pipeline.model.text import readable
+
+# The keys and indices that lead to a value; an empty one for a key that is refused.
+Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -22,49 +26,23 @@ class Location:
 
 @dataclass
 class Document:
-    """A config as plain data, with the location of every field and all mistakes so far.
+    """A config as plain data, with the location of every field and all mistakes so far."""
 
-    Attributes
-    ----------
-    data : Any
-        Plain dicts, lists, texts and numbers; None where the text is not YAML.
-    file : str
-        Where it came from, or empty.
-    locations : dict of str to Location
-        Where each field stands; that of a key is where its name stands.
-    problems : list of Problem
-        What is wrong with it.
-    unknown : set of str
-        Fields whose value is not known because of a problem.
-    """
-
-    data: Any = None
+    data: Any = None  # None where the text is not YAML
     file: str = ""
-    locations: dict[str, Location] = field(default_factory=dict)
+    locations: dict[str, Location] = field(default_factory=dict)  # of a key: where its name stands
     problems: list[Problem] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
-
-    def change(self, name: str, option: str) -> None:
-        """Note that the field `name` was given by an option of the command line."""
-        self.locations = {key: at for key, at in self.locations.items() if name not in enclosing(key)}
-        self.unknown = {key for key in self.unknown if name not in enclosing(key)}
-        self.locations[name] = Location(option)
+    unknown: set[str] = field(default_factory=set)  # fields that a problem leaves without a value
 
     def folder_of(self, section: str, key: str) -> Path:
         """Return the folder that a path in a section is relative to."""
         location = location_of(f"{section}.{key}", self.locations)
+        # Options of the command line have no line; their paths are relative to the shell's folder.
         return Path.cwd() if location is not None and location.line is None else folder_of(self.file)
 
     def refuse(self, problems: Iterable[Problem]) -> None:
-        """Raise these problems and those so far, if there are any, in the order of the file.
-
-        What follows from a value that is not known already is left out.
-
-        Raises
-        ------
-        RequestError
-            With the location of each problem.
-        """
+        """Raise RequestError with these problems and those so far, if any, in the order of the file."""
+        # What follows from a value that is not known is no mistake of its own.
         new = [
             located(problem, self.file, self.locations)
             for problem in problems
@@ -78,8 +56,18 @@ def _order(problem: Problem) -> tuple[bool, int, int]:
     return problem.line is None, problem.line or 0, problem.column or 0
 
 
+def field_name(keys: Keys) -> str:
+    """Return the name of a field in errors, which leaves out the name of a step.
+
+    >>> field_name(("steps", 0, "white_tophat", "radius"))
+    'steps.0.radius'
+    """
+    in_step = keys[:1] == ("steps",) and len(keys) > 2 and isinstance(keys[1], int)
+    return ".".join(map(readable, keys[:2] + keys[3:] if in_step else keys))
+
+
 def enclosing(name: str) -> Iterator[str]:
-    """Yield a field and the parts of the config around it, from the inside out.
+    """Yield a field and the fields around it, from the inside out.
 
     >>> list(enclosing("input.scale.y"))
     ['input.scale.y', 'input.scale', 'input']
@@ -90,7 +78,7 @@ def enclosing(name: str) -> Iterator[str]:
 
 
 def location_of(name: str, locations: Mapping[str, Location]) -> Location | None:
-    """Return the location of a field, or of the nearest part of the config around it."""
+    """Return the location of a field, or of the nearest field around it."""
     return next((locations[outer] for outer in enclosing(name) if outer in locations), None)
 
 

@@ -1,4 +1,4 @@
-"""The files that the command line names: a config is read, and anything else is told as what it is."""
+"""The files that the command line names: reads a config, and explains what any other path is."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from pipeline.write.own import require_output
 
 PathKind = Literal["nothing", "config", "image", "output", "zarr", "folder", "file"]
 
-LARGEST = 2**20
-"""Bytes of a config; what is larger is something else."""
-PIPE_PATIENCE = 10
-"""Seconds that a pipe is waited for."""
+LARGEST = 2**20  # bytes of a config
+PIPE_PATIENCE = 10  # seconds
 _SUFFIXES = (".yaml", ".yml")
 _NAME_ONE = "name a YAML file; the image stands in it as input.path"
 
@@ -30,7 +28,7 @@ _NAME_ONE = "name a YAML file; the image stands in it as input.path"
 def path_kind(path: str) -> PathKind:
     """Return what a path is, by its name and its first bytes."""
     start = _first_bytes(path)
-    other_format = format_of(path, start)
+    image_format = format_of(path, start)
     if is_url(path):
         return "zarr" if path.rstrip("/").lower().endswith(".zarr") else "file"
     if os.path.isdir(path):
@@ -41,8 +39,7 @@ def path_kind(path: str) -> PathKind:
         return "nothing"
     if path.lower().endswith(_SUFFIXES):
         return "config"
-    image = path.lower().endswith(".zarr") or other_format
-    return "image" if image else "file"
+    return "image" if image_format or path.lower().endswith(".zarr") else "file"
 
 
 def _first_bytes(path: str) -> bytes:
@@ -57,38 +54,29 @@ def _first_bytes(path: str) -> bytes:
 
 
 def read_config(path: str) -> Document:
-    """Return the YAML of a file as plain data with the location of everything in it.
-
-    Raises
-    ------
-    RequestError
-        It cannot be read, is something else than a config, or is not YAML.
-    """
-    document = Document(file=path)
+    """Read a YAML file as plain data with locations; RequestError where it cannot be a config."""
+    if refusal := _not_a_config(path):
+        raise RequestError([Problem(*refusal, file=path)])
     try:
         content = _read(path)
-        if len(content) > LARGEST:
-            document.problems.append(Problem("is larger than any config", _NAME_ONE, file=path))
-        else:
-            document = parse_yaml(content.decode("utf-8-sig"), path)
+        document = parse_yaml(content.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        document.problems.append(
-            Problem("is not UTF-8 text", f"save it as UTF-8, or {_NAME_ONE}", file=path, line=line)
-        )
+        hint = f"save it as UTF-8, or {_NAME_ONE}"
+        raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL character in the name.
         what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        document.problems.append(Problem(what, "check its name and permissions", file=path))
-    if isinstance(document.data, dict):
-        return document
-    what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
-    nothing = Problem(what, "write input:, steps: and output:", file=path, line=1)
-    raise RequestError(_no_config(path) or document.problems or [nothing])
+        raise RequestError([Problem(what, "check its name and permissions", file=path)]) from None
+    if not isinstance(document.data, dict):
+        what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
+        empty = Problem(what, "write input:, steps: and output:", file=path, line=1)
+        raise RequestError(document.problems or [empty])
+    return document
 
 
 def _read(path: str) -> bytes:
-    """Return what is in a file, up to what is too much; of a pipe what comes within some seconds."""
+    """Return the bytes of a file or pipe, or raise RequestError for too many or none in time."""
 
     def opener(name: str, flags: int) -> int:
         # Opened as usual, a pipe would wait for a writer for ever.
@@ -106,35 +94,42 @@ def _read(path: str) -> bytes:
             if not more:
                 break
             content += more
+    if len(content) > LARGEST:
+        raise RequestError([Problem("is larger than any config", _NAME_ONE, file=path)])
     return content
 
 
-def _no_config(path: str) -> list[Problem]:
-    """Return what a path is that is known to be something else than a config."""
+def _not_a_config(path: str) -> tuple[str, str] | None:
+    """Return why a path is no config, and a hint; None where it may be one."""
+    kind = path_kind(path)
     init = f"`bgone init {shlex.quote(path)} -o CONFIG` writes one for it"
-    configs = _configs_in(path)
-    listed = ", ".join(map(readable, configs[:3])) + (" …" if len(configs) > 3 else "")
-    in_it = f"name the YAML file in it: {listed}" if listed else "name a YAML file"
-    image = ("is an image, not a config", f"name the YAML file whose input.path it is; {init}")
-    refusals = {
-        "output": ("is an output, not a config", f"name the YAML file that it was made with, or {init}"),
-        "image": image,
-        "zarr": image,
-        "folder": ("is a folder, not a config", in_it),
-        "nothing": ("there is no such file", _similar(path) or _NAME_ONE),
-    }
-    refusal = None if "\0" in path else refusals.get(path_kind(path))
-    return [Problem(*refusal, file=path)] if refusal else []
+    if kind == "output":
+        return "is an output, not a config", f"name the YAML file that it was made with, or {init}"
+    if kind in ("image", "zarr"):
+        return "is an image, not a config", f"name the YAML file whose input.path it is; {init}"
+    if kind == "folder":
+        configs = _configs_in(path)
+        names = ", ".join(map(readable, configs[:3])) + (" …" if len(configs) > 3 else "")
+        hint = f"name the YAML file in it: {names}" if names else "name a YAML file"
+        return "is a folder, not a config", hint
+    # A name with a NUL gets the system's own words, as it is opened.
+    if kind == "nothing" and "\0" not in path:
+        folder, name = os.path.split(path)
+        close = difflib.get_close_matches(name[:100], _configs_in(folder or "."), n=1, cutoff=0.7)
+        similar = [f"did you mean {readable(os.path.join(folder, config))}?" for config in close]
+        return "there is no such file", similar[0] if similar else _NAME_ONE
+    return None
+
+
+def _configs_in(folder: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
+    except OSError:
+        return []
 
 
 def refuse_no_output(path: str) -> None:
-    """Refuse what cannot be the output of a run.
-
-    Raises
-    ------
-    RequestError
-        A config, a file, a folder without a Zarr in it, or nothing.
-    """
+    """Raise RequestError for what cannot be the output of a run: a config, a file, a plain folder."""
     kind = path_kind(path)
     if kind == "config":
         hint = f"give the OME-Zarr that it writes{_output_of(path)}"
@@ -143,25 +138,11 @@ def refuse_no_output(path: str) -> None:
         require_output(path)
 
 
-def _configs_in(folder: str) -> list[str]:
+def _output_of(path: str) -> str:
+    """Return the output that a config names, for a message, or an empty string."""
     try:
-        return sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
-    except (OSError, ValueError):
-        return []
-
-
-def _similar(path: str) -> str:
-    """Return the hint for a config that is not there: one beside it with nearly that name."""
-    folder, name = os.path.split(path)
-    close = difflib.get_close_matches(name[:100], _configs_in(folder or "."), n=1, cutoff=0.7)
-    return f"did you mean {readable(os.path.join(folder, close[0]))}?" if close else ""
-
-
-def _output_of(config: str) -> str:
-    """Return the output that a config names, for a reader, where that can be told."""
-    try:
-        with open(config, encoding="utf-8-sig") as stream:
-            path = parse_yaml(stream.read(LARGEST)).data["output"]["path"]
-        return f", {resolve_path(path, folder_of(config))}"
+        with open(path, encoding="utf-8-sig") as stream:
+            output = parse_yaml(stream.read(LARGEST)).data["output"]["path"]
+        return f", {resolve_path(output, folder_of(path))}"
     except (OSError, ValueError, TypeError, KeyError, PipelineError):
         return ""

@@ -1,10 +1,11 @@
-"""A config: YAML → `RunConfig`, with every mistake at once and where it stands."""
+"""A config: YAML → `RunConfig`, with the location of every mistake."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,48 +24,43 @@ from pipeline.steps.step import Step
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that a run was asked for, checked as far as that goes without the data.
-
-    Parameters
-    ----------
-    input, output, compute
-        The sections; paths are absolute.
-    steps : tuple of Step
-        The chain, not yet resolved.
-    file : str
-        Where it came from, or empty.
-    locations : mapping of str to Location
-        Dotted field → where it was written.
-    """
+    """A whole config, checked as far as that goes without the data; paths are absolute."""
 
     input: InputConfig
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # not yet resolved
     output: OutputConfig
     compute: ComputeConfig
     file: str = field(default="", compare=False)
     locations: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Give the errors raised inside the file and line of each field that they are about."""
+        try:
+            yield
+        except PipelineError as error:
+            raise self.locate(error) from error.__cause__
 
     def locate(self, error: PipelineError) -> PipelineError:
         """Return an error with the file and line of each field that it is about."""
         return type(error)(located(problem, self.file, self.locations) for problem in error.problems)
 
     def resolved(self) -> dict[str, Any]:
-        """Return it as plain data, as YAML and JSON have it, with defaults filled in."""
-        steps = [{step.name: step.model_dump(mode="json", exclude_none=True)} for step in self.steps]
+        """Return the config as plain data for YAML and JSON, with defaults filled in."""
         return {
             "input": self.input.model_dump(mode="json"),
-            "steps": steps,
+            "steps": [_plain(step) for step in self.steps],
             "output": self.output.model_dump(mode="json"),
             "compute": self.compute.model_dump(mode="json"),
         }
 
     def to_yaml(self) -> str:
-        """Return it as a YAML text that loads as the same config."""
+        """Return the config as a YAML text that loads as the same config."""
         return config_yaml(self.resolved())
 
 
 def config_yaml(resolved: Mapping[str, Any]) -> str:
-    """Return what `RunConfig.resolved` gives as a YAML text, without what nobody has set."""
+    """Return a resolved config as a YAML text, without fields that are None."""
     plain = {
         name: {key: value for key, value in section.items() if value is not None}
         if isinstance(section, Mapping)
@@ -86,7 +82,7 @@ def load_config(
     input: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
 ) -> RunConfig:
-    """Read a config.
+    """Read and check a config.
 
     Parameters
     ----------
@@ -117,7 +113,7 @@ def load_config(
 
 
 def _plain(data: Any, depth: int = 0) -> Any:
-    """Return what Python code gives as the plain data that YAML gives."""
+    """Convert a mapping of Python objects to the plain data that YAML gives."""
     if depth > DEEPEST:
         raise RequestError(f"is nested deeper than {DEEPEST} levels", "a config has no such depth")
     if isinstance(data, Mapping):

@@ -1,4 +1,4 @@
-"""The texts of `bgone steps` and `bgone schema`: the operators, and the JSON schema of a config."""
+"""Texts of `bgone steps`, and the JSON schema of a config for `bgone schema`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from pipeline.config.chain import meant
+from pipeline.config.chain import step_hint
 from pipeline.config.sections import SECTIONS
 from pipeline.config.yaml import parse_yaml
 from pipeline.model.errors import RequestError
@@ -19,36 +19,27 @@ from pipeline.steps.step import Step
 
 
 def list_steps() -> str:
-    """Return a line for each step, with its name and what it does, and where to read more.
-
-    A step of another package is followed by that package; below stands what is wrong with any of them.
-    """
+    """List the steps, one a line, and below them the packages whose steps cannot be imported."""
     width = max(map(len, REGISTRY))
     lines = [
         f"{name:<{width}}  {_summary(step)}{_from(step, ' ({})')}" for name, step in sorted(REGISTRY.items())
     ]
-    wrong = [str(problem) for problem in REGISTRY.problems.values()]
+    broken = [str(problem) for problem in REGISTRY.problems.values()]
     return "\n".join(
-        [*lines, "", *wrong, "bgone steps NAME explains one, with its parameters and an example."]
+        [*lines, "", *broken, "bgone steps NAME explains one, with its parameters and an example."]
     )
 
 
 def _from(step: type[Step], words: str) -> str:
-    """Return the package that brings a step, in words; nothing for bgone's own."""
+    """Put the package of a step into a text; an empty string for bgone's own."""
     package = REGISTRY.package(step)
     return "" if package is None else words.format(" ".join(package))
 
 
 def describe_step(name: str) -> str:
-    """Return all about one step: how a config has it, its parameters, what it gives.
-
-    Raises
-    ------
-    RequestError
-        There is no such step.
-    """
+    """Describe a step: its docstring, examples and defaults; RequestError if there is none of the name."""
     if name not in REGISTRY:
-        raise RequestError(f"there is no step {shown(name)}", meant(name))
+        raise RequestError(f"there is no step {shown(name)}", step_hint(name))
     step = REGISTRY[name]
     examples = [f"  - {name}: {flow(parameters)}" for parameters in step.examples]
     defaults = flow(_defaults(step))[1:-1]
@@ -67,7 +58,7 @@ def describe_step(name: str) -> str:
 
 
 def _summary(model: type) -> str:
-    """Return the first paragraph of a docstring, on one line."""
+    """Return the first paragraph of a docstring on one line."""
     return " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
 
 
@@ -79,7 +70,7 @@ def _defaults(step: type[Step]) -> dict[str, Any]:
 
 
 def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of a config, as editors with a YAML language server take it."""
+    """Return the JSON schema of a config, for editors with a YAML language server."""
     steps = [_step_schema(step) for _, step in sorted(REGISTRY.items())]
     properties = {name: _model_schema(model) for name, model in SECTIONS.items()}
     properties["steps"] = {
@@ -119,7 +110,7 @@ def _step_schema(step: type[Step]) -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """Leaves out what means nothing to a reader: titles made of names, and nulls."""
+    """Leaves out titles and nulls, which mean nothing to a reader."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -133,13 +124,13 @@ class _Schema(GenerateJsonSchema):
 
 
 def _model_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of a model, with the docstring's words at each parameter."""
+    """Return the schema of a model, with the description of each parameter from its docstring."""
     schema = model.model_json_schema(schema_generator=_Schema)
     descriptions = _parameters(inspect.getdoc(model) or "")
     for name, entry in schema.get("properties", {}).items():
         if name in descriptions:
             entry["description"] = descriptions[name]
-        # At the field they stand as YAML, as messages show them.
+        # Fields hold their examples as YAML, for messages.
         if "examples" in entry:
             entry["examples"] = [parse_yaml(str(text)).data for text in entry["examples"]]
     del schema["title"]

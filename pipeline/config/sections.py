@@ -59,13 +59,7 @@ class InputConfig(Section):
     series: Annotated[int, Field(ge=0)] | None = Field(None, examples=[0])
 
     def open(self) -> Source:
-        """Open the image without reading a pixel.
-
-        Raises
-        ------
-        RequestError
-            As `open_source` does.
-        """
+        """Open the image without reading a pixel; raises what `open_source` does."""
         return open_source(
             self.path,
             axes=self.axes,
@@ -155,21 +149,16 @@ class ComputeConfig(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {"input": InputConfig, "output": OutputConfig, "compute": ComputeConfig}
+# The keys at the top of a config.
 NAMES = ("input", "steps", "output", "compute")
-"""What stands at the top of a config."""
 
 
 def parse_sections(
     data: Mapping[str, Any], folder_of: Callable[[str, str], Path]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the sections of a config, and what is wrong with them.
+    """Return the sections of a config, and the mistakes in them.
 
-    Parameters
-    ----------
-    data : mapping
-        The config.
-    folder_of : callable
-        Takes a section and a key; the folder that a path there is relative to.
+    `folder_of` takes a section and a key and gives the folder that a path there is relative to.
     """
     unknown = [name for name in data if name not in NAMES]
     problems = [Problem("there is no such section", _hint(name), readable(name)) for name in unknown]
@@ -182,7 +171,11 @@ def parse_sections(
             what = "has nothing in it" if name in data else "is missing"
             problems.append(Problem(what, f"add {name}: with a path in it", name))
         elif not isinstance(section, dict):
-            hint = _mapping_hint(name, section)
+            fields = model.model_fields
+            hint = f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"
+            if isinstance(section, str) and "path" in fields and section.strip():
+                hint = f"write {name}: {{path: {readable(section)}}}"
+            hint = spacing_hint(section, fields) or hint
             problems.append(Problem(f"{shown(section)} is not a mapping", hint, name))
         else:
             sections[name], mistakes = validate(model, section, name, partial(folder_of, name))
@@ -214,20 +207,10 @@ def _path_problems(sections: Mapping[str, Any]) -> list[Problem]:
 
 
 def _hint(name: str) -> str:
-    """Return the hint for an unknown section: where such a key belongs."""
+    """Return where an unknown key at the top of a config belongs."""
     if hint := spacing_hint(name, NAMES):
         return hint
     if name in REGISTRY:
         return f"write it below steps: with a dash: {example(name)}"
     inside = [f"{section}:" for section, model in SECTIONS.items() if name in model.model_fields]
     return f"write it below {' or '.join(inside)}, indented" if inside else nearest(name, NAMES)
-
-
-def _mapping_hint(name: str, data: object) -> str:
-    """Return the hint for a section that is no mapping."""
-    fields = SECTIONS[name].model_fields
-    if hint := spacing_hint(data, fields):
-        return hint
-    if isinstance(data, str) and "path" in fields and data.strip():
-        return f"write {name}: {{path: {readable(data)}}}"
-    return f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"

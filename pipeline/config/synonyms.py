@@ -1,4 +1,4 @@
-"""Other programs' words for a step (Fiji, ImageJ, scikit-image, scipy, OpenCV) → the step to take."""
+"""Names of filters in Fiji, ImageJ, scikit-image, scipy and OpenCV, and the step to take for each."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from pipeline.model.text import flow
 
 @dataclass(frozen=True)
 class Advice:
-    """What to take for a word that is no step: a step with parameters to begin with, or a note alone.
-
-    The note says how the step differs from what was asked for, or what to do instead.
-    """
+    """The step to take for another program's filter, or a note alone where there is none."""
 
     step: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
-    later: bool = False
-    """Whether a later version brings the step that was asked for."""
+    note: str = ""  # how the step differs from that filter, or what to do instead
+    later: bool = False  # whether a later version brings that filter
 
     def in_yaml(self) -> str:
-        """Return it as the hint for a config.
+        """Return the advice as a hint for a config.
 
         >>> Advice("white_tophat", {"radius": 25}, "which keeps bright objects").in_yaml()
         'take white_tophat: {radius: 25}, which keeps bright objects'
@@ -33,7 +29,7 @@ class Advice:
         return self._text(f"{self.step}: {flow(self.parameters)}")
 
     def in_python(self) -> str:
-        """Return it as the hint for a call.
+        """Return the advice as a hint for Python code.
 
         >>> Advice("white_tophat", {"radius": 25}, later=True).in_python()
         'until a later version brings it, take pipeline.WhiteTophat(radius=25)'
@@ -114,7 +110,7 @@ _WORDS: dict[str, Advice] = {
 
 
 def _plain(word: str) -> str:
-    """Return a word without its module, its case and what is no letter.
+    """Return a word in lower case, without its module and punctuation.
 
     >>> _plain("cv2.MORPH_TOPHAT"), _plain("Subtract Background..."), _plain("RollingBall")
     ('morphtophat', 'subtractbackground', 'rollingball')
@@ -123,12 +119,12 @@ def _plain(word: str) -> str:
     return re.sub(r"[\W_]", "", last).lower()
 
 
+# Plain word → advice.
 OTHER_WORDS = {_plain(word): advice for words, advice in _WORDS.items() for word in words.split()}
-"""Each word, without what is no letter."""
 
 
 def advice_for(word: str) -> Advice | None:
-    """Return what to take for another program's word; one that is misspelt is understood.
+    """Return the advice for another program's word, misspelt or not.
 
     >>> advice_for("MORPH_BLACKHAT").step, advice_for("radius")
     ('black_tophat', None)

@@ -1,4 +1,4 @@
-"""The types of the fields of a config, with their refusals."""
+"""Types of the fields of a config, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _MEMORY_UNITS = {
     **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
 }
+# A number below this must have lost its unit.
 _LEAST_BYTES = 2**20
-"""A number without a unit below this is taken for one whose unit was forgotten."""
 
 # -- axes, and mappings from axis to something ---------------------------------------------
 
 
 def _by_axis(check: Callable[[str, Any], Any], axes: str, schema: dict[str, Any]) -> Any:
-    """Return the type of a mapping from axis to what a check lets pass, with `axes` as its schema's keys."""
+    """Make the type of a mapping from axis to a checked value; its JSON schema allows `axes`."""
 
     def check_item(name: str, value: object) -> Any:
         if name.lower() not in tuple(ORDER):
@@ -111,7 +111,7 @@ else:
 
 @collected
 def _path(raw: object, info: ValidationInfo) -> object:
-    """Return a path as an absolute one, where the context says what it is relative to."""
+    """Check a path and make it absolute."""
     path = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
     if not isinstance(path, str):
         return path
@@ -123,18 +123,12 @@ def _path(raw: object, info: ValidationInfo) -> object:
 
 
 def absolute(path: str, info: ValidationInfo) -> str:
-    """Return the path in a field as an absolute one, where the context says what it is relative to."""
+    """Make the path in a field absolute; pydantic's context is `Document.folder_of` of its section."""
     return path if info.context is None else resolve_path(path, info.context(info.field_name))
 
 
 def check_output_path(path: str) -> None:
-    """Refuse what no output can be called.
-
-    Raises
-    ------
-    RequestError
-        It is a URL, or ends as the files of another format do.
-    """
+    """Raise RequestError for an output that is a URL or has the ending of another format."""
     if is_url(path):
         raise RequestError(f"{path} is a URL, and outputs are written to folders", "name a folder")
     if better := zarr_name(path):
@@ -173,15 +167,8 @@ def _share(raw: object) -> float:
 
 
 def parse_bytes(raw: object) -> int:
-    """Return a number of bytes, given as such or as a text with a unit.
+    """Return the bytes of a size such as "8 GiB"; RequestError where it is none.
 
-    Raises
-    ------
-    RequestError
-        It is neither.
-
-    Examples
-    --------
     >>> parse_bytes("8 GiB") == 8 * 2**30, parse_bytes("500MB")
     (True, 500000000)
     """
@@ -227,7 +214,7 @@ def _checksum(raw: object) -> bool:
 Checksum = Annotated[bool, BeforeValidator(_checksum), WithJsonSchema({"enum": [False, True, "crc32c"]})]
 FormatVersion = Annotated[
     Literal["0.5", "0.4"],
-    # A number where it was written without quotes.
+    # Without quotes YAML makes it a number.
     BeforeValidator(lambda raw: str(raw) if isinstance(raw, float) else raw),
     WithJsonSchema({"enum": ["0.5", "0.4", 0.5, 0.4]}),
 ]

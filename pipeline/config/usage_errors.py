@@ -1,4 +1,4 @@
-"""Mistakes on the command line, found by click, in the words of bgone's other messages."""
+"""Click's errors on the command line in the words of bgone's other messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.model.units import comma_hint
 
 
 def no_command(name: str, known: tuple[str, ...]) -> RequestError:
-    """Return the refusal of a word that is no command: a file's name wants a command before it."""
+    """Make the error for an unknown command; for a file's name it suggests one."""
     if name.startswith("-"):
         return RequestError(f"there is no option {readable(name)}", "see bgone --help")
     kind = path_kind(name)
@@ -30,18 +30,8 @@ def no_command(name: str, known: tuple[str, ...]) -> RequestError:
 
 
 def in_words(error: click.ClickException, group: click.Group, arguments: list[str]) -> Problem:
-    """Return what click refuses as what is wrong and how to mend it.
-
-    Parameters
-    ----------
-    error : click.ClickException
-        What it raised.
-    group : click.Group
-        The commands.
-    arguments : list of str
-        What was typed.
-    """
-    # Not every error of click's says in which command it was.
+    """Turn click's error about the arguments of a group into a problem with a hint."""
+    # Not every error of click's names its command.
     command = next((argument for argument in arguments if argument in group.commands), "")
     parameters = group.commands[command].params if command else group.params
     see = f"see bgone {command} --help" if command else "see bgone --help"
@@ -82,7 +72,7 @@ def _no_option(option: str, parameters: list[click.Parameter], command: str, see
 
 
 def _typed(parameter: click.Parameter) -> str:
-    """Return a parameter as it is typed: --level, or INPUT."""
+    """Return a parameter as a user types it: --level, or INPUT."""
     return parameter.opts[0] if isinstance(parameter, click.Option) else _metavar(parameter)
 
 
@@ -91,7 +81,7 @@ def _metavar(parameter: click.Parameter) -> str:
 
 
 def _bad_value(parameter: click.Parameter, text: str) -> tuple[str, str]:
-    """Return what is wrong with a value, and what may stand there."""
+    """Return mistake and hint for the value of a parameter."""
     match = re.match(r"('[^']*'|\S+) is not", text)
     value = readable(match[1].strip("'")) if match else "this"
     kind = parameter.type

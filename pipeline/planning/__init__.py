@@ -1,5 +1,5 @@
 """A config and an image become a plan: dtypes, halos, blocks, windows, memory.
 
 Here belongs what is decided before the first pixel. `plan`, `blocks` and `memory` are pure; `job` opens the
-input, and `start` looks whether the run could begin.
+input, and `start` checks whether the run can begin.
 """

@@ -13,27 +13,37 @@ from pipeline.model.tiling import Tiling
 from pipeline.planning.memory import IN_FLIGHT, Memory, memory_of, memory_of_blocks, with_heap
 from pipeline.planning.workload import Resources, Workload
 
+# Below this a task costs more than its pixels, so blocks take in more frames or planes.
 SMALL_BLOCK = 4 * MIB
-"""Below this a task costs more than its pixels, so blocks take in more frames or planes."""
-
+# Above this a plane is cut where there would be fewer blocks than workers.
 LARGE_BLOCK = 16 * MIB
-"""Above this a plane is worth cutting where there would be fewer blocks than workers."""
-
+# Bytes of input in a window: a second or two of work, which is what a kill may lose.
 WINDOW = 256 * MIB
-"""Bytes of input in a window: a second or two of workload, which is what a kill may lose."""
-
+# Bounds a window's graph.
 WINDOW_BLOCKS = 512
-"""Blocks in a window at most, which bounds the graph."""
+
+
+def choose_tiling(
+    workload: Workload,
+    resources: Resources,
+    forced_block: Mapping[str, int] | None,
+    forced_window: Mapping[str, int] | None,
+) -> tuple[Tiling, Resources]:
+    """Choose blocks and windows, and the resources for them: fewer workers where memory is short.
+
+    Raises RequestError for a forced size that cannot be had, or where the least block does not fit.
+    """
+    sizes, halo = workload.image.sizes, workload.halo
+    block, resources = choose_block(workload, resources)
+    if forced_block:
+        # The window is chosen for the blocks that there will be.
+        block = dict(force(workload, forced_block, None, Tiling(sizes, block, block, halo)).block)
+    chosen = Tiling(sizes, block, choose_window(workload, block, resources), halo)
+    return force(workload, forced_block, forced_window, chosen), resources
 
 
 def choose_block(workload: Workload, resources: Resources) -> tuple[dict[str, int], Resources]:
-    """Return the block, and the resources that go with it (fewer workers where memory is short).
-
-    Raises
-    ------
-    RequestError
-        Not even one block of the least size fits into the memory.
-    """
+    """Choose the block, and the resources for it: fewer workers where memory is short."""
     sizes = workload.image.sizes
     whole = {
         axis: sizes[axis] if workload.halo[axis] else min(sizes[axis], workload.file_sizes[axis])
@@ -56,7 +66,7 @@ def choose_block(workload: Workload, resources: Resources) -> tuple[dict[str, in
 
 def _too_much(workload: Workload, block: Mapping[str, int], resources: Resources) -> bool:
     memory = memory_of_blocks(workload, block, resources)
-    # Blocks that wait for neighbours: at the least one row of blocks on either side of each worker.
+    # Blocks that wait for neighbours: at least one row of blocks on either side of each worker.
     shared = IN_FLIGHT * 3 * memory.tasks * workload.block_bytes(block) if workload.cut_axes(block) else 0
     return memory.predicted + with_heap(shared) > resources.memory
 
@@ -74,7 +84,7 @@ def _halve(workload: Workload, block: Mapping[str, int]) -> dict[str, int] | Non
 
 
 def _share_out(workload: Workload, block: dict[str, int], resources: Resources) -> dict[str, int]:
-    """Cut large planes until each worker has a block, and what they hold together fits; else leave them."""
+    """Cut large planes until each worker has a block; leave them whole where that does not fit."""
     shared = block
     while workload.block_bytes(shared) > LARGE_BLOCK and workload.count(shared) < resources.workers:
         smaller = _halve(workload, shared)
@@ -90,7 +100,7 @@ def _share_out(workload: Workload, block: dict[str, int], resources: Resources) 
 
 
 def _grow(workload: Workload, block: dict[str, int], resources: Resources) -> dict[str, int]:
-    """Take in more planes or frames: whole stored chunks of the input, and enough work for a task."""
+    """Enlarge a block by planes or frames to whole chunks of the input and to enough work for a task."""
     chunks = dict(zip(workload.image.axes, workload.image.chunks, strict=True))
     for axis in reversed(workload.image.axes):
         if workload.halo[axis]:
@@ -114,14 +124,11 @@ def choose_window(
     resources: Resources,
     limits: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Return the window: blocks taken in from the last axis on until there is a window's work.
-
-    Along the axes with a halo a window should be the whole image, since it reads its halo again;
-    no window is larger than `limits` (axis → px; default: the image).
-    """
+    """Choose the window, at most `limits` large: blocks are added from the last axis on up to WINDOW."""
     sizes = workload.image.sizes if limits is None else limits
     window = dict(block)
     backwards = workload.image.axes[::-1]
+    # First the axes with a halo: a window that is cut there reads its halo again.
     with_halo = [axis for axis in backwards if workload.halo[axis]]
     for axis in with_halo + [axis for axis in backwards if not workload.halo[axis]]:
         while window[axis] < sizes[axis]:
@@ -138,12 +145,6 @@ def choose_window(
     return window
 
 
-def least_memory(workload: Workload, resources: Resources) -> int:
-    """Return the least memory in which the run fits: the smallest blocks, one at a time."""
-    block = {axis: workload.least(axis) for axis in workload.image.sizes}
-    return memory_of_blocks(workload, block, replace(resources, workers=1)).predicted
-
-
 def refusal(
     workload: Workload,
     block: Mapping[str, int],
@@ -151,32 +152,25 @@ def refusal(
     resources: Resources,
     least: int | None = None,
 ) -> RequestError:
-    """Return the error that says how much memory is missing, and what to change.
+    """Make the error for a block that does not fit.
 
-    Parameters
-    ----------
-    workload : Workload
-        What is to be cut.
-    block : mapping of str to int
-        The block that does not fit.
-    memory : Memory
-        What it takes.
-    resources : Resources
-        What there is.
-    least : int, optional
-        The least memory that would do; default: that of the smallest blocks, one at a time.
+    `least` is the memory that would do; default: that of the smallest blocks, one at a time.
     """
     halo = ", ".join(f"{axis} {px}" for axis, px in workload.halo.items() if px)
-    enough = -(-(least_memory(workload, resources) if least is None else least) // MIB)
+    if least is None:
+        smallest = {axis: workload.least(axis) for axis in workload.image.sizes}
+        least = memory_of_blocks(workload, smallest, replace(resources, workers=1)).predicted
     chunk = workload.beside(tuple(block.values()))
-    much = 2 * chunk > memory.task
-    decoded = f", each with {size_text(chunk)} to decode the stored chunks that it cuts" if much else ""
+    decoded = rechunk = ""
+    if 2 * chunk > memory.task:
+        decoded = f", each with {size_text(chunk)} to decode the stored chunks that it cuts"
+        rechunk = "rechunk the input or "
     return RequestError(
         f"the run needs {size_text(memory.predicted)} (blocks of {shape_text(block)} px with a halo of"
-        f" {halo or 'nothing'}, {memory.tasks} at a time{decoded}) and may use {size_text(resources.memory)}",
-        f"raise compute.memory to {enough} MiB at the least, or "
-        + ("rechunk the input or " if much else "")
-        + "lower compute.workers, output.chunks or the radii and sigmas",
+        f" {halo or 'nothing'}, {memory.tasks} at a time{decoded})"
+        f" and may use {size_text(resources.memory)}",
+        f"raise compute.memory to {-(-least // MIB)} MiB at the least, or "
+        f"{rechunk}lower compute.workers, output.chunks or the radii and sigmas",
         "compute.memory",
     )
 
@@ -184,47 +178,44 @@ def refusal(
 def force(
     workload: Workload, block: Mapping[str, int] | None, window: Mapping[str, int] | None, chosen: Tiling
 ) -> Tiling:
-    """Return the tiling with what the config forces in place of what was chosen.
-
-    Raises
-    ------
-    RequestError
-        A forced block is not whole output chunks, or a forced window not whole blocks.
-    """
-    sizes = workload.image.sizes
-    blocks, windows = dict(chosen.block), dict(chosen.window)
+    """Replace what was chosen by what the config forces: blocks of whole files, windows of whole blocks."""
+    sizes, files = workload.image.sizes, workload.file_sizes
+    block, window = block or {}, window or {}
     for field, forced in (("block", block), ("window", window)):
-        unknown = [axis for axis in forced or {} if axis not in sizes]
-        if unknown:
+        for axis in forced:
+            if axis not in sizes:
+                what = f"the image has no axis {axis!r} (it has {workload.image.axes})"
+                raise RequestError(what, "name axes of the image", f"compute.{field}")
+    blocks, windows = dict(chosen.block), dict(chosen.window)
+    for axis, px in block.items():
+        if px < sizes[axis] and px % files[axis]:
             raise RequestError(
-                f"the image has no axis {unknown[0]!r} (it has {workload.image.axes})",
-                "name axes of the image",
-                f"compute.{field}",
+                f"{px} px along {axis} is not a multiple of the output's chunk, {files[axis]} px",
+                f"say {_round_up(px, files[axis])}, or give output.chunks",
+                "compute.block",
             )
-    for axis, px in (block or {}).items():
-        file = workload.file_sizes[axis]
-        if px < sizes[axis] and px % file:
-            raise RequestError(
-                f"{px} px along {axis} is not a multiple of the output's chunk, {file} px",
-                f"say {-(-px // file) * file}, or give output.chunks", "compute.block",
-            )  # fmt: skip
         blocks[axis] = min(px, sizes[axis])
     for axis, size in sizes.items():
-        wanted = (window or {}).get(axis)
-        if wanted is None:
-            windows[axis] = min(size, -(-windows[axis] // blocks[axis]) * blocks[axis])
+        px = window.get(axis, 0)
+        if not px:
+            windows[axis] = min(size, _round_up(windows[axis], blocks[axis]))
             continue
-        if axis not in (block or {}) and wanted < blocks[axis] and wanted % workload.file_sizes[axis] == 0:
-            blocks[axis] = wanted
-        if wanted < size and wanted % blocks[axis]:
+        if axis not in block and px < blocks[axis] and px % files[axis] == 0:
+            blocks[axis] = px
+        if px < size and px % blocks[axis]:
             raise RequestError(
-                f"{wanted} px along {axis} is not a whole number of blocks of {blocks[axis]} px",
-                f"say {-(-wanted // blocks[axis]) * blocks[axis]}, or give compute.block", "compute.window",
-            )  # fmt: skip
-        windows[axis] = min(wanted, size)
-    for axis in sizes:
+                f"{px} px along {axis} is not a whole number of blocks of {blocks[axis]} px",
+                f"say {_round_up(px, blocks[axis])}, or give compute.block",
+                "compute.window",
+            )
+        windows[axis] = min(px, size)
+    for axis, halo in workload.halo.items():
         # A block that is shorter than the halo cannot hand its neighbour all that it needs.
-        if blocks[axis] < windows[axis] and blocks[axis] < workload.halo[axis]:
-            blocks[axis] = min(windows[axis], -(-workload.halo[axis] // blocks[axis]) * blocks[axis])
-            windows[axis] = min(sizes[axis], -(-windows[axis] // blocks[axis]) * blocks[axis])
+        if blocks[axis] < windows[axis] and blocks[axis] < halo:
+            blocks[axis] = min(windows[axis], _round_up(halo, blocks[axis]))
+            windows[axis] = min(sizes[axis], _round_up(windows[axis], blocks[axis]))
     return Tiling(sizes, blocks, windows, dict(workload.halo))
+
+
+def _round_up(px: int, multiple: int) -> int:
+    return -(-px // multiple) * multiple

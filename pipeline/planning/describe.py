@@ -1,4 +1,4 @@
-"""A plan in words and as JSON: what would run, for the person who decides."""
+"""Plans and inputs as text and as JSON, for `bgone plan` and `bgone info`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from pipeline.steps.step import Step
 
 
 def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
-    """Return a plan as plain data, the same keys always.
-
-    Parameters
-    ----------
-    plan : Plan
-        What would run.
-    source : str
-        Absolute path or URL of the input.
-    """
+    """Return a plan and the path of its input as plain data with fixed keys."""
     return {
         "input": source,
         "output": plan.layout.path,
@@ -38,35 +30,35 @@ def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
         "output_axes": plan.layout.spec.axes,
         "output_chunks": dict(zip(plan.layout.spec.axes, plan.layout.chunks, strict=True)),
         "levels": [list(level.shape) for level in plan.layout.levels],
-        "steps": [step_dict(step) for step in plan.steps],
+        "steps": [_step_dict(step) for step in plan.steps],
         "halo": dict(plan.halo),
         "block": dict(plan.tiling.block),
         "window": dict(plan.tiling.window),
         "windows": plan.tiling.windows,
         "tasks": plan.tiling.blocks,
         "halo_overhead": plan.tiling.overhead,
-        "chunk_reads": chunk_reads(plan),
+        "chunk_reads": _chunk_reads(plan),
         "cluster": plan.resources.cluster,
         "workers": plan.resources.workers,
         "memory_predicted_bytes": plan.memory.predicted,
         "memory_budget_bytes": plan.resources.memory,
         "output_bytes_uncompressed": plan.output.nbytes,
         "bytes_out_over_bytes_in": plan.output.nbytes / plan.image.nbytes if plan.image.nbytes else 1.0,
-        "disk_needed_bytes": disk_needed(plan),
+        "disk_needed_bytes": _disk_needed(plan),
         "overflow": plan.overflow,
     }
 
 
-def step_dict(step: Step) -> dict[str, Any]:
-    """Return a resolved step as plain data: its lengths in px axis by axis, and its halo."""
+def _step_dict(step: Step) -> dict[str, Any]:
+    """Return a resolved step as plain data, with its lengths and its halo in px."""
     lengths = {
         name: dict(zip(step.along, step.pixels(name, step.along), strict=True)) for name in step.lengths
     }
     return {"name": step.name, "along": step.along, "lengths_px": lengths, "halo": step.halo()}
 
 
-def disk_needed(plan: Plan) -> int:
-    """Return the bytes of all levels of all outputs where nothing could be compressed."""
+def _disk_needed(plan: Plan) -> int:
+    """Return the uncompressed bytes of all levels of all outputs."""
     pixels = sum(math.prod(level.shape) for level in plan.layout.levels)
     return pixels * sum(output.spec.dtype.itemsize for output in plan.layout.outputs)
 
@@ -78,21 +70,7 @@ def plan_text(
     missing: Missing | None = None,
     notes: tuple[str, ...] = (),
 ) -> str:
-    """Return a plan for a reader at a terminal.
-
-    Parameters
-    ----------
-    plan : Plan
-        What would run.
-    source : str
-        Absolute path or URL of the input.
-    left_out : tuple of str
-        What the input holds and the output will not.
-    missing : Missing, optional
-        What of the input no file holds.
-    notes : tuple of str
-        What was assumed of the input.
-    """
+    """Format a plan for the terminal, with what the input lacks and what the output will not have of it."""
     tiling, second = plan.tiling, plan.layout.background
     rows = [
         ("input", source),
@@ -100,33 +78,33 @@ def plan_text(
         *([("", str(missing))] if missing else []),
         *(("note", text) for text in notes),
         ("output", plan.layout.path),
-        ("", f"{plan.output.dtype}, chunks {by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
+        ("", f"{plan.output.dtype}, chunks {_by_axis(plan.layout.spec.axes, plan.layout.chunks)}"),
         ("", f"levels {', '.join(' × '.join(map(str, level.shape)) for level in plan.layout.levels)}"),
         *([("background", f"{second.path}, {second.spec.dtype}")] if second else []),
         ("unfinished in", f"{plan.layout.work}…"),
     ]
     for number, step in enumerate(plan.steps):
-        rows.append((f"step {number}", f"{step.name}, {lengths_text(step)}, halo {shape_text(step.halo())}"))
+        rows.append((f"step {number}", f"{step.name}, {_lengths_text(step)}, halo {shape_text(step.halo())}"))
     rows += [
         ("halo, summed", shape_text(plan.halo)),
-        ("block", f"{shape_text(tiling.block)} px: {block_reason(plan)}"),
-        ("window", f"{shape_text(tiling.window)} px: {window_reason(plan)}"),
+        ("block", f"{shape_text(tiling.block)} px: {_block_reason(plan)}"),
+        ("window", f"{shape_text(tiling.window)} px: {_window_reason(plan)}"),
         ("", f"{number_of(tiling.windows, 'window')}, {number_of(tiling.blocks, 'block')} in all"),
-        ("chunks read", reads_text(plan)),
+        ("chunks read", _reads_text(plan)),
         ("halo overhead", f"{tiling.overhead:.2f} × the pixels kept are processed"),
         ("runs on", f"{plan.resources.cluster}, {plan.resources.workers} at a time"),
-        ("memory", memory_text(plan)),
+        ("memory", _memory_text(plan)),
         ("size", f"{size_text(plan.image.nbytes)} in, {size_text(plan.output.nbytes)} out, uncompressed"),
-        ("disk needed", f"{size_text(disk_needed(plan))} at the most, pyramid included"),
-        ("values", values_text(plan)),
+        ("disk needed", f"{size_text(_disk_needed(plan))} at the most, pyramid included"),
+        ("values", _values_text(plan)),
     ]
     rows += [("not carried over", text) for text in left_out]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}".rstrip() for label, text in rows)
 
 
-def lengths_text(step: Step) -> str:
-    """Return a resolved step's lengths for a reader: radius 25 px, or y 25 x 12.5 px."""
+def _lengths_text(step: Step) -> str:
+    """Format a resolved step's lengths, as in "radius 25 px along yx"."""
     parts = []
     for name in step.lengths:
         px = dict(zip(step.along, step.pixels(name, step.along), strict=True))
@@ -135,8 +113,8 @@ def lengths_text(step: Step) -> str:
     return f"{', '.join(parts)} along {step.along}{on}"
 
 
-def block_reason(plan: Plan) -> str:
-    """Say why the blocks are what they are."""
+def _block_reason(plan: Plan) -> str:
+    """Explain the size of the blocks."""
     block, sizes = plan.tiling.block, plan.image.sizes
     cut = [axis for axis, px in plan.halo.items() if px and block[axis] < sizes[axis]]
     if not cut:
@@ -144,69 +122,67 @@ def block_reason(plan: Plan) -> str:
     whole = {axis: sizes[axis] if axis in cut else px for axis, px in block.items()}
     needed = memory_of_blocks(plan.workload, whole, plan.resources).predicted
     if needed > plan.resources.memory:
-        why = f"whole would take {size_text(needed)} of memory"
+        reason = f"whole would take {size_text(needed)} of memory"
     elif math.prod(-(-size // whole[axis]) for axis, size in sizes.items()) < plan.resources.workers:
-        why = f"so that each of {plan.resources.workers} workers has some"
+        reason = f"so that each of {plan.resources.workers} workers has some"
     else:
-        why = "as told"
-    return f"cut along {', '.join(cut)}: {why}"
+        reason = "as told"
+    return f"cut along {', '.join(cut)}: {reason}"
 
 
-def window_reason(plan: Plan) -> str:
-    """Say what a window is: what is lost at the most, and what bounds it."""
-    tiling = plan.tiling
-    if tiling.windows == 1:
+def _window_reason(plan: Plan) -> str:
+    """Explain the size of a window."""
+    if plan.tiling.windows == 1:
         return "all of it"
-    nbytes = math.prod(tiling.window.values()) * plan.image.dtype.itemsize
+    nbytes = math.prod(plan.tiling.window.values()) * plan.image.dtype.itemsize
     return f"{size_text(nbytes)} of input, which a kill may cost at the most"
 
 
-def chunk_reads(plan: Plan) -> float:
-    """Return how often each stored chunk of the input is read, on average."""
+def _chunk_reads(plan: Plan) -> float:
+    """Return how often a stored chunk of the input is read, on average."""
     return plan.tiling.chunk_reads(dict(zip(plan.image.axes, plan.image.chunks, strict=True)))
 
 
-def reads_text(plan: Plan) -> str:
-    """Say how often each stored chunk is read, and why more than once."""
-    often = chunk_reads(plan)
-    stored = by_axis(plan.image.axes, plan.image.chunks)
+def _reads_text(plan: Plan) -> str:
+    """Explain how often a stored chunk is read."""
+    often = _chunk_reads(plan)
+    stored = _by_axis(plan.image.axes, plan.image.chunks)
     if often < 1.005:
         return f"each once ({stored} px as stored)"
     return f"each {often:.2f} times: chunks of {stored} px lie across blocks, or in the halo of two windows"
 
 
-def memory_text(plan: Plan) -> str:
-    """Say what memory is predicted, and what it is made of."""
+def _memory_text(plan: Plan) -> str:
+    """Format the predicted memory and its parts."""
     memory = plan.memory
-    of = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
+    total = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
     if memory.levels > memory.tasks * memory.task + memory.shared:
-        return f"{of}: {size_text(memory.base)} of processes + {size_text(memory.levels)} for coarser levels"
-    parts = (
-        f"{size_text(memory.base)} of processes + {memory.tasks} × {size_text(memory.task)} a block{shared}"
-    )
-    return f"{of}: {parts}"
+        work = f"{size_text(memory.levels)} for coarser levels"
+    else:
+        work = f"{memory.tasks} × {size_text(memory.task)} a block{shared}"
+    return f"{total}: {size_text(memory.base)} of processes + {work}"
 
 
-def values_text(plan: Plan) -> str:
-    """Say what happens on the way to the output's dtype."""
+def _values_text(plan: Plan) -> str:
+    """Explain the offset, the cast and the overflow of pixel values."""
     offset = f", {plan.offset:g} added first" if plan.offset else ""
     cast = (
         "as the chain gives them"
         if plan.workload.chain.dtype == plan.output.dtype
         else f"{plan.workload.chain.dtype} cast to {plan.output.dtype}"
     )
-    out = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
-    return f"{cast}{offset}; {out.get(plan.overflow, 'a value out of range stops the run')}"
+    overflow = {"fits": "nothing can overflow", "clip": "clipped and counted where out of range"}
+    return f"{cast}{offset}; {overflow.get(plan.overflow, 'a value out of range stops the run')}"
 
 
-def by_axis(axes: str, shape: tuple[int, ...]) -> str:
-    """Return the lengths of a shape for a reader, each with its axis."""
+def _by_axis(axes: str, shape: tuple[int, ...]) -> str:
+    """Format a shape with its axes."""
     return shape_text(dict(zip(axes, shape, strict=True)))
 
 
 def scale_text(spec: ImageSpec) -> str:
-    """Return the pixel's size along each axis for a reader."""
+    """Format the size of a pixel along each axis."""
     return ", ".join(
         f"{axis} {value:.6g} {short_unit(spec.units.get(axis, ''))}".strip()
         for axis, value in spec.scale.items()
@@ -214,12 +190,12 @@ def scale_text(spec: ImageSpec) -> str:
 
 
 def channels_text(spec: ImageSpec) -> str:
-    """Return the channels' names for a reader, their numbers where they have none."""
+    """Format the names of the channels; a channel without one has its number."""
     return ", ".join(channel.name or str(index) for index, channel in enumerate(spec.channels))
 
 
 def image_text(spec: ImageSpec) -> str:
-    """Return an image for a reader: its shape, dtype, scale and channels."""
+    """Format an image's shape, dtype, scale and channels."""
     parts = [shape_text(spec.sizes), str(spec.dtype), f"a pixel is {scale_text(spec)}" if spec.scale else ""]
     if any(spec.channel_names):
         parts.append(f"channels {channels_text(spec)}")
@@ -233,26 +209,25 @@ def info_text(
     missing: str = "",
     notes: tuple[str, ...] = (),
 ) -> str:
-    """Return what `bgone info` prints of an input."""
+    """Format an input for `bgone info`."""
     rows = [
         ("path", path),
         ("name", spec.name),
         ("axes", spec.axes),
         ("shape", shape_text(spec.sizes)),
         ("dtype", spec.dtype.name),
-        ("stored in", f"{by_axis(spec.axes, spec.chunks)} px"),
+        ("stored in", f"{_by_axis(spec.axes, spec.chunks)} px"),
         ("size", size_text(spec.nbytes)),
         ("scale", scale_text(spec) or "not said"),
         ("channels", channels_text(spec) or "not named"),
-        ("note", missing),
-        *(("note", text) for text in notes),
+        *(("note", text) for text in (missing, *notes)),
         *(("not carried over", text) for text in left_out),
-    ]  # fmt: skip
+    ]
     return "\n".join(f"{label:<10}  {text}" for label, text in rows if text)
 
 
 def info_dict(path: str, spec: ImageSpec) -> dict[str, Any]:
-    """Return what `bgone info --json` prints of an input."""
+    """Return an input as plain data for `bgone info --json`."""
     return {
         "path": os.path.abspath(path) if "://" not in path else path,
         "name": spec.name,

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.config.load import RunConfig, load_config
 from pipeline.config.sections import ComputeConfig, InputConfig, OutputConfig
 from pipeline.config.types import check_output_path
-from pipeline.model.errors import PipelineError, RequestError
+from pipeline.model.errors import RequestError
 from pipeline.model.image import Image
 from pipeline.model.machine import cores, default_budget, tree_memory
 from pipeline.model.messages import validate
@@ -26,7 +26,7 @@ from pipeline.read.lazy import LazySource
 
 @dataclass(frozen=True)
 class Job:
-    """What a run needs: what was asked for, what it is about, and how it will go."""
+    """A run before its start: its config, its input and its plan."""
 
     config: RunConfig
     source: Source | LazySource
@@ -34,19 +34,17 @@ class Job:
 
     @cached_property
     def missing(self) -> Missing | None:
-        """What of the input no file holds, so that a fill value is read instead; looked up once.
+        """What no file of the input holds, so that a fill value is read instead.
 
         Raises
         ------
         DataError
-            The data says that it was there once, or does not say what it would be.
+            The input once had it, or does not say its fill value.
         """
         if isinstance(self.source, LazySource):
             return None
-        try:
+        with self.config.locating():
             return self.source.missing()
-        except PipelineError as error:
-            raise self.config.locate(error) from None
 
 
 def prepare(
@@ -56,12 +54,12 @@ def prepare(
     input: str | None = None,
     output: str | None = None,
 ) -> Job:
-    """Return a run made ready.
+    """Load a config, open its input and plan the run.
 
     Parameters
     ----------
     config : RunConfig, path or mapping
-        What is asked for.
+        Of the run; a RunConfig is taken as it is.
     sets : iterable of str
         Changes, each PATH=VALUE.
     input, output : str, optional
@@ -74,22 +72,14 @@ def prepare(
     """
     if not isinstance(config, RunConfig):
         config = load_config(config, sets=sets, input=input, output=output)
-    try:
+    with config.locating():
         source = config.input.open()
         refuse_path_conflicts(config.output, source)
         return Job(config, source, plan_here(config, source))
-    except PipelineError as error:
-        raise config.locate(error) from None
 
 
 def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
-    """Return the run that writes a lazy image.
-
-    Raises
-    ------
-    RequestError
-        Something about the output cannot work.
-    """
+    """Plan the run that writes a lazy image; `output` holds the keys of that section beside its path."""
     if not isinstance(image, Image):
         raise RequestError(
             f"save takes an Image, not {type(image).__name__}",
@@ -101,10 +91,8 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
     if section is None:
         raise RequestError(problems)
     if section.background is not None:
-        raise RequestError(
-            "a lazy image has no input to take its result from", "leave it out, or use a config",
-            "output.background",
-        )  # fmt: skip
+        hint = "leave it out, or use a config"
+        raise RequestError("a lazy image has no input to take its result from", hint, "output.background")
     try:
         check_output_path(section.path)
     except RequestError as error:
@@ -115,19 +103,9 @@ def prepare_save(image: Image, path: str, output: Mapping[str, Any]) -> Job:
 
 
 def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
-    """Return the plan of a run on this machine, by what this process holds and has compiled.
-
-    What it holds beyond a fresh process (a notebook's arrays) is the caller's: the run is allowed it in
-    addition, where the config says nothing of memory.
-    """
+    """Plan a run on this machine, by its cores and its free memory."""
     planes = math.prod(size for axis, size in source.spec.sizes.items() if axis not in "yx")
     held = tree_memory() + PER_FILE * len(source.files()) + PER_PLANE * planes
+    # What this process holds beyond a fresh one (a notebook's arrays) is not the run's to pay for.
     memory = default_budget() + max(0, held - DRIVER)
-    return make_plan(
-        config,
-        source.spec,
-        cores(),
-        memory,
-        held=held,
-        reading=cache(source.beside),
-    )
+    return make_plan(config, source.spec, cores(), memory, held=held, reading=cache(source.beside))

@@ -24,75 +24,46 @@ from pipeline.steps.contract import step_dtype
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
 
+# The process that was started, with everything imported and the input opened: 161 to 170 measured.
 DRIVER = 176 * MIB
-"""The process that was started, with everything imported and the input opened: 161 to 170 measured."""
-
+# What loading the compiled kernels adds to a process: 51 to 56 measured, most of it LLVM's own code.
 KERNELS = 56 * MIB
-"""What loading the compiled kernels adds to a process: 51 to 56 measured, most of it LLVM's own code."""
-
+# Threads, journal, graphs and receipts: 12 measured.
 RUNNING = 16 * MIB
-"""Threads, journal, graphs and receipts: 12 measured."""
-
+# What compiling the kernels of a step leaves beyond that: 40 to 68 measured. It is counted in each run,
+# so that the first one on a machine needs no more than it says.
 COMPILED = 72 * MIB
-"""What compiling the kernels of a step leaves beyond that: 40 to 68 measured.
-
-It is counted in each run, so that the first one on a machine needs no more than it says.
-"""
-
+# The same for each further step: 13 to 26 measured, since kernels share much of it.
 COMPILED_MORE = 32 * MIB
-"""The same for each step more: 13 to 26 measured, kernels share much of it."""
-
+# What `distributed` adds to the driver, and the process that tracks the workers' resources.
 SCHEDULER = 32 * MIB
-"""What `distributed` adds to the driver, and the process that tracks the workers' resources."""
-
+# Each worker process: 232 measured.
 WORKER = 256 * MIB
-"""Each worker process beside it: 232 measured."""
-
+# What the heap keeps of freed blocks for the next task: as much again for small ones, 20 to 25 measured.
 HEAP = 24 * MIB
-"""What the heap keeps of freed blocks for the next task: as much again for small ones, 20 to 25 measured."""
-
+# A file in the making, its pixels gathered and encoded, in file sizes.
 FILE = 2
-"""One file in the making, its pixels gathered and encoded, as parts of its size."""
-
+# A file of a coarser level in the making, or one of its sources as it is read, in file sizes.
 LEVEL_FILES = 3
-"""One file of a coarser level in the making, or one that it is made of as it is read, in files."""
-
+# What a process holds beyond the usual is counted in steps of this, so that `plan` and `run` agree.
 ROUND = 16 * MIB
-"""A process that holds more than usual is counted in whole steps, so that `plan` and `run` agree."""
-
+# Bytes of the name, size and times of each file of the input, where they are not a Zarr's.
 PER_FILE = 600
-"""Bytes that the names, sizes and times of each file of the input take, where they are not a Zarr's."""
-
+# Bytes a plane at the end of a run: its figures, its row in the table of frames, its chunks' names.
 PER_PLANE = 450
-"""Bytes a plane: its figures, its row in the table of frames and its chunks' names, at the end of a run."""
-
+# Windows at a time: while one ends, the next keeps the workers busy.
 IN_FLIGHT = 2
-"""Windows under way at a time: while one ends, the next keeps the workers busy."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a run takes, in bytes.
+    """Bytes that a run takes."""
 
-    Parameters
-    ----------
-    base : int
-        All processes before the first pixel.
-    task : int
-        One block on its way from file to file.
-    tasks : int
-        Blocks at a time.
-    shared : int
-        Blocks of a window that wait for their neighbours.
-    levels : int
-        Building the coarser levels, which comes after the last block.
-    """
-
-    base: int
-    task: int
-    tasks: int
-    shared: int
-    levels: int = 0
+    base: int  # all processes before the first pixel
+    task: int  # one block on its way from file to file
+    tasks: int  # blocks at a time
+    shared: int  # blocks of a window that wait for their neighbours
+    levels: int = 0  # building the coarser levels, after the last block
 
     @property
     def predicted(self) -> int:
@@ -101,17 +72,17 @@ class Memory:
 
 
 def memory_of_blocks(workload: Workload, block: Mapping[str, int], resources: Resources) -> Memory:
-    """Return what a run in blocks of this size takes, where they share nothing."""
+    """Return the memory of a run in blocks of this size that share nothing."""
     tasks = min(resources.workers, workload.count(block))
     # Coarser levels are built by all workers, even where there are fewer blocks.
     levels = max((_level_bytes(output, resources.workers) for output in workload.layout.outputs), default=0)
-    return Memory(base_bytes(workload, resources), task_bytes(workload, block), tasks, 0, levels)
+    return Memory(_base_bytes(workload, resources), _task_bytes(workload, block), tasks, 0, levels)
 
 
 def memory_of(
     workload: Workload, block: Mapping[str, int], window: Mapping[str, int], resources: Resources
 ) -> Memory:
-    """Return what a run in these blocks and windows takes."""
+    """Return the memory of a run in these blocks and windows."""
     memory = memory_of_blocks(workload, block, resources)
     if not any(workload.halo[axis] and block[axis] < window[axis] for axis in block):
         return memory
@@ -126,10 +97,10 @@ def memory_of(
     return replace(memory, shared=with_heap(copies * min(IN_FLIGHT, windows) * read))
 
 
-def base_bytes(workload: Workload, resources: Resources) -> int:
-    """Return what the processes of a run on this machine take before the first pixel."""
+def _base_bytes(workload: Workload, resources: Resources) -> int:
+    """Return the bytes of all processes on this machine before the first pixel."""
     held = -(-(resources.held - DRIVER) // ROUND) * ROUND + DRIVER
-    compiled = compiled_bytes(workload.steps, workload.image.dtype)
+    compiled = _compiled_bytes(workload.steps, workload.image.dtype)
     driver = max(DRIVER, held) + KERNELS + RUNNING + compiled
     if not resources.processes:
         return driver
@@ -138,8 +109,8 @@ def base_bytes(workload: Workload, resources: Resources) -> int:
     return driver + SCHEDULER + resources.workers * each
 
 
-def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
-    """Return what compiling the kernels of a chain leaves in a process."""
+def _compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
+    """Return the bytes that compiling a chain's kernels leaves in a process."""
     kinds = set()
     for step in steps:
         kinds.add((step.name, dtype))
@@ -147,19 +118,13 @@ def compiled_bytes(steps: tuple[Step, ...], dtype: np.dtype) -> int:
     return COMPILED + COMPILED_MORE * max(0, len(kinds) - 1)
 
 
-def task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
-    """Return what one block takes on its way from file to file, the largest there is.
-
-    While it is read, a stored chunk stands beside it. It is held to the end, for the figures of its
-    planes, through the chain and while what the chain gave is written.
-
-    Blocks beyond the threshold (32 MiB at most) from which the C library maps memory are given back at
-    once; others stay in its heap.
-    """
+def _task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
+    """Return the bytes of the largest block on its way from file to file."""
     image = workload.image
     block = largest_block(block, workload.halo, image.sizes)
     shape = padded(block, workload.halo, image.sizes)
     pixels, kept = math.prod(shape), math.prod(block.values())
+    # The input block is held to the end, for the figures of its planes.
     held = pixels * image.dtype.itemsize
     # Where a plane is cut, its parts are read without the halo that they have in common.
     reading = held + max(workload.beside(shape), workload.beside(tuple(block.values())))
@@ -168,10 +133,10 @@ def task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
 
 
 def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
-    """Return what the chain takes on a block of `shape`, the block itself included."""
+    """Return the bytes of a chain on a block of `shape`, the block itself included."""
     pixels = math.prod(shape)
     held = pixels * dtype.itemsize
-    most = 0
+    largest = 0
     for index, step in enumerate(steps):
         result = step_dtype(step, dtype)
         # The block read is held to the end of the task; for the first step it is the input too.
@@ -179,13 +144,13 @@ def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype
         if step.channels is not None:
             # What it gives for one channel is put among the others.
             own += pixels // shape[axes.index("c")] * result.itemsize
-        most = max(most, own + pixels * result.itemsize + step.working_bytes(shape, dtype, axes))
+        largest = max(largest, own + pixels * result.itemsize + step.working_bytes(shape, dtype, axes))
         dtype = result
-    return held + most
+    return held + largest
 
 
 def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
-    """Return what writing takes of which `kept` pixels of a block are kept, what the chain gave included."""
+    """Return the bytes of a result of `pixels` and of writing the `kept` ones of them."""
     layout, second, result = workload.layout, workload.layout.background, workload.chain.dtype
     dtype = layout.spec.dtype
     alike = result == dtype and not workload.offset
@@ -201,22 +166,22 @@ def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
 
 
 def _file_bytes(layout: Layout) -> int:
-    """Return what one file in the making takes: its pixels gathered, encoded, and that with its checksum."""
+    """Return the bytes of a file in the making: its pixels gathered, encoded, and with a checksum."""
     return (FILE + layout.checksum) * math.prod(layout.file_shape) * layout.spec.dtype.itemsize
 
 
 def _level_bytes(layout: Layout, workers: int) -> int:
-    """Return what the coarser levels take: what a file is made of, and one file of that as it is read."""
-    most = 0
+    """Return the bytes that the coarser levels take."""
+    largest = 0
     for finer, level in itertools.pairwise(layout.levels):
         steps = (c // f for c, f in zip(level.factors, finer.factors, strict=True))
-        made_of = math.prod(
+        sources = math.prod(
             min(px * step, size) for px, step, size in zip(level.file_shape, steps, finer.shape, strict=True)
         )
         file = math.prod(map(min, finer.file_shape, finer.shape))
         tasks = min(workers, math.prod(level.grid))
-        most = max(most, tasks * with_heap((made_of + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
-    return most
+        largest = max(largest, tasks * with_heap((sources + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
+    return largest
 
 
 def padded(block: Mapping[str, int], halo: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -242,5 +207,6 @@ def largest_block(
 
 
 def with_heap(nbytes: int) -> int:
-    """Return the bytes that a task holds or several share, and what the heap keeps of them afterwards."""
+    """Return bytes in use plus those that the heap keeps of them once they are freed."""
+    # The C library gives large blocks back at once (32 MiB at most); small ones stay in its heap.
     return nbytes + min(nbytes, HEAP)

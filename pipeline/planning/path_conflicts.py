@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from pathlib import Path
 
 from pipeline.config.sections import OutputConfig
 from pipeline.model.errors import RequestError
@@ -16,111 +16,90 @@ from pipeline.write import work_path
 
 
 def refuse_path_conflicts(output: OutputConfig, source: Source | LazySource) -> None:
-    """Refuse a run that would write into its input, into another Zarr, or into its own output.
-
-    Raises
-    ------
-    RequestError
-        It would.
-    """
-    targets = {"output.path": output.path, "output.background": output.background, "output.work": output.work}
-    inputs = [] if isinstance(source, LazySource) else [source.path, *source.files()]
-    local = list(dict.fromkeys(path for path in inputs if not is_url(path)))
-    for field, target in targets.items():
-        if target is None:
-            continue
-        if field != "output.work":
-            _refuse_inputs(target, local, field)
-        elif local and os.path.isdir(local[0]) and _within(target, local[0]):
-            raise RequestError(f"lies inside the input, {local[0]}", "let it be another folder", field)
-        _refuse_zarr(target, field)
+    """Raise RequestError for a run that would write into its input, another Zarr or its own output."""
+    paths = [] if isinstance(source, LazySource) else [source.path, *source.files()]
+    inputs = list(dict.fromkeys(path for path in paths if not is_url(path)))
+    for field, path in (("output.path", output.path), ("output.background", output.background)):
+        if path is not None:
+            _refuse_inputs(path, inputs, field)
+            _refuse_zarr(path, os.path.dirname(path), field)
+    if output.work is not None:
+        folder = inputs[0] if inputs and os.path.isdir(inputs[0]) else None
+        _refuse_work(output.work, folder, [output.path, output.background or output.path])
     if output.background is not None:
         _refuse_nested(output.path, output.background)
-    if output.work is not None:
-        _refuse_work(output.work, [output.path, output.background or output.path])
-    _refuse_held(work_path(output.path, "", output.work or ""), local)
-
-
-def _refuse_inputs(target: str, inputs: list[str], field: str) -> None:
-    """Refuse an output that is the input, lies inside it, or holds it."""
-    real = os.path.realpath(target)
-    for held in inputs:
-        if _same(target, held):
-            raise RequestError("is the input itself", "write somewhere else", field)
-        if is_node(held) and _within(target, held):
-            raise RequestError(f"lies inside the input, {held}", "write somewhere else", field)
-        if os.path.realpath(held).startswith(real + os.sep):
-            raise RequestError(f"holds the input, {held}", "write somewhere else", field)
-
-
-def _refuse_zarr(target: str, field: str) -> None:
-    """Refuse a place inside a Zarr, which would not be that Zarr any more."""
-    start = target if field == "output.work" else os.path.dirname(target)
-    for folder in _ancestors(start):
-        if is_node(folder):
+    work = os.path.realpath(work_path(output.path, "", output.work or ""))
+    for path in inputs:
+        if os.path.realpath(path).startswith(work):
+            # The work folder is removed at the end, and the input would go with it.
             raise RequestError(
-                f"{target} lies inside a Zarr, {folder}", "write beside it, or somewhere else", field
-            )
-
-
-def _refuse_nested(output: str, background: str) -> None:
-    """Refuse two outputs that are one, or of which one holds the other."""
-    one, other = os.path.realpath(output), os.path.realpath(background)
-    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
-        raise RequestError(
-            f"lies inside the output, or holds it: {background}", "write it beside the output",
-            "output.background",
-        )  # fmt: skip
-    if _folded(one) == _folded(other):
-        raise RequestError(
-            f"differs from the output in capitals alone, which not every disk tells apart: {background}",
-            "give it a name of its own",
-            "output.background",
-        )
-
-
-def _refuse_work(work: str, outputs: list[str]) -> None:
-    for output in outputs:
-        if _within(work, output):
-            raise RequestError(f"lies inside the output, {output}", "let it be another folder", "output.work")
-
-
-def _refuse_held(prefix: str, inputs: list[str]) -> None:
-    """Refuse an input that lies in a work folder of this output: it would go with it."""
-    start = os.path.realpath(prefix)
-    for held in inputs:
-        if os.path.realpath(held).startswith(start):
-            raise RequestError(
-                f"the input {held} lies in the folder of an unfinished run of this output",
+                f"the input {path} lies in the folder of an unfinished run of this output",
                 "finish that run, or write to another output",
                 "output.path",
             )
 
 
-def _same(one: str, other: str) -> bool:
-    """Return whether two paths are one, through links and on disks that know no capitals too."""
-    if os.path.realpath(one) == os.path.realpath(other):
+def _refuse_inputs(output: str, inputs: list[str], field: str) -> None:
+    """Refuse an output that is the input, lies inside it, or holds it."""
+    real = os.path.realpath(output)
+    for path in inputs:
+        if _is_same(output, path):
+            raise RequestError("is the input itself", "write somewhere else", field)
+        if is_node(path) and _is_within(output, path):
+            raise RequestError(f"lies inside the input, {path}", "write somewhere else", field)
+        if os.path.realpath(path).startswith(real + os.sep):
+            raise RequestError(f"holds the input, {path}", "write somewhere else", field)
+
+
+def _refuse_zarr(path: str, folder: str, field: str) -> None:
+    """Refuse a path in a folder inside a Zarr, which would no longer be that Zarr."""
+    for parent in _with_parents(folder):
+        if is_node(parent):
+            hint = "write beside it, or somewhere else"
+            raise RequestError(f"{path} lies inside a Zarr, {parent}", hint, field)
+
+
+def _refuse_work(work: str, input: str | None, outputs: list[str]) -> None:
+    """Refuse a work folder inside the input's folder, a Zarr or an output."""
+    hint = "let it be another folder"
+    if input is not None and _is_within(work, input):
+        raise RequestError(f"lies inside the input, {input}", hint, "output.work")
+    _refuse_zarr(work, work, "output.work")
+    for output in outputs:
+        if _is_within(work, output):
+            raise RequestError(f"lies inside the output, {output}", hint, "output.work")
+
+
+def _refuse_nested(output: str, background: str) -> None:
+    """Refuse two outputs that are one, or of which one holds the other."""
+    first, second = os.path.realpath(output), os.path.realpath(background)
+    if f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/"):
+        what, hint = "lies inside the output, or holds it", "write it beside the output"
+        raise RequestError(f"{what}: {background}", hint, "output.background")
+    if _folded(first) == _folded(second):
+        what = "differs from the output in capitals alone, which not every disk tells apart"
+        raise RequestError(f"{what}: {background}", "give it a name of its own", "output.background")
+
+
+def _is_same(first: str, second: str) -> bool:
+    if os.path.realpath(first) == os.path.realpath(second):
         return True
     try:
-        return os.path.samefile(one, other)
+        # On a disk that ignores capitals, two names may be one file.
+        return os.path.samefile(first, second)
     except OSError:
         return False
 
 
-def _within(inner: str, outer: str) -> bool:
-    """Return whether a path is a folder or lies inside it, there or not."""
-    return any(_same(folder, outer) for folder in _ancestors(inner))
+def _is_within(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or lies inside it; neither needs to exist."""
+    return any(_is_same(parent, folder) for parent in _with_parents(path))
 
 
-def _ancestors(path: str) -> Iterator[str]:
-    """Yield a path and the folders above it, links followed."""
-    folder = os.path.realpath(path)
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
+def _with_parents(path: str) -> list[str]:
+    """Return a path and the folders above it, links followed."""
+    real = Path(os.path.realpath(path))
+    return [str(real), *map(str, real.parents)]
 
 
 def _folded(path: str) -> str:

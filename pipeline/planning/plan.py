@@ -13,7 +13,7 @@ from pipeline.kernels.dtypes import dtype_range
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
 from pipeline.model.tiling import Tiling
-from pipeline.planning.blocks import choose_block, choose_window, force, refusal
+from pipeline.planning.blocks import choose_tiling, refusal
 from pipeline.planning.memory import Memory, memory_of
 from pipeline.planning.warmup import WarmUp
 from pipeline.planning.workload import Resources, Workload
@@ -23,55 +23,38 @@ from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout, choose_chunks, make_layout, with_background
 
+# Bytes of input under which starting worker processes costs more than they save.
 SHORT = 8 * 2**30
-"""Bytes of input under which starting worker processes costs more than they save."""
-
+# Workers up to which threads are faster however long a run is: a task holds the interpreter's lock for a
+# few hundredths of its time, and processes take 2.7 times the memory and 1.3 times the time (two workers).
 FEW = 8
-"""Workers up to which threads of one process are the faster ones however long a run is: a task holds
-the interpreter's lock for a few hundredths of its time, and processes take more memory and a core for
-what passes between them (two workers: 1.3 times the time, 2.7 times the memory)."""
-
+# Bytes that most clusters give a thread at the least.
 WORKER_THREAD = 2 * 2**30
-"""Bytes that a thread of a cluster has at the least, on most of them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a run that is decided before the first pixel.
-
-    Parameters
-    ----------
-    workload : Workload
-        The chain, the image (after `select`) and the output on disk.
-    tiling : Tiling
-        Blocks and windows.
-    resources : Resources
-        Workers, memory, and where they are.
-    memory : Memory
-        What it takes.
-    overflow : str
-        "clip", "error", or "fits" where nothing can overflow.
-    """
+    """Everything about a run that is decided before the first pixel."""
 
     workload: Workload
     tiling: Tiling
     resources: Resources
     memory: Memory
-    overflow: str
+    overflow: str  # "clip", "error", or "fits" where nothing can overflow
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The chain in its order, resolved."""
+        """The resolved chain."""
         return self.workload.steps
 
     @property
     def image(self) -> ImageSpec:
-        """What comes in."""
+        """The input after `select`."""
         return self.workload.image
 
     @property
     def output(self) -> ImageSpec:
-        """What goes out, on the image's axes."""
+        """The output on the image's axes."""
         return self.image.with_(dtype=self.layout.spec.dtype)
 
     @property
@@ -91,13 +74,13 @@ class Plan:
 
     @property
     def warm_up(self) -> WarmUp:
-        """What compiles the kernels that it needs, or loads them."""
+        """Compiles or loads the kernels of the run."""
         coarser = tuple(output.spec.dtype for output in self.layout.outputs if len(output.levels) > 1)
         return WarmUp(self.steps, self.image, self.layout.spec.dtype, self.offset, coarser)
 
     @property
     def backgrounds(self) -> tuple[Background, ...]:
-        """What of input and result is the background, for each channel; nothing where it is not written."""
+        """How each channel's background follows from input and result; empty where it is not written."""
         return () if self.layout.background is None else backgrounds(self.steps, self.image)
 
 
@@ -110,22 +93,22 @@ def make_plan(
     held: int = 0,
     reading: Callable[[tuple[int, ...]], int] | None = None,
 ) -> Plan:
-    """Return the plan of a run.
+    """Plan a run.
 
     Parameters
     ----------
     config : RunConfig
-        What was asked for.
+        Of the run.
     image : ImageSpec
         The input, after `select`.
     cores : int
-        Workers, where the config says nothing.
+        Workers, unless the config sets them.
     memory : int
-        Bytes for the run, where the config says nothing.
+        Bytes for the run, unless the config sets them.
     held : int
-        Bytes that this process holds already, where that is known.
+        Bytes that this process holds already.
     reading : callable, optional
-        Says what reading a region of some shape takes beside its pixels; see `Source.beside`.
+        Shape of a region → bytes that reading it takes beside its pixels; see `Source.beside`.
 
     Raises
     ------
@@ -133,16 +116,17 @@ def make_plan(
         Something cannot work: a length on this image, a dtype, a block, the memory.
     """
     chain, compute = bind_chain(config.steps, image), config.compute
-    dtype, overflow = output_dtype(config.output, chain)
-    layout = plan_layout(config, image.with_(dtype=dtype))
-    if config.output.background is not None:
-        layout = with_background(layout, config.output.background, background_dtype(chain.steps, image))
-    workload = Workload(chain, layout, config.output.offset, reading)
+    background = None if config.output.background is None else background_dtype(chain)
+    dtype, overflow = _output_dtype(config.output, chain)
     workers = compute.workers or cores
-    cluster = choose_cluster(compute.cluster, image.nbytes, workers)
-    # Of a cluster's workers nothing is known before it is reached. Then blocks are fitted to them.
-    usual = workers * WORKER_THREAD if cluster == "remote" else memory
-    resources = Resources(workers, compute.memory or usual, cluster, held)
+    cluster = _cluster_kind(compute.cluster, image.nbytes, workers)
+    layout = _make_layout(config, image.with_(dtype=dtype))
+    if config.output.background is not None and background is not None:
+        layout = with_background(layout, config.output.background, background)
+    workload = Workload(chain, layout, config.output.offset, reading)
+    # A cluster's workers are unknown before it is reached; the blocks are fitted to them then.
+    default_memory = workers * WORKER_THREAD if cluster == "remote" else memory
+    resources = Resources(workers, compute.memory or default_memory, cluster, held)
     tiling, resources = choose_tiling(workload, resources, compute.block, compute.window)
     needed = memory_of(workload, tiling.block, tiling.window, resources)
     if needed.predicted > resources.memory:
@@ -150,75 +134,39 @@ def make_plan(
     return Plan(workload, tiling, resources, needed, overflow)
 
 
-def choose_tiling(
-    workload: Workload,
-    resources: Resources,
-    forced_block: Mapping[str, int] | None,
-    forced_window: Mapping[str, int] | None,
-) -> tuple[Tiling, Resources]:
-    """Return blocks and windows, and the resources that go with them (fewer workers where memory is short).
-
-    Raises
-    ------
-    RequestError
-        What is forced cannot be, or not even one block of the least size fits into the memory.
-    """
-    sizes, halo = workload.image.sizes, workload.halo
-    block, resources = choose_block(workload, resources)
-    if forced_block:
-        # The window is chosen for the blocks that there will be.
-        block = dict(force(workload, forced_block, None, Tiling(sizes, block, block, halo)).block)
-    chosen = Tiling(sizes, block, choose_window(workload, block, resources), halo)
-    return force(workload, forced_block, forced_window, chosen), resources
-
-
-def output_dtype(output: OutputConfig, chain: BoundChain) -> tuple[np.dtype, str]:
-    """Return the dtype of the output, and what happens to a value that it cannot hold.
-
-    Raises
-    ------
-    RequestError
-        It cannot hold all that the chain can give and the config does not say what then, or
-        it is not a dtype of images.
-    """
-    names = {None: chain.dtype, "input": chain.image.dtype}
-    dtype = names[output.dtype] if output.dtype in names else np.dtype(output.dtype)
+def _output_dtype(output: OutputConfig, chain: BoundChain) -> tuple[np.dtype, str]:
+    """Return the dtype of the output, and the treatment of values that it cannot hold."""
+    defaults = {None: chain.dtype, "input": chain.image.dtype}
+    dtype = defaults[output.dtype] if output.dtype in defaults else np.dtype(output.dtype)
     # A float64 cannot tell the ends of 64 bits apart.
     offset = int(output.offset) if float(output.offset).is_integer() else output.offset
     low, high = (bound + offset for bound in chain.value_range)
     least, most = dtype_range(dtype)
-    same_floats = dtype.kind == chain.dtype.kind == "f" and dtype.itemsize >= chain.dtype.itemsize
-    if same_floats or (least <= low and high <= most):
+    wide_float = dtype.kind == chain.dtype.kind == "f" and dtype.itemsize >= chain.dtype.itemsize
+    if wide_float or (least <= low and high <= most):
         return dtype, "fits"
     if output.overflow is None:
-        raise RequestError(
-            f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}",
-            "say overflow: clip (counted and reported) or error, or another dtype", "output.overflow",
-        )  # fmt: skip
+        what = f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}"
+        hint = "say overflow: clip (counted and reported) or error, or another dtype"
+        raise RequestError(what, hint, "output.overflow")
     return dtype, output.overflow
 
 
-def choose_cluster(cluster: object, nbytes: int, workers: int) -> str:
-    """Return "threads", "local" or "remote", for what the config says and an input of so many bytes."""
+def _cluster_kind(cluster: object, nbytes: int, workers: int) -> str:
+    """Return "threads", "local" or "remote" for `compute.cluster` and an input of `nbytes`."""
     if cluster == "auto":
         return "threads" if nbytes < SHORT or workers <= FEW else "local"
     return str(cluster) if cluster in ("threads", "local") else "remote"
 
 
-def plan_layout(config: RunConfig, image: ImageSpec) -> Layout:
-    """Return the output on disk; where chunks are not said, they follow a forced block or window.
-
-    Raises
-    ------
-    RequestError
-        The output cannot be laid out so.
-    """
-    output = config.output
+def _make_layout(config: RunConfig, image: ImageSpec) -> Layout:
+    """Lay the output out on disk; chunks that the config leaves open follow a forced block or window."""
+    output, compute = config.output, config.compute
     chunks = dict(output.chunks or {})
-    usual = dict(zip(image.axes, choose_chunks(image, {}), strict=True))
-    shards = {axis: px for axis, px in (output.shards or {}).items() if px % usual.get(axis, px)}
-    # A forced block has the last word: it is whole files.
-    for forced in (shards, config.compute.window, config.compute.block):
+    defaults = dict(zip(image.axes, choose_chunks(image, {}), strict=True))
+    shards = {axis: px for axis, px in (output.shards or {}).items() if px % defaults.get(axis, px)}
+    # The block comes last and wins: it must be whole files.
+    for forced in (shards, compute.window, compute.block):
         for axis, px in (forced or {}).items():
             if axis in image.axes and axis not in (output.chunks or {}) and px < image.sizes[axis]:
                 chunks[axis] = px
@@ -228,7 +176,7 @@ def plan_layout(config: RunConfig, image: ImageSpec) -> Layout:
         chunks=chunks,
         shards=output.shards,
         compressor=output.compressor,
-        checksum=bool(output.checksum),
+        checksum=output.checksum,
         pyramid=output.pyramid,
         version=output.version,
         axes=output.axes,

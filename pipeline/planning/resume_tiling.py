@@ -1,7 +1,7 @@
-"""A run that goes on with other workers or another memory than it began with.
+"""Tiling of a resumed run, which may have other workers or another memory than at its first start.
 
-Its windows stay as they were fixed at the first start, since the journal counts them. What
-changes is how one is computed: in other blocks, and where it is too large, in several parts.
+Its windows stay, since the journal counts them. Each is computed in blocks that fit now, and where it is
+too large in several parts.
 """
 
 from __future__ import annotations
@@ -19,67 +19,39 @@ from pipeline.planning.workload import Resources, Workload
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a run, each computed in parts of whole blocks.
-
-    Parameters
-    ----------
-    tiling : Tiling
-        The windows, and the blocks in them.
-    part : mapping of str to int
-        Axis → px of a part, counted from the beginning of its window.
-    memory : Memory
-        What computing them takes.
-    """
+    """Windows of a run, each computed in parts of whole blocks."""
 
     tiling: Tiling
-    part: Mapping[str, int]
+    part: Mapping[str, int]  # size of a part, axis → px
     memory: Memory
 
     def parts(self, window: int) -> list[tuple[Cut, ...]]:
-        """Return the parts of a window: for each a cut of each axis.
+        """Return the parts of a window, each as a cut of every axis.
 
         >>> tiling = Tiling({"x": 100}, {"x": 10}, {"x": 60}, {"x": 2})
         >>> [part[0].edges[0] for part in Windows(tiling, {"x": 20}, Memory(0, 0, 0, 0)).parts(1)]
         [60, 80]
         """
-        axes = [
-            self._axis_parts(axis, cut.edges[0], cut.edges[-1])
-            for axis, cut in zip(self.tiling.sizes, self.tiling.cuts(window), strict=True)
-        ]
-        return list(itertools.product(*axes))
-
-    def _axis_parts(self, axis: str, begin: int, end: int) -> list[Cut]:
-        size, block, halo = self.tiling.sizes[axis], self.tiling.block[axis], self.tiling.halo[axis]
-        return [
-            cut_axis(size, start, min(end, start + self.part[axis]), block, halo)
-            for start in range(begin, end, self.part[axis])
-        ]
+        cuts: list[list[Cut]] = []
+        for (axis, size), cut in zip(self.tiling.sizes.items(), self.tiling.cuts(window), strict=True):
+            block, halo, part = self.tiling.block[axis], self.tiling.halo[axis], self.part[axis]
+            begin, end = cut.edges[0], cut.edges[-1]
+            starts = range(begin, end, part)
+            cuts.append([cut_axis(size, start, min(end, start + part), block, halo) for start in starts])
+        return list(itertools.product(*cuts))
 
 
 def resume_tiling(
     workload: Workload, resources: Resources, planned: Tiling, window: Mapping[str, int]
 ) -> Windows:
-    """Return the windows of a run's first start, to be computed with what there is now.
+    """Cut the windows of a run's first start for the present resources.
 
-    Parameters
-    ----------
-    workload : Workload
-        What is cut.
-    resources : Resources
-        Workers and memory of now.
-    planned : Tiling
-        How a new run would be cut.
-    window : mapping of str to int
-        Axis → px of the windows of the first start.
-
-    Raises
-    ------
-    RequestError
-        Not even one block after the other fits into the memory.
+    `planned` is the tiling of a new run with them. Raises RequestError where not even one block at a time
+    fits into the memory.
     """
     if dict(window) == dict(planned.window):
         return Windows(planned, window, memory_of(workload, planned.block, window, resources))
-    block = {axis: _block(workload, axis, px, window[axis]) for axis, px in planned.block.items()}
+    block = {axis: _side(workload, axis, px, window[axis]) for axis, px in planned.block.items()}
     part = choose_window(workload, block, resources, window)
     memory = memory_of(workload, block, part, resources)
     if memory.predicted > resources.memory:
@@ -87,8 +59,8 @@ def resume_tiling(
     return Windows(Tiling(workload.image.sizes, block, dict(window), workload.halo), part, memory)
 
 
-def _block(workload: Workload, axis: str, planned: int, window: int) -> int:
-    """Return the largest block up to the planned one that leaves no rest shorter than the halo."""
+def _side(workload: Workload, axis: str, planned: int, window: int) -> int:
+    """Return the largest side up to the planned one that leaves no rest shorter than the halo."""
     if planned >= window:
         return window
     file, halo = workload.file_sizes[axis], workload.halo[axis]

@@ -1,14 +1,14 @@
-"""The checks before a run starts. `plan` makes the same ones, and neither leaves anything behind."""
+"""Checks before a run starts, the same for `plan` and `run`; they leave nothing behind."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline.model.errors import PipelineError, Problem, RequestError, VerificationError
+from pipeline.model.errors import Problem, RequestError, VerificationError
 from pipeline.planning.job import Job
 from pipeline.planning.resume_tiling import resume_tiling
 from pipeline.steps.registry import REGISTRY
@@ -28,19 +28,13 @@ from pipeline.write.work import check_others, find_work, fingerprint, read_check
 
 @dataclass(frozen=True)
 class Start:
-    """A run that may start: what decides its pixels, where its files go, what is there of it.
-
-    Parameters
-    ----------
-    job : Job
-        What was asked for.
-    """
+    """A job, its work folder and the state of an earlier start."""
 
     job: Job
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """What decides pixels, and how they lie in files."""
+        """All that determines the pixels and their files, as plain data."""
         plain = self.job.config.resolved()
         config = {key: value for key, value in plain.items() if key != "compute"}
         levels = self.job.plan.layout.levels
@@ -50,94 +44,73 @@ class Start:
 
     @cached_property
     def layout(self) -> Layout:
-        """The output, in the work folder of this run."""
+        """The output in the work folder of this run."""
         return self.job.plan.layout.at(fingerprint(self.inputs))
 
     @property
     def state(self) -> State:
-        """How far an earlier start has come.
-
-        The input's files are looked into only where there is something to go on from.
-        """
+        """How far an earlier start has come."""
         layout = self.job.plan.layout
-        there = any(os.path.lexists(output.path) for output in layout.outputs)
-        return state(self.layout) if there or find_work(layout.path, layout.work_root) else "new"
+        # The fingerprint of the input's files takes time, so it is made only for something to resume.
+        exists = any(os.path.lexists(output.path) for output in layout.outputs)
+        return state(self.layout) if exists or find_work(layout.path, layout.work_root) else "new"
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What an earlier start has left to do, in words."""
-        said = {
+        """What the run has left to do after an earlier start."""
+        notes = {
             "published": "the output is complete already: a run has nothing to do",
             "sealed": "an earlier start computed all of it: a run brings it under its name",
             "unfinished": "an earlier start has begun it: a run goes on from there",
         }
-        return tuple(words for state, words in said.items() if state == self.state)
+        return tuple(note for state, note in notes.items() if state == self.state)
 
 
 def check_start(job: Job, *, overwrite: bool = False) -> Start:
-    """Return what a run starts from, unless it is to be refused.
-
-    Parameters
-    ----------
-    job : Job
-        What was asked for.
-    overwrite : bool
-        Whether an existing output is to be replaced.
+    """Check that a run can start; `overwrite` allows it to replace an existing output.
 
     Raises
     ------
     RequestError
         The output cannot be written, or something is in its way.
     VerificationError
-        It is complete, and damaged.
+        The output is complete and damaged.
     DataError
-        The input lacks files that it had.
+        The input lacks files that it once had.
     """
     start = Start(job)
     layout = job.plan.layout
-    try:
+    with job.config.locating():
         for output in layout.outputs:
             check_layout(output)
-        now = start.state
-        if now == "published":
+        current = start.state
+        if current == "published":
             if not overwrite:
                 refuse_damaged(start.layout)
             return start
-        if now == "sealed":
+        if current == "sealed":
             check_publish(start.layout, overwrite=overwrite)
         else:
             check_targets(layout, overwrite=overwrite)
-        _check_runs(start, now, overwrite)
-        for field, path in _written(job):
-            _check_place(path, field)
-        _ = job.missing
-    except PipelineError as error:
-        raise job.config.locate(error) from error.__cause__
+        _check_runs(start, current, overwrite)
+        for output in layout.outputs:
+            _check_folder(os.path.dirname(output.path), field_of(output))
+        if layout.work_root:
+            _check_folder(layout.work_root, "output.work")
+        _ = job.missing  # raises for files that the input lacks
     return start
 
 
 def check_targets(layout: Layout, *, overwrite: bool) -> None:
-    """Refuse outputs at which something lies that must not be replaced.
-
-    Raises
-    ------
-    RequestError
-        Something does.
-    """
+    """Raise RequestError where an output's path holds something that must not be replaced."""
     for output in layout.outputs:
         check_target(output.path, overwrite=overwrite, field=field_of(output))
 
 
 def refuse_damaged(layout: Layout) -> None:
-    """Refuse to call a complete output complete where files of it are missing, or of another size.
-
-    Raises
-    ------
-    VerificationError
-        They are.
-    """
+    """Raise VerificationError where files of a complete output are missing or of another size."""
     if os.path.isdir(layout.work):
-        return  # an earlier start published it and died before it had tidied up
+        return  # an earlier start published it and died before it removed the work folder
     for output in layout.outputs:
         damage = next(check_files(output.path, read_manifest(output.path), content=False), None)
         if damage is not None:
@@ -150,32 +123,23 @@ def field_of(output: Layout) -> str:
     return "output.background" if output.holder else "output.path"
 
 
-def _check_runs(start: Start, now: State, overwrite: bool) -> None:
-    """Refuse where another run of this output is unfinished or under way, or this one is."""
+def _check_runs(start: Start, current: State, overwrite: bool) -> None:
+    """Refuse to start while this run or another of this output is under way, or another is unfinished."""
     layout = start.job.plan.layout
     if not find_work(layout.path, layout.work_root):
         return
     check_others(start.layout, start.inputs, overwrite=overwrite)
-    if now == "new":
+    if current == "new":
         return
     refuse_held(start.layout.work)
     cut = read_checked(f"{start.layout.work}/windows.json")
     plan = start.job.plan
-    if now == "unfinished" and isinstance(cut, Mapping) and plan.resources.cluster != "remote":
+    if current == "unfinished" and isinstance(cut, Mapping) and plan.resources.cluster != "remote":
         resume_tiling(plan.workload, plan.resources, plan.tiling, cut["window"])
 
 
-def _written(job: Job) -> Iterator[tuple[str, str]]:
-    """Yield the field and the folder of each place that is written to."""
-    layout = job.plan.layout
-    for output in layout.outputs:
-        yield field_of(output), os.path.dirname(output.path)
-    if layout.work_root:
-        yield "output.work", layout.work_root
-
-
-def _check_place(folder: str, field: str) -> None:
-    """Refuse a folder in which nothing can be made, as far as that shows."""
+def _check_folder(folder: str, field: str) -> None:
+    """Refuse a folder that cannot be written to: no folder, no permission, a full disk."""
     folder = os.path.abspath(folder)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)

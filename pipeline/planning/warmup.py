@@ -1,4 +1,4 @@
-"""Compiling or loading the kernels that a run needs, before its first block."""
+"""Compiles or loads the kernels of a run before its first block."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pipeline.model.image import ImageSpec
 from pipeline.steps.chain import apply_step
 from pipeline.steps.step import Step
 
+# Pixels along each axis of a block that runs through the same kernels as a large one.
 SIDE = 8
-"""Pixels along each axis of a block that runs through the same kernels as a large one."""
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Compiles the kernels of a chain, or loads them where a cache has them; picklable."""
+    """Compiles the kernels of a chain, or loads them from the cache; picklable."""
 
     steps: tuple[Step, ...]  # resolved
     image: ImageSpec
     dtype: np.dtype  # of the output
     offset: float  # added before the cast to it
-    coarser: tuple[np.dtype, ...]  # of the outputs of which coarser levels follow
+    coarser: tuple[np.dtype, ...]  # of the outputs with coarser levels
 
     def __call__(self) -> None:
-        """Run them on a small block of zeros."""
+        """Run the kernels on a tiny block of zeros."""
         block = np.zeros(tuple(min(size, SIDE) for size in self.image.shape), self.image.dtype)
         for step in self.steps:
             block = apply_step(step, block, self.image.axes, (0,) * block.ndim)

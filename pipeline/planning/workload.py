@@ -1,4 +1,4 @@
-"""The input of a plan: a chain bound to its image, the output on disk, and what the run may use."""
+"""What a plan is made for: the work (chain, image, output) and the resources."""
 
 from __future__ import annotations
 
@@ -15,61 +15,36 @@ from pipeline.write.layout import Layout
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run may use.
+    """Workers and memory that a run may use."""
 
-    Parameters
-    ----------
-    workers : int
-        Blocks at a time.
-    memory : int
-        Bytes for all processes on this machine.
-    cluster : str
-        "threads", "local" or "remote".
-    held : int
-        Bytes that this process holds while it plans, where that is known.
-    """
-
-    workers: int
-    memory: int
-    cluster: str = "threads"
-    held: int = 0
+    workers: int  # blocks at a time
+    memory: int  # bytes for all processes on this machine
+    cluster: str = "threads"  # or "local" or "remote"
+    held: int = 0  # bytes that this process holds while it plans
 
     @property
     def processes(self) -> bool:
-        """Whether the workers are processes of this machine, started by the run."""
+        """Whether the run starts processes on this machine as workers."""
         return self.cluster == "local"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be cut into blocks and windows.
-
-    Parameters
-    ----------
-    chain : BoundChain
-        The steps, bound to the image.
-    layout : Layout
-        The output on disk; one task writes whole files of it.
-    offset : float
-        Added before the cast to the output's dtype.
-    reading : callable, optional
-        Shape of a region of the image → bytes that reading it takes beside its pixels; default: one stored
-        chunk, as stored and decoded.
-    """
+    """The work to be cut into blocks and windows."""
 
     chain: BoundChain
-    layout: Layout
-    offset: float = 0.0
-    reading: Callable[[tuple[int, ...]], int] | None = None
+    layout: Layout  # one task writes whole files of it
+    offset: float = 0.0  # added before the cast to the output's dtype
+    reading: Callable[[tuple[int, ...]], int] | None = None  # see `beside`
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The chain's steps, resolved."""
+        """The resolved chain."""
         return self.chain.steps
 
     @property
     def image(self) -> ImageSpec:
-        """What comes in."""
+        """The input."""
         return self.chain.image
 
     @property
@@ -79,22 +54,23 @@ class Workload:
 
     @cached_property
     def file_sizes(self) -> Mapping[str, int]:
-        """One file of the output, axis → px: the least that a task may write."""
+        """Size of one file of the output, axis → px: the least that a task may write."""
         return self.layout.file_sizes
 
     @property
     def mixed(self) -> bool:
-        """Whether the background of some channels is another than that of others."""
+        """Whether channels may have different kinds of background."""
         return "c" in self.image.axes and any(step.channels is not None for step in self.steps)
 
     def beside(self, shape: tuple[int, ...]) -> int:
         """Return the bytes that reading a region of this shape takes beside its pixels."""
         if self.reading is not None:
             return self.reading(shape)
+        # One chunk as stored and one decoded.
         return 2 * math.prod(self.image.chunks) * self.image.dtype.itemsize
 
     def least(self, axis: str) -> int:
-        """Return the smallest block along an axis that is whole files and holds a neighbour's halo."""
+        """Return the smallest block along an axis: whole files, and no shorter than the halo."""
         size, file = self.image.sizes[axis], self.file_sizes[axis]
         return min(size, -(-max(file, self.halo[axis]) // file) * file)
 
@@ -103,7 +79,7 @@ class Workload:
         return math.prod(block.values()) * self.image.dtype.itemsize
 
     def count(self, block: Mapping[str, int]) -> int:
-        """Return how many blocks of a size the image has."""
+        """Count the blocks of this size in the image."""
         return math.prod(-(-size // block[axis]) for axis, size in self.image.sizes.items())
 
     def cut_axes(self, block: Mapping[str, int]) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.config.load import RunConfig
-from pipeline.model.errors import DataError, PipelineError, RequestError, StoppedError, VerificationError
+from pipeline.model.errors import DataError, RequestError, StoppedError, VerificationError
 from pipeline.model.image import Image
 from pipeline.planning.describe import plan_dict
 from pipeline.planning.job import Job, prepare, prepare_save
@@ -82,11 +82,10 @@ def run(
     with stoppable(progress.say) as stop:
         job = prepare(config, sets=sets, input=input, output=output)
         try:
-            return _Run(job, overwrite, progress, stop, began).go()
+            with job.config.locating():
+                return _Run(job, overwrite, progress, stop, began).go()
         except MemoryError as error:
             raise run_error(error) from error
-        except PipelineError as error:
-            raise job.config.locate(error) from error.__cause__
 
 
 def save(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.steps.chain import chain_dtype
+from pipeline.steps.chain import BoundChain
 from pipeline.steps.contract import Background, StepContract
 
 
@@ -54,7 +54,7 @@ def backgrounds(steps: Sequence[StepContract], image: ImageSpec) -> tuple[Backgr
     return tuple(kinds)
 
 
-def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtype:
+def background_dtype(chain: BoundChain) -> np.dtype:
     """Return the dtype of a chain's background.
 
     The dtype of the result if that is floating. Else the image's own if it holds every possible background,
@@ -68,16 +68,17 @@ def background_dtype(steps: Sequence[StepContract], image: ImageSpec) -> np.dtyp
 
     Examples
     --------
+    >>> from pipeline.steps.chain import bind_chain
     >>> from pipeline.steps.operators.subtract_opening import SubtractOpening
     >>> image = ImageSpec("yx", (9, 9), np.dtype("uint16"))
-    >>> step = SubtractOpening(minimum_size=3, maximum_size=5).resolve(image)
-    >>> background_dtype([step], image), background_dtype([step, step], image)
+    >>> step = SubtractOpening(minimum_size=3, maximum_size=5)
+    >>> background_dtype(bind_chain((step,), image)), background_dtype(bind_chain((step, step), image))
     (dtype('uint16'), dtype('int32'))
     """
+    steps, image = chain.steps, chain.image
     backgrounds(steps, image)
-    result = chain_dtype(tuple(steps), image.dtype)
-    if result.kind == "f":
-        return result
+    if chain.dtype.kind == "f":
+        return chain.dtype
     ranges = [_range(_steps_for(channel, steps), image.dtype) for channel in range(image.sizes.get("c", 1))]
     low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
     integers = sorted((dtype for dtype in SUPPORTED if dtype.kind in "iu"), key=lambda dtype: dtype.itemsize)

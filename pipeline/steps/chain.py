@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,16 +38,6 @@ def chain_halo(steps: Steps, axes: str) -> dict[str, int]:
     return {axis: sum(halo.get(axis, 0) for halo in halos) for axis in axes}
 
 
-def chain_range(steps: Steps, dtype: np.dtype) -> tuple[float, float]:
-    """Return the least and the greatest value of the result for any image of `dtype`; exact for integers."""
-    low, high = dtype_range(dtype)
-    for step in steps:
-        least, most = step.value_range(low, high)
-        # The channels that a step leaves alone keep their values.
-        low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
-    return low, high
-
-
 def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]:
     """Resolve each step for the image that the steps before it give.
 
@@ -70,20 +61,34 @@ def resolve_steps(steps: tuple[Step, ...], image: ImageSpec) -> tuple[Step, ...]
 
 @dataclass(frozen=True)
 class BoundChain:
-    """Steps bound to an image; made by `bind_chain`."""
+    """Resolved steps and the image they are bound to; made by `bind_chain`."""
 
-    steps: tuple[Step, ...]  # resolved
+    steps: tuple[Step, ...]
     image: ImageSpec  # the input
-    dtype: np.dtype  # of the result
-    halo: Mapping[str, int]  # axis → px, all steps summed
-    value_range: tuple[float, float]  # of the result
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """Of the last step's result."""
+        return chain_dtype(self.steps, self.image.dtype)
+
+    @cached_property
+    def halo(self) -> Mapping[str, int]:
+        """The halos of all steps summed, axis → px."""
+        return chain_halo(self.steps, self.image.axes)
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value of the last step's result: whole numbers exactly."""
+        low, high = dtype_range(self.image.dtype)
+        for step in self.steps:
+            least, most = step.value_range(low, high)
+            low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
+        return low, high
 
 
 def bind_chain(steps: tuple[Step, ...], image: ImageSpec) -> BoundChain:
     """Bind a chain to an image; for errors see `resolve_steps`."""
-    resolved = resolve_steps(steps, image)
-    dtype, halo = chain_dtype(resolved, image.dtype), chain_halo(resolved, image.axes)
-    return BoundChain(resolved, image, dtype, halo, chain_range(resolved, image.dtype))
+    return BoundChain(resolve_steps(steps, image), image)
 
 
 def apply_step(step: StepContract, block: NDArray, axes: str, origin: tuple[int, ...]) -> NDArray:

@@ -21,6 +21,7 @@ from pipeline.model.image import Channel, ImageSpec
 from pipeline.planning.job import prepare
 from pipeline.reporting.recompute import recompute
 from pipeline.steps.background import background_dtype, background_pixels, backgrounds
+from pipeline.steps.chain import BoundChain
 from pipeline.steps.registry import REGISTRY
 from pipeline.write import publish, verify
 from pipeline.write.journal import Journal
@@ -339,7 +340,7 @@ def test_the_type_of_a_background_holds_it_on_extreme_pixels(name, parameters, d
         if getattr(each, "signed", False) and result.dtype.itemsize == 8:
             pytest.skip(f"a larger maximum on {result.dtype} is refused")
         result = each.apply(result, axes, (0,) * len(axes))
-    (meant,), chosen = backgrounds(chain, spec), background_dtype(chain, spec)
+    (meant,), chosen = backgrounds(chain, spec), background_dtype(BoundChain(tuple(chain), spec))
     found = background_pixels(meant, image, result, chosen)
     exact = image.astype(float) + result if meant == "input plus result" else image.astype(float) - result
     assert found.dtype == chosen

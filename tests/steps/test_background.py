@@ -13,7 +13,7 @@ from pipeline import (
 )
 from pipeline.model.image import ImageSpec
 from pipeline.steps.background import background_dtype, chain_background, difference
-from pipeline.steps.chain import apply_step
+from pipeline.steps.chain import BoundChain, apply_step
 
 WHITE, MINIMUM = WhiteTophat(radius=6), SubtractMinimum(size=21)
 BLACK, WIDE = BlackTophat(radius=4), SubtractGaussian(sigma=9)
@@ -92,4 +92,4 @@ def test_the_background_of_dark_features_needs_no_wider_dtype_than_the_image(sec
         result = apply_step(step.resolve(spec), result, "yx", (0, 0))
     found = image.astype(np.int64) + result.astype(np.int64)
     assert info.min <= found.min() <= found.max() <= info.max
-    assert background_dtype((BLACK, second), spec) == dtype
+    assert background_dtype(BoundChain((BLACK, second), spec)) == dtype

@@ -123,7 +123,8 @@ class Workers:
 
         for tries_left in reversed(range(REGISTRATIONS)):
             try:
-                return register(self._client, plugin)
+                register(self._client, plugin)
+                return
             except (OSError, TimeoutError) as error:
                 # A worker that dies while the scheduler sends it the plugin fails the call for all. Where
                 # it is the scheduler that is gone, looking for workers says so.
