@@ -1,4 +1,4 @@
-"""Paths and files: what is there, and the line that says what is wrong with it."""
+"""Input paths: globs, folders and first bytes, and the errors for what is wrong with them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ from pipeline.storage.files import METADATA_FILES
 FIELD = "input.path"
 _WILD = re.compile(r"[*?\[]")
 _DIGITS = "0123456789"
-# What Windows puts into folders of pictures.
+# Files that Windows adds to folders of pictures.
 _LITTER = {"thumbs.db", "desktop.ini"}
 _KINDS = {
-    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder",
-    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-}  # fmt: skip
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def input_error(what: str, mend: str) -> RequestError:
-    """Return the refusal of an input."""
+    """Return an error about `input.path`."""
     return RequestError(what, mend, FIELD)
 
 
 def damaged(path: str, detail: str) -> RequestError:
-    """Return the refusal of a file that does not hold what it says."""
+    """Return the error for a file that does not hold what its header promises."""
     return input_error(f"{path!r} is truncated or damaged: {detail}", "copy or export it again")
 
 
 def unreadable(path: str, error: OSError) -> RequestError:
-    """Return the refusal of a file that the system does not hand out."""
+    """Return the error for a file that the operating system refuses to open or read."""
     if isinstance(error, PermissionError):
         return input_error(f"{path!r} may not be read: permission denied", "ask for read access")
     if isinstance(error, FileNotFoundError):
@@ -50,7 +53,7 @@ def unreadable(path: str, error: OSError) -> RequestError:
 
 
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
-    """Return a key that sorts numbers in names by value.
+    """Return a sort key that orders numbers in names by value.
 
     >>> sorted(["t10.tif", "t9.tif"], key=natural_key)
     ['t9.tif', 't10.tif']
@@ -60,7 +63,7 @@ def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
-    """Return names in one line, cut short after some.
+    """Join names into one line, at most `most` of them.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b and 1 more'
@@ -71,25 +74,18 @@ def listed(names: Iterable[str], most: int = 8) -> str:
 
 
 def is_pattern(path: str) -> bool:
-    """Return whether a path is a glob: it has a wildcard and no file of that very name is there."""
+    """Return whether a path is a glob: it has wildcards, and no file has exactly this name."""
     return _WILD.search(path) is not None and not os.path.lexists(path)
 
 
 def glob_files(pattern: str) -> list[str]:
-    """Return the files that a glob matches, in natural order.
-
-    Whatever is no folder counts, so that a link to nothing is refused by its name.
-
-    Raises
-    ------
-    RequestError
-        There are none, or a folder may not be looked into.
-    """
+    """Return the files that a glob matches, in natural order; RequestError where there are none."""
     parent = os.path.dirname(pattern)
     for folder in glob.glob(parent) if _WILD.search(parent) else ():
         if os.path.isdir(folder):
-            _names(folder)
+            _names(folder)  # glob passes over folders that may not be listed; this raises
     paths = [path for path in glob.glob(pattern) if os.path.basename(path).lower() not in _LITTER]
+    # Dangling links stay, so that opening them fails by name instead of leaving out a frame.
     files = [path for path in paths if not os.path.isdir(path)]
     if files:
         return sorted(files, key=natural_key)
@@ -103,13 +99,7 @@ def glob_files(pattern: str) -> list[str]:
 
 
 def tiffs_in(folder: str) -> list[str]:
-    """Return the TIFF files of a folder, in natural order, hidden ones left out.
-
-    Raises
-    ------
-    RequestError
-        There are none, or the folder may not be read.
-    """
+    """Return the visible TIFF files of a folder in natural order; RequestError where there are none."""
     names = _names(folder)
     tiffs = [name for name in names if name.lower().endswith(TIFF_SUFFIXES)]
     if not tiffs:
@@ -118,23 +108,25 @@ def tiffs_in(folder: str) -> list[str]:
 
 
 def _no_tiffs(folder: str, names: list[str]) -> RequestError:
-    own, files = format_of(folder), commonest(names)
-    if own is not None and own.mend:
-        return input_error(f"{folder!r} is {own.name}, which bgone does not read", own.hint(folder))
-    if files is not None and files.mend:
-        first = min((name for name in names if format_of(name) == files), key=natural_key)
-        what = f"the folder {folder!r} holds {files.name} files, which bgone does not read"
-        return input_error(what, files.hint(first))
+    folder_format, file_format = format_of(folder), commonest(names)
+    if folder_format is not None and folder_format.mend:
+        what = f"{folder!r} is {folder_format.name}, which bgone does not read"
+        return input_error(what, folder_format.hint(folder))
+    if file_format is not None and file_format.mend:
+        first = min((name for name in names if format_of(name) == file_format), key=natural_key)
+        what = f"the folder {folder!r} holds {file_format.name} files, which bgone does not read"
+        return input_error(what, file_format.hint(first))
     zarrs = [name for name in names if name.lower().endswith(".zarr")]
-    below = sorted(zarrs or filter(lambda name: os.path.isdir(f"{folder}/{name}"), names), key=natural_key)
+    folders = zarrs or [name for name in names if os.path.isdir(f"{folder}/{name}")]
     mend = "give a folder of TIFF files, a TIFF file or a Zarr"
-    if below:
-        mend = f"give one of the folders inside, such as {os.path.join(folder, below[0])!r}"
+    if folders:
+        first = os.path.join(folder, min(folders, key=natural_key))
+        mend = f"give one of the folders inside, such as {first!r}"
     return input_error(f"the folder {folder!r} holds no TIFF file and is no Zarr", f"{_inside(folder)}{mend}")
 
 
 def check_exists(path: str) -> None:
-    """Refuse a path where nothing is, or that may not be looked at."""
+    """Raise RequestError where nothing exists at a path, or it may not be accessed."""
     check_name(path, FIELD)
     try:
         os.stat(path)
@@ -157,11 +149,12 @@ def first_bytes(path: str) -> bytes:
     Raises
     ------
     RequestError
-        It is empty, may not be read, or is no ordinary file, such as a pipe, which would be waited for.
+        The file is empty, unreadable or not a regular file.
     """
     check_name(path, FIELD)
     try:
         mode = os.stat(path).st_mode
+        # Opening a pipe would wait for a writer.
         if not stat.S_ISREG(mode):
             what = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
             mend = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
@@ -176,21 +169,21 @@ def first_bytes(path: str) -> bytes:
 
 
 def check_tiff(path: str) -> None:
-    """Refuse a file that is no TIFF, by the name of what it is."""
+    """Raise RequestError for a file that is no TIFF, naming its actual format."""
     start = first_bytes(path)
     if not start.startswith(TIFF_MAGIC):
         raise unread_format(path, start)
 
 
 def unread_format(path: str, start: bytes) -> RequestError:
-    """Return the refusal of a file of another format, by its first bytes."""
+    """Return the error for a file that is neither TIFF nor Zarr, by its name and first bytes."""
     folder, name = os.path.split(path)
     if name.lower().endswith((".yaml", ".yml")):
         mend = f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}"
         return input_error(f"{path!r} is a config, not an image", mend)
-    other = format_of(name, start)
-    if other is not None and other.mend:
-        return input_error(f"{path!r} is {other.name}, which bgone does not read", other.hint(name))
+    known = format_of(name, start)
+    if known is not None and known.mend:
+        return input_error(f"{path!r} is {known.name}, which bgone does not read", known.hint(name))
     mend = "give a TIFF, a folder of TIFF files or a Zarr"
     if name in METADATA_FILES:
         mend = f"give the folder it is in, {folder!r}"
@@ -198,7 +191,7 @@ def unread_format(path: str, start: bytes) -> RequestError:
 
 
 def stamp(path: str) -> tuple[int, int]:
-    """Return a file's size and time of change (ns)."""
+    """Return a file's size and modification time in ns."""
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 

@@ -1,4 +1,4 @@
-"""The formats of image files: how each is known, what opens it, or what converts it."""
+"""Image file formats: how each is recognized, and what opens or converts it."""
 
 from __future__ import annotations
 
@@ -33,47 +33,30 @@ _UNPACK = "unpack it, and give what is inside"
 
 @dataclass(frozen=True)
 class Format:
-    """A format of image files.
-
-    Parameters
-    ----------
-    name : str
-        What people call it.
-    suffixes : tuple of str
-        In small letters, with the dot.
-    mend : str
-        What turns it into something that is read; {name} and {stem} stand for the file's. Empty for a format
-        that is read.
-    signatures : tuple of bytes
-        With one of these, at byte `at`, its files begin, where that says enough.
-    at : int
-        Byte at which the signature stands.
-    opener : str
-        Of a format that is read, the function that opens a file, as "module:function"; it takes path, series
-        and level, and returns an `Opened`.
-    """
+    """A format of image files, read by bgone or only recognized."""
 
     name: str
-    suffixes: tuple[str, ...]
-    mend: str = ""
-    signatures: tuple[bytes, ...] = ()
+    suffixes: tuple[str, ...]  # in lower case, with the dot
+    mend: str = ""  # how to convert it, with {name} and {stem} of the file; empty for formats that are read
+    signatures: tuple[bytes, ...] = ()  # its files have one of these at byte `at`
     at: int = 0
-    opener: str = ""
+    opener: str = ""  # "module:function" (path, series, level) -> Opened, for formats that are read
 
     def hint(self, path: str) -> str:
-        """Say what turns a file into something that is read."""
+        """Return advice on how to convert a file of this format."""
         name = os.path.basename(path.rstrip("/"))
         suffix = next((end for end in self.suffixes if name.lower().endswith(end)), "")
         stem = name[: len(name) - len(suffix)] or name
         return self.mend.format(name=shlex.quote(name), stem=shlex.quote(stem))
 
     def open(self, path: str, series: int | None, level: int) -> Opened:
-        """Open a file; its reader is imported only now."""
+        """Open a file of this format."""
+        # Resolved late: a reader imports its library, which other formats do not need.
         opener: Callable[[str, int | None, int], Opened] = pkgutil.resolve_name(self.opener)
         return opener(path, series, level)
 
 
-# A new format that is read is a module, and a row here.
+# To read a new format, write a module and add a row.
 KNOWN_FORMATS = (
     Format("TIFF", TIFF_SUFFIXES, signatures=TIFF_MAGIC, opener=_OPEN_TIFF),
     Format("OME-XML", COMPANION_SUFFIXES, opener=_OPEN_TIFF),
@@ -117,28 +100,19 @@ KNOWN_FORMATS = (
     Format("gzip archive", (".gz", ".tgz"), _UNPACK, (b"\x1f\x8b",)),
     Format("tar archive", (".tar",), _UNPACK, (b"ustar",), 257),
 )  # fmt: skip
+# Endings of other images and documents, which would be wrong on an OME-Zarr too.
 _OTHER_ENDINGS = (
     "tif tiff btf tf2 tf8 ome stk lsm webp jp2 jpx jxl svg nc mha mhd vms svs scn ndpi qptiff flex fits raw "
     "bin dat pkl parquet csv tsv txt md doc docx xls xlsx ppt pptx pdf json yaml yml html htm py ipynb ijm "
     "bz2 xz 7z zst"
 )
-"""Endings of what is read, and of what is no image, that promise something else than an OME-Zarr too."""
+# Bytes of a file that hold every signature: that of tar ends at 262.
 START = 264
-"""Bytes of a file that hold every signature."""
 
 
 def format_of(name: str, start: bytes = b"") -> Format | None:
-    r"""Return the format of a file by its name and its first bytes.
+    r"""Return the format of a file by its name (or path) and, if given, its first `START` bytes.
 
-    Parameters
-    ----------
-    name : str
-        Path or name.
-    start : bytes
-        Its first `START` bytes, where they are known.
-
-    Examples
-    --------
     >>> format_of("movie.nd2").name, format_of("x.dat", b"\x89PNG").name, format_of("x.txt")
     ('Nikon ND2', 'PNG', None)
     """
@@ -146,8 +120,8 @@ def format_of(name: str, start: bytes = b"") -> Format | None:
     signed = [fmt for fmt in KNOWN_FORMATS if start.startswith(fmt.signatures, fmt.at)]
     readable = [fmt for fmt in signed if fmt.opener]
     named = [(len(end), fmt) for fmt in KNOWN_FORMATS for end in fmt.suffixes if lower.endswith(end)]
-    # Imaris files are HDF5, and zipped Zarrs are ZIP: the suffix knows more than the first bytes, but a
-    # file that is only called like a TIFF is none.
+    # The suffix is more specific (Imaris files are HDF5 inside), but a file that is only named like a TIFF
+    # is none.
     best = max(named, key=lambda pair: pair[0], default=(0, None))[1]
     if readable or (signed and (best is None or best.opener)):
         return (readable or signed)[0]
@@ -155,7 +129,7 @@ def format_of(name: str, start: bytes = b"") -> Format | None:
 
 
 def zarr_name(path: str) -> str:
-    """Return what an OME-Zarr may be called whose path ends as another format's does; nothing for others.
+    """Suggest a name for an OME-Zarr whose path has another format's ending; empty for other paths.
 
     >>> zarr_name("/data/x.ome.tif"), zarr_name("/data/x.zarr")
     ('x.ome.zarr', '')
@@ -171,7 +145,7 @@ def zarr_name(path: str) -> str:
 
 
 def commonest(names: Iterable[str]) -> Format | None:
-    """Return the format that most of some names have, where more than half of them have it."""
+    """Return the format of more than half of the names, or None."""
     formats = [format_of(name) for name in names]
     most = max(formats, key=formats.count, default=None)
     return most if 2 * formats.count(most) > len(formats) else None

@@ -1,4 +1,4 @@
-"""Sources as lazy Dask arrays, and lazy images in the place of a source."""
+"""Sources as lazy Dask arrays, and lazy images as sources."""
 
 from __future__ import annotations
 
@@ -24,15 +24,7 @@ from pipeline.read.spans import Pick
 
 
 def lazy_array(source: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
-    """Return a source's pixels as a Dask array, one read a chunk.
-
-    Parameters
-    ----------
-    source : Source
-        Where from.
-    chunks : tuple of tuple of int
-        Lengths of the chunks along each axis.
-    """
+    """Return a source's pixels as a Dask array of the given chunk lengths, one read per chunk."""
     if tuple(map(sum, chunks)) != source.spec.shape:
         raise ValueError(f"chunks {chunks} do not add up to {source.spec.shape}")
     name = f"read-{uuid.uuid4().hex}"
@@ -54,9 +46,9 @@ def open_image(
     series: int | None = None,
     level: int = 0,
 ) -> Image:
-    """Open an image lazily: its data is a Dask array with one chunk a stored chunk.
+    """Open an image lazily: its data is a Dask array, chunked as stored.
 
-    Parameters and errors are those of `open_source`.
+    Parameters and errors are those of `pipeline.read.open_source`.
 
     Examples
     --------
@@ -70,51 +62,44 @@ def open_image(
 
 
 def _chunk_lengths(pick: Pick, chunk: int) -> tuple[int, ...]:
-    """Return lengths of chunks that share no stored one: a selection may begin inside of one."""
-    homes = np.asarray(pick) // chunk
-    edges = np.flatnonzero(np.diff(homes)) + 1
-    return tuple(np.diff([0, *edges.tolist(), len(homes)]).tolist())
+    """Return lengths of Dask chunks that end where stored chunks do; a selection may begin inside of one."""
+    stored_chunks = np.asarray(pick) // chunk
+    edges = np.flatnonzero(np.diff(stored_chunks)) + 1
+    return tuple(np.diff([0, *edges.tolist(), len(stored_chunks)]).tolist())
 
 
 @dataclass(frozen=True)
 class LazySource:
-    """A lazy image in the place of an input: `save` runs over it.
-
-    Parameters
-    ----------
-    image : Image
-        From `open_image`, and steps called on it.
-    """
+    """A lazy image, from `open_image` and steps called on it, that `save` uses as a source."""
 
     image: Image
-    # Of what it is made of nothing is known.
     extras: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ImageSpec:
-        """What it is; its chunks are the largest of the Dask array's."""
+        """The image's spec, with the largest chunks of the Dask array."""
         data = self.image.data
         return self.image.spec.with_(dtype=data.dtype, chunks=tuple(max(sizes) for sizes in data.chunks))
 
     @property
     def path(self) -> str:
-        """For the reader."""
+        """A name for messages."""
         return f"a lazy image, {self.image.data.name}"
 
     def window(self, cuts: tuple[Cut, ...]) -> da.Array:
-        """Return the pixels of a window, one chunk a block."""
+        """Return the pixels of a window, one Dask chunk per block."""
         pixels = self.image.data[tuple(slice(cut.edges[0], cut.edges[-1]) for cut in cuts)]
         return pixels.rechunk(tuple(cut.kept for cut in cuts))
 
     def files(self) -> tuple[str, ...]:
-        """Return none."""
+        """Return no files: the graph does not tell which it reads."""
         return ()
 
     def beside(self, shape: tuple[int, ...]) -> int:
-        """Return what two chunks of the Dask array take."""
+        """Estimate the bytes held besides a block: two chunks of the Dask array."""
         return 2 * math.prod(self.spec.chunks) * self.spec.dtype.itemsize
 
     def identity(self) -> dict[str, Any]:
-        """Return the name of the Dask array, which is made of all that it is computed from."""
+        """Return the name of the Dask array, a digest of its graph."""
         return {"array": self.image.data.name}

@@ -1,4 +1,4 @@
-"""Open anything that bgone reads."""
+"""Open an image of any format that bgone reads."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ from pipeline.read.overrides import make_source
 from pipeline.read.select import Selector
 from pipeline.read.sequence.folder import open_folder
 from pipeline.read.source import Source
-from pipeline.read.zarr.groups import open_zarr
 from pipeline.storage.files import is_node
 
+# Ten times what 10 TB in chunks of 64 kB have.
 MOST_CHUNKS = 1 << 31
-"""Ten times those of 10 TB in chunks of 64 kB."""
 
 
 def open_source(
@@ -49,31 +48,31 @@ def open_source(
     Parameters
     ----------
     path : str or path
-        A Zarr or OME-Zarr (folder or URL), a TIFF, OME-TIFF or its companion file, a folder of
-        TIFF files, or a glob of them: one file a frame, in natural order.
+        A Zarr or OME-Zarr (folder or URL), a TIFF, an OME-TIFF or its companion file, a folder of
+        TIFF files or a glob of them: one file per frame, in natural order.
     axes : str, optional
         The axes, such as "tyx", where the data does not say them, or to rename them.
     scale : mapping of str to Quantity, optional
-        Size of a pixel along each axis with its unit, where the data does not say it, or to
-        override. A text such as "0.325 um" will do.
+        Pixel size along each axis with its unit, where the data does not say it, or to override it.
+        A text such as "0.325 um" will do.
     select : mapping, optional
-        What is kept of each axis: a slice as text ("0:100"), an index, or a list of indices or
+        What to keep of each axis: a slice as text ("0:100"), an index, or a list of indices or
         channel names.
     series : int, optional
-        Which image of a file with several.
+        Number of the image in a file with several.
     level : int
-        Which level of a pyramid.
+        Level of a pyramid, 0 for the full resolution.
 
     Returns
     -------
     Source
-        Its spec, and `read(region)`.
+        The image's spec, and `read(region)`.
 
     Raises
     ------
     RequestError
-        Nothing is there, it is damaged or of a kind that bgone does not read, or the request
-        does not fit it.
+        The path does not exist, is damaged or of a format that bgone does not read, or the other
+        arguments do not fit it.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise RequestError(f"{path!r} is no path", "give a file, a folder, a glob or a URL", FIELD)
@@ -89,7 +88,7 @@ def _lowered(by_axis: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _check_chunks(source: Source) -> None:
-    """Refuse an image in more pieces than anybody can keep account of: a shape that is a slip, mostly."""
+    """Raise RequestError for more chunks than bgone can keep count of: mostly a mistake in the shape."""
     grid = [-(-size // px) for size, px in zip(source.spec.shape, source.spec.chunks, strict=True)]
     if math.prod(grid) > MOST_CHUNKS:
         shape = " × ".join(map(str, source.spec.shape))
@@ -101,21 +100,24 @@ def _check_chunks(source: Source) -> None:
 
 
 def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened:
-    if "://" in path and not path.startswith("file://"):
+    remote = "://" in path and not path.startswith("file://")
+    if not remote:
+        path = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
+        check_name(path, FIELD)
+        if is_pattern(path):
+            return open_folder(path, glob_files(path), axes, series, level)
+        check_exists(path)
+    if remote or is_node(path):
+        # Importing zarr takes 0.4 s, which other formats need not wait for.
+        from pipeline.read.zarr.groups import open_zarr
+
         return open_zarr(path, series, level)
-    path = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
-    check_name(path, FIELD)
-    if is_pattern(path):
-        return open_folder(path, glob_files(path), axes, series, level)
-    check_exists(path)
     if not os.path.isdir(path):
         start = first_bytes(path)
-        form = format_of(path, start)
-        if form is None or form.mend:
+        file_format = format_of(path, start)
+        if file_format is None or file_format.mend:
             raise unread_format(path, start)
-        return form.open(path, series, level)
-    if is_node(path):
-        return open_zarr(path, series, level)
+        return file_format.open(path, series, level)
     if path.lower().endswith(".zarr"):
         inside = listed(sorted(os.listdir(path))[:4]) or "nothing"
         what = f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}"

@@ -1,4 +1,4 @@
-"""An image as its format describes it, before the user's axes, scale and selection are applied."""
+"""The description of an image by its file format, before the user's axes, scale and selection."""
 
 from __future__ import annotations
 
@@ -22,55 +22,29 @@ _WIDENED: dict[np.dtype, np.dtype] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """An image as its format describes it.
-
-    Parameters
-    ----------
-    store : Store
-        The pixels.
-    axes : str
-        A letter for each axis of the store: t c z y x, or ? where the data does not say it.
-    path : str
-        Absolute path or URL.
-    optional : str
-        Axes that the format always writes, left out where they have length 1.
-    scale, units, translation : mapping
-        By axis, where the data has them; a scale just as the data has it, 0 and other nonsense included.
-    said_by : mapping
-        By axis, the data's own words for the scale, such as PhysicalSizeX="0".
-    channels : tuple of Channel
-        One for each index of c where the data names them.
-    name : str
-        The image's own name.
-    extras : tuple of str
-        What is not carried over.
-    notes : tuple of str
-        What was assumed of the data where it does not say it, for whoever has to know.
-    """
+    """An image as its format describes it."""
 
     store: Store
-    axes: str
+    axes: str  # a letter for each stored axis: t c z y x, or ? where the data does not say it
     path: str
-    optional: str = ""
-    scale: Mapping[str, float] = field(default_factory=dict)
+    optional: str = ""  # axes that the format always writes, left out where they have length 1
+    scale: Mapping[str, float] = field(default_factory=dict)  # as in the data, 0 and nonsense included
     units: Mapping[str, str] = field(default_factory=dict)
     translation: Mapping[str, float] = field(default_factory=dict)
-    said_by: Mapping[str, str] = field(default_factory=dict)
+    said_by: Mapping[str, str] = field(default_factory=dict)  # how the data words it: PhysicalSizeX="0"
     channels: tuple[Channel, ...] = ()
     name: str = ""
-    extras: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()  # as in Source
     notes: tuple[str, ...] = ()
 
 
 def read_dtype(dtype: np.dtype, where: str) -> np.dtype:
-    """Return the dtype in which an image's pixels are handed on.
-
-    Native byte order; bool becomes uint8 and float16 float32.
+    """Return the dtype in which pixels are handed on: native byte order, uint8 for bool, float32 for float16.
 
     Raises
     ------
     RequestError
-        bgone has no such pixels: complex, structures.
+        The pixels are complex, structured or of another dtype that bgone does not support.
     """
     plain = dtype.newbyteorder("=") if dtype.names is None else dtype
     native = _WIDENED.get(plain, plain)
@@ -82,7 +56,7 @@ def read_dtype(dtype: np.dtype, where: str) -> np.dtype:
 
 
 def layout_text(axes: str, shape: tuple[int, ...]) -> str:
-    """Return stored axes in words.
+    """Describe stored axes and their lengths.
 
     >>> layout_text("?yx", (50, 64, 32))
     '50 × y 64 × x 32'
@@ -92,12 +66,12 @@ def layout_text(axes: str, shape: tuple[int, ...]) -> str:
 
 
 def choose_series(path: str, images: Sequence[tuple[str, str]], series: int | None) -> int:
-    """Return which image of a file is meant, out of their names and layouts in words.
+    """Return the number of the requested image of a file, given names and layouts of its images.
 
     Raises
     ------
     RequestError
-        There are several and none is said, or it is not there.
+        No series is given for several images, or it does not exist.
     """
     listing = listed(f"{index} ({name or 'unnamed'}: {shape})" for index, (name, shape) in enumerate(images))
     field = "input.series"

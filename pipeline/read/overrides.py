@@ -1,4 +1,4 @@
-"""The user's axes, scale and selection, applied to an image as its format describes it."""
+"""Apply the user's axes, scale and selection to an opened image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipeline.read.opened import UNKNOWN, Opened, layout_text, read_dtype
 from pipeline.read.select import Selector, select
 from pipeline.read.source import Source
 
+# Letter and stored axis of each axis of the image, in the order t c z y x.
 Kept = tuple[tuple[str, int], ...]
-"""Axis letter and stored axis, for each axis kept, in the order t c z y x."""
 
 _AXES = "input.axes"
 
@@ -29,7 +29,7 @@ def make_source(
     Raises
     ------
     RequestError
-        The axes are missing or do not fit, an axis is unknown, a scale is none, a selection reaches outside.
+        The axes are missing or do not fit, a scale is invalid, or a selection reaches outside.
     """
     kept = _name_axes(opened, axes)
     opened = _with_sizes(opened, kept, scale)
@@ -49,7 +49,7 @@ def _name_axes(opened: Opened, axes: str | None) -> Kept:
     shape, stored = opened.store.shape, opened.axes
     needed = [at for at, axis in enumerate(stored) if shape[at] != 1 or axis not in opened.optional]
     letters = "".join(stored[at] for at in needed) if axes is None else image_axes(axes, _AXES)
-    # Axes of length 1 may be named or not.
+    # The user may name the optional axes of length 1, or not.
     chosen = needed if len(letters) == len(needed) else list(range(len(shape)))
     if axes is None:
         _check_known(opened, letters, tuple(shape[at] for at in needed))
@@ -71,12 +71,10 @@ def _check_known(opened: Opened, letters: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_planes(opened: Opened, kept: Kept) -> tuple[str, ...]:
-    """Refuse y and x that are not the data's own where its planes are the likelier ones; else note it.
+    """Check y and x that the user puts on other axes than the data's own planes.
 
-    Arrays whose last axis is time exist, so y and x may be others than the data says (a page of a TIFF is
-    y × x by definition). But letters in the wrong order are commoner, and give planes such as 5 × 512
-    out of five pages of 512 × 512. So the data's own planes hold, unless those that the user names are at
-    least as square.
+    Arrays whose last axis is time exist, but letters in a wrong order are more common: they make planes of
+    5 × 512 from five pages of 512 × 512. So the user's planes must be at least as square as the data's own.
     """
     own = [opened.axes.find(axis) for axis in "yx"]
     named = [at for letter in "yx" for axis, at in kept if axis == letter]
@@ -116,13 +114,13 @@ def _spec(opened: Opened, kept: Kept) -> ImageSpec:
     )
 
 
-def _with_sizes(opened: Opened, kept: Kept, own_sizes: Mapping[str, Quantity]) -> Opened:
-    """Return an image without the sizes and offsets that say nothing, noted where nobody said better ones.
+def _with_sizes(opened: Opened, kept: Kept, user_scale: Mapping[str, Quantity]) -> Opened:
+    """Drop meaningless pixel sizes and offsets of the data, with notes unless the user gave better ones.
 
     Raises
     ------
     RequestError
-        A size of the data is none, and the user gave no other.
+        A pixel size is invalid (0 counts as unknown), and the user gave none.
     """
     scale, units, translation = dict(opened.scale), dict(opened.units), dict(opened.translation)
     notes, problems = [], []
@@ -133,9 +131,9 @@ def _with_sizes(opened: Opened, kept: Kept, own_sizes: Mapping[str, Quantity]) -
                 by_axis.pop(axis, None)
             words = opened.said_by.get(axis, f"a scale of {size:g} along {axis}")
             example = f"input.scale: {{{axis}: {size_example(axis)}}}"
-            if size == 0 and axis not in own_sizes:
+            if size == 0 and axis not in user_scale:
                 notes.append(f"{words} is taken as unknown ({example} would say it)")
-            elif axis not in own_sizes:
+            elif axis not in user_scale:
                 what = f"{opened.path!r} says {words}, which is no size"
                 problems.append(Problem(what, f"say the right one, such as {example}", "input.scale"))
         elif not math.isfinite(offset):
@@ -158,7 +156,7 @@ def _scaled(spec: ImageSpec, sizes: Mapping[str, Quantity]) -> ImageSpec:
             problems += error.under(f"input.scale.{axis}").problems
             continue
         if axis in translation:
-            # What is known is which pixel the image begins at; its place follows the new size.
+            # The offset is a number of pixels, which the user's size does not change.
             translation[axis] *= size.value / scale.get(axis, 1.0)
         scale[axis], units[axis] = float(size.value), size.unit
     if problems:

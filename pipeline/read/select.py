@@ -1,4 +1,4 @@
-"""Selections: which indices of each axis are kept, as slices, indices or channel names."""
+"""Selections of indices along each axis, by slices, indices and channel names."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pipeline.read.spans import Pick
 
 Selector = str | int | Sequence[int | str]
 _INDEX = r"\s*(-?[0-9]{1,18})?\s*"
+# START:STOP or START:STOP:STEP, each of which may be left out. The JSON schema of a config has it too.
 SLICE = f"^{_INDEX}:{_INDEX}(?::{_INDEX})?$"
-"""A slice as text: START:STOP or START:STOP:STEP, each of which may be left out."""
 
 
 def check_slice(text: str) -> tuple[int | None, int | None, int]:
-    """Return start, stop and step of a slice, checked as far as that goes without the data.
+    """Return start, stop and step of a slice given as text, checked as far as possible without the data.
 
     Raises
     ------
     RequestError
-        It is no slice, goes backwards, or selects nothing of any axis.
+        It is no slice, goes backwards, or is empty whatever the length of the axis.
 
     Examples
     --------
@@ -33,8 +33,8 @@ def check_slice(text: str) -> tuple[int | None, int | None, int]:
     """
     match = re.match(SLICE, text)
     if match is None:
-        listed = re.fullmatch(r"[\w., -]*[^\W\d][\w., -]*|[0-9]+", text)
-        hint = f"write it as a list: [{text.strip()}]" if listed else "write START:STOP, such as 0:100"
+        looks_listed = re.fullmatch(r"[\w., -]*[^\W\d][\w., -]*|[0-9]+", text)
+        hint = f"write it as a list: [{text.strip()}]" if looks_listed else "write START:STOP, such as 0:100"
         raise RequestError(f"{shown(text)} is no slice", hint)
     start, stop, step = (int(index) if index else None for index in match.groups())
     if step is not None and step < 1:
@@ -47,10 +47,10 @@ def check_slice(text: str) -> tuple[int | None, int | None, int]:
 
 
 def select(spec: ImageSpec, selection: Mapping[str, Selector]) -> tuple[ImageSpec, tuple[Pick, ...]]:
-    """Apply a selection: return the spec of what is kept, and the indices kept of each axis.
+    """Apply a selection, and return the spec of the result and the indices it has along each axis.
 
-    Axes of length 1 stay; the translation moves to the first pixel kept, and a step
-    multiplies the scale. Indices of t or space that are not evenly spaced leave no scale.
+    Axes of length 1 stay. The translation moves to the first selected pixel, and a step multiplies the
+    scale; indices of t, z, y or x that are not evenly spaced leave no scale.
 
     Parameters
     ----------
@@ -63,8 +63,7 @@ def select(spec: ImageSpec, selection: Mapping[str, Selector]) -> tuple[ImageSpe
     Raises
     ------
     RequestError
-        With every mistake: an unknown axis, an index outside, a name that is not there,
-        nothing selected.
+        With all mistakes: unknown axes, indices outside, unknown names, empty selections.
     """
     picks: dict[str, Pick] = {axis: range(size) for axis, size in spec.sizes.items()}
     problems: list[Problem] = []
@@ -88,11 +87,11 @@ def _pick(value: Selector, axis: str, spec: ImageSpec) -> Pick:
         raise RequestError("an empty list selects nothing", "leave it out to keep all")
     indices = [_index(item, axis, spec) for item in items]
     if len(set(indices)) < len(indices):
-        twice = Counter(indices).most_common(1)[0][0]
-        raise RequestError(f"index {twice} is selected twice", "name each once")
+        repeated = Counter(indices).most_common(1)[0][0]
+        raise RequestError(f"index {repeated} is selected twice", "name each once")
     if axis != "c" and indices != sorted(indices):
         raise RequestError(f"the indices of {axis} are not in increasing order", "sort them")
-    # Evenly spaced indices as a range: it is read in one span and has a scale.
+    # A range is read in one span and has a scale.
     step = indices[1] - indices[0] if len(indices) > 1 else 1
     even = range(indices[0], indices[-1] + 1, step) if step > 0 else range(0)
     return even if list(even) == indices else tuple(indices)
@@ -111,6 +110,7 @@ def _slice(text: str, size: int) -> range:
 def _edge(index: int | None, default: int, size: int, text: str) -> int:
     if index is None:
         return default
+    # Unlike Python's slices, which clip: an edge outside is more likely a slip than meant.
     edge = index + (size if index < 0 else 0)
     if not 0 <= edge <= size:
         raise RequestError(f"{text!r} reaches outside: there are {size}", f"stay within '0:{size}'")
@@ -124,15 +124,15 @@ def _index(item: object, axis: str, spec: ImageSpec) -> int:
     if isinstance(item, str):
         if axis != "c":
             raise RequestError(f"{item!r} is no index", f"only c has names; give 0 to {size - 1}")
-        return _named(item, spec)
+        return _channel_index(item, spec)
     if not -size <= item < size:
         names = spec.channel_names if axis == "c" and any(spec.channel_names) else ()
-        more = f", named {_quoted(names)}; a name that is a number needs quotes" if names else ""
-        raise RequestError(f"index {item} reaches outside", f"there are {size}: 0 to {size - 1}{more}")
+        hint = f", named {_quoted(names)}; a name that is a number needs quotes" if names else ""
+        raise RequestError(f"index {item} reaches outside", f"there are {size}: 0 to {size - 1}{hint}")
     return item % size
 
 
-def _named(name: str, spec: ImageSpec) -> int:
+def _channel_index(name: str, spec: ImageSpec) -> int:
     names = spec.channel_names
     if not any(names):
         last = spec.sizes["c"] - 1
@@ -166,14 +166,12 @@ def _selected(spec: ImageSpec, picks: Mapping[str, Pick]) -> ImageSpec:
             translation[axis] = translation.get(axis, 0.0) + pick.start * scale.get(axis, 1.0)
         if pick.step != 1 and len(pick) > 1:
             scale[axis] = scale.get(axis, 1.0) * pick.step
-    channels = tuple(spec.channels[index] for index in picks.get("c", ())) if spec.channels else ()
     sizes = {axis: len(pick) for axis, pick in picks.items()}
-    chunks = tuple(min(chunk, sizes[axis]) for axis, chunk in zip(spec.axes, spec.chunks, strict=True))
     return spec.with_(
         shape=tuple(sizes.values()),
-        chunks=chunks,
+        chunks=tuple(min(chunk, sizes[axis]) for axis, chunk in zip(spec.axes, spec.chunks, strict=True)),
         scale=scale,
         units=units,
         translation=translation,
-        channels=channels,
+        channels=tuple(spec.channels[index] for index in picks.get("c", ())) if spec.channels else (),
     )

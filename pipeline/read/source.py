@@ -1,4 +1,4 @@
-"""An image to read from: cheap to send, and it reads any box of pixels."""
+"""The interface of an input: `Store`, pixels in a file format, and `Source`, the image a user asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +16,39 @@ from pipeline.model.errors import StoppedError
 from pipeline.model.image import ImageSpec, Region, region_shape
 from pipeline.read.spans import IndexSpan, Pick, index_spans, longest_span
 
-if TYPE_CHECKING:
-    from pipeline.read.missing import Missing
+
+@dataclass(frozen=True)
+class Missing:
+    """Chunks that are read as the fill value because no file holds them."""
+
+    chunks: int
+    of: int  # chunks looked at
+    first: str  # grid index of the first missing chunk
+    fill: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.chunks} of {self.of} chunks are not there and are read as {self.fill} (the fill value), "
+            f"chunk {self.first} the first"
+        )
 
 
 class Store(ABC):
-    """Pixels as a format keeps them: its own axes, its own dtype.
+    """Pixels in a file format, with the axes and dtype of the file.
 
-    Implementations are frozen and pickle small; what is open stays in the process. `read` is
-    called from several threads and processes at once.
+    Implementations are frozen and pickle small: open files stay in their process. `read` is called
+    from several threads and processes at once.
 
     Attributes
     ----------
     shape : tuple of int
         Pixels along each stored axis.
     dtype : numpy.dtype
-        What `read` gives, native byte order.
+        Of what `read` returns, in native byte order.
     chunks : tuple of int
-        The least that can be read at once.
+        Shape of the smallest piece that can be read.
     shards : tuple of int or None
-        Shape of one file of chunks, where the format has such.
+        Shape of a file with several chunks, where the format has such files.
     """
 
     shape: tuple[int, ...]
@@ -45,12 +58,12 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, region: Region) -> NDArray:
-        """Return the pixels of a region, in the stored axes."""
+        """Read a region of the stored axes."""
 
     def beside(self, spans: tuple[int, ...]) -> int:
-        """Return the most bytes that `read` holds beside its pixels: chunks as stored and decoded.
+        """Return the most bytes that `read` holds besides its result: chunks as stored and decoded.
 
-        `spans` is the region's px along each stored axis, wherever it lies.
+        `spans` is the region's length in px along each stored axis; it may lie anywhere.
         """
         return 2 * math.prod(self.chunks) * self.dtype.itemsize
 
@@ -60,33 +73,33 @@ class Store(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return, as plain data, what decides the pixels: sizes, times and metadata as they are now."""
+        """Return, as plain data, what the pixels depend on: sizes, times and metadata as they are now."""
 
     def missing(self, kept: Sequence[Pick]) -> Missing | None:
-        """Return what is read as a fill value since no file holds it, of some indices of each axis."""
+        """Count chunks without a file among those that hold the `kept` indices of each stored axis."""
         return None
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image on disk, opened: its spec, and its pixels on demand.
+    """An opened image: its spec, and its pixels on demand.
 
     Parameters
     ----------
     spec : ImageSpec
-        With everything applied that the user asked for: axes, scale, series, level, select.
+        The image after the user's axes, scale, series, level and selection.
     path : str
-        Absolute path or URL of what was opened.
+        Absolute path or URL.
     store : Store
-        The pixels as they are kept.
+        The stored pixels.
     stored : tuple of int
-        For each axis of `spec`, which axis of the store it is. Those left out have length 1.
+        The stored axis of each axis of `spec`. Stored axes that are left out have length 1.
     picks : tuple of range or tuple of int
-        For each axis of `spec`, which stored indices it has.
+        The stored indices of each axis of `spec`.
     extras : tuple of str
-        In words, what the data holds and is not carried over, such as labels.
+        What the data holds and an output will not, such as labels, in words.
     notes : tuple of str
-        What was assumed of the data where it does not say it.
+        What was assumed where the data does not say it.
     """
 
     spec: ImageSpec
@@ -99,16 +112,16 @@ class Source:
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """Pixels along each axis of one file of chunks, where the input has such."""
+        """Shape of a file with several chunks along the axes of `spec`, or None."""
         shards = self.store.shards
         return None if shards is None else tuple(shards[axis] for axis in self.stored)
 
     def files(self) -> tuple[str, ...]:
-        """Return the files and folders on disk that hold the pixels."""
+        """Return the files and folders that hold the pixels."""
         return self.store.files()
 
     def identity(self) -> dict[str, Any]:
-        """Return, as plain data, what decides the pixels, looked up afresh.
+        """Return, as plain data, what the pixels depend on, looked up anew.
 
         Raises
         ------
@@ -116,7 +129,6 @@ class Source:
             A file is gone.
         """
         spec = self.spec
-        picks = [[p.start, p.stop, p.step] if isinstance(p, range) else list(p) for p in self.picks]
         image = {
             "path": self.path,
             "axes": spec.axes,
@@ -125,7 +137,10 @@ class Source:
             "scale": dict(spec.scale),
             "units": dict(spec.units),
             "stored": list(self.stored),
-            "picks": picks,
+            "picks": [
+                [pick.start, pick.stop, pick.step] if isinstance(pick, range) else list(pick)
+                for pick in self.picks
+            ],
         }
         try:
             return {**image, **self.store.identity()}
@@ -136,12 +151,12 @@ class Source:
             ) from error
 
     def missing(self) -> Missing | None:
-        """Return how much of this image no file holds, so that a fill value is read instead.
+        """Count the chunks of this image that no file holds, so that a fill value is read instead.
 
         Raises
         ------
         DataError
-            The data says that it was there once, or does not say what it would be.
+            Such a chunk is known to have existed, or there is no fill value.
         """
         kept: list[Pick] = [range(1)] * len(self.store.shape)
         for pick, axis in zip(self.picks, self.stored, strict=True):
@@ -154,7 +169,7 @@ class Source:
         Parameters
         ----------
         region : tuple of slice
-            A start and a stop inside the image for each axis of `spec.axes`.
+            Start and stop inside the image for each axis of `spec.axes`.
 
         Returns
         -------
@@ -166,11 +181,11 @@ class Source:
         IndexError
             The region reaches outside the image.
         DataError
-            A file does not hold what it did when it was opened, or cannot be decoded.
+            A file has changed since it was opened, or cannot be decoded.
         StoppedError
             A file cannot be reached.
         """
-        self._check(region)
+        self._check_inside(region)
         spans = [
             index_spans(pick[cut.start : cut.stop], self.store.chunks[axis])
             for pick, cut, axis in zip(self.picks, region, self.stored, strict=True)
@@ -184,24 +199,21 @@ class Source:
         return result
 
     def beside(self, shape: tuple[int, ...]) -> int:
-        """Return the most bytes that reading a box of this shape holds beside its pixels, wherever it lies.
-
-        That is the stored chunks that it cuts, also along axes that `select` has cut or thinned, one after
-        the other, as stored and decoded; where pixels are left out, moved or widened, what they come from.
-        """
+        """Return the most bytes that reading a box of this shape holds besides its result."""
         store = self.store
         spans = [1] * len(store.shape)
         for pick, axis, px in zip(self.picks, self.stored, shape, strict=True):
             spans[axis] = longest_span(pick, px, store.chunks[axis])
         beside = store.beside(tuple(spans))
-        moved = list(self.stored) != sorted(self.stored)
-        whole = all(isinstance(pick, range) and pick.step == 1 for pick in self.picks)
-        if whole and not moved and store.dtype == self.spec.dtype:
+        transposed = list(self.stored) != sorted(self.stored)
+        contiguous = all(isinstance(pick, range) and pick.step == 1 for pick in self.picks)
+        if contiguous and not transposed and store.dtype == self.spec.dtype:
             return beside
-        taken = 0 if whole else math.prod(shape) * store.dtype.itemsize
+        # The result is a copy: of all that was read, or of the pixels taken from that.
+        taken = 0 if contiguous else math.prod(shape) * store.dtype.itemsize
         return math.prod(spans) * store.dtype.itemsize + max(beside, taken)
 
-    def _check(self, region: Region) -> None:
+    def _check_inside(self, region: Region) -> None:
         inside = len(region) == len(self.spec.shape) and all(
             cut.step in (None, 1) and 0 <= cut.start <= cut.stop <= size
             for cut, size in zip(region, self.spec.shape, strict=True)
@@ -214,7 +226,8 @@ class Source:
         for span, axis in zip(box, self.stored, strict=True):
             region[axis] = span.read
         raw = self.store.read(tuple(region))
-        dropped = tuple(axis for axis in range(raw.ndim) if axis not in self.stored)
+        # Stored axes that are left out have length 1: they go last and are dropped.
+        left_out = tuple(axis for axis in range(raw.ndim) if axis not in self.stored)
         shape = tuple(raw.shape[axis] for axis in self.stored)
-        block = raw.transpose(*self.stored, *dropped).reshape(shape)
+        block = raw.transpose(*self.stored, *left_out).reshape(shape)
         return block[np.ix_(*(span.take for span in box))] if any(span.thinned for span in box) else block

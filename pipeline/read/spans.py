@@ -1,45 +1,33 @@
-"""Spans of indices along an axis that are read at once."""
+"""Spans: stored indices of an axis that are read together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# The indices of a stored axis that an image has.
 Pick = range | tuple[int, ...]
-"""Which indices of an axis are kept: a range, or a list."""
 
 
 @dataclass(frozen=True)
 class IndexSpan:
-    """Indices of a stored axis that are read at once.
+    """Stored indices of an axis that are read together."""
 
-    Parameters
-    ----------
-    read : slice
-        What is read of the stored axis.
-    target : slice
-        Where it goes along the result.
-    take : sequence of int
-        Which indices of what is read are kept.
-    """
-
-    read: slice
-    target: slice
-    take: Sequence[int]
+    read: slice  # along the stored axis
+    target: slice  # along the result
+    take: Sequence[int]  # which of the indices read are kept
 
     @property
     def thinned(self) -> bool:
-        """Whether more is read than is kept."""
+        """Whether more is read than kept."""
         return len(self.take) < self.read.stop - self.read.start
 
 
 def longest_span(pick: Pick, count: int, chunk: int) -> int:
-    """Return the most px that are read at once for `count` neighbours of the indices.
+    """Return the most px read together for any `count` successive indices of `pick`.
 
     `chunk` is the length of a stored chunk along the axis.
 
-    Examples
-    --------
     >>> longest_span(range(3, 90), 6, 4), longest_span(range(0, 100, 3), 2, 10)
     (6, 4)
     >>> longest_span((0, 2, 9, 40), 3, 4)
@@ -49,19 +37,18 @@ def longest_span(pick: Pick, count: int, chunk: int) -> int:
         return count if pick.step == 1 else min((count - 1) * pick.step + 1, chunk)
     longest = 1
     for span in index_spans(pick, chunk):
-        lasts = span.take[max(1, min(count, len(span.take))) - 1 :]
-        # The firsts are more where some have no last.
-        longest = max(longest, *(last - first + 1 for first, last in zip(span.take, lasts, strict=False)))
+        last_indices = span.take[max(1, min(count, len(span.take))) - 1 :]
+        # `count` successive indices from each first one to its last; near the end there is no last.
+        pairs = zip(span.take, last_indices, strict=False)
+        longest = max(longest, *(last - first + 1 for first, last in pairs))
     return longest
 
 
 def index_spans(pick: Pick, chunk: int) -> list[IndexSpan]:
-    """Cut indices into spans: neighbours together, and what lies in one stored chunk together.
+    """Cut indices into spans: neighbours together, and those of one stored chunk together.
 
     `chunk` is the length of a stored chunk along the axis.
 
-    Examples
-    --------
     >>> [span.read for span in index_spans(range(3, 9), 4)]
     [slice(3, 9, None)]
     >>> [(span.read, span.take) for span in index_spans((0, 2, 9), 4)]

@@ -82,6 +82,7 @@ class BoundChain:
         low, high = dtype_range(self.image.dtype)
         for step in self.steps:
             least, most = step.value_range(low, high)
+            # The channels that a step leaves alone keep their values.
             low, high = (least, most) if step.channels is None else (min(low, least), max(high, most))
         return low, high
 

@@ -12,7 +12,8 @@ from read_samples import coded, whole
 import pipeline
 from pipeline.cli import main
 from pipeline.model.errors import DataError
-from pipeline.read import missing, open_source
+from pipeline.read import open_source
+from pipeline.read.zarr import missing
 from pipeline.write import provenance_of
 
 STACK = coded((5, 20, 33)) + np.uint16(1)

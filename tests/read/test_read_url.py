@@ -9,7 +9,8 @@ import zarr
 
 import pipeline
 from pipeline.model.errors import DataError, RequestError
-from pipeline.read import open_source, remote
+from pipeline.read import open_source
+from pipeline.read.zarr import remote
 from pipeline.reporting.serve import Server
 
 pytest.importorskip("obstore", reason="the extra 'remote' is not installed")

@@ -19,7 +19,7 @@ from zarr.storage import LocalStore, WrapperStore
 from pipeline.model.errors import DataError, RequestError
 from pipeline.model.text import first_line
 from pipeline.read.files import FIELD, listed, unreadable
-from pipeline.read.remote import url_storage
+from pipeline.read.zarr.remote import url_storage
 from pipeline.storage.files import NoFileError, check_regular, file_kind, is_node
 
 Node = zarr.Array | zarr.Group

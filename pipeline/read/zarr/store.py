@@ -20,10 +20,10 @@ from pipeline.model.image import Region
 from pipeline.model.text import first_line
 from pipeline.read.content import content_of, listing_of
 from pipeline.read.files import stamp, unreadable
-from pipeline.read.missing import Missing, missing_chunks
-from pipeline.read.remote import object_in_parts, objects_of, url_storage, whole_object
-from pipeline.read.source import Pick, Store
+from pipeline.read.source import Missing, Pick, Store
+from pipeline.read.zarr.missing import missing_chunks
 from pipeline.read.zarr.nodes import check_shape, files_below, joined_path, open_node, quietly, storage
+from pipeline.read.zarr.remote import object_in_parts, objects_of, url_storage, whole_object
 from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.storage.files import METADATA_FILES, open_blob
 from pipeline.storage.from_zarr import chunk_array

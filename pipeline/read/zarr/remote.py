@@ -1,8 +1,7 @@
-"""Zarrs behind a URL: object stores and web servers, through obstore (the extra `remote`)."""
+"""Zarrs behind a URL, in object stores and on web servers, through obstore (the extra `remote`)."""
 
 from __future__ import annotations
 
-import hashlib
 from importlib import import_module
 from typing import Any
 
@@ -12,17 +11,18 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from pipeline.model.errors import RequestError
+from pipeline.read.content import digest_sum, text_digest
 from pipeline.read.files import FIELD
 from pipeline.storage.files import Blob, blob_of
 
 
 def url_storage(url: str) -> Storage:
-    """Return the storage of a URL, read only.
+    """Return a read-only zarr store for a URL.
 
     Raises
     ------
     RequestError
-        The extra `remote` is not installed, or the URL is of a kind that it does not know.
+        The extra `remote` is not installed, or obstore does not know this kind of URL.
     """
     try:
         from zarr.storage import ObjectStore
@@ -34,7 +34,7 @@ def url_storage(url: str) -> Storage:
             "run: pip install 'bgone[remote]', or copy the data here",
             FIELD,
         ) from None
-    # A web server of one's own laboratory, or `bgone view`, has no certificate.
+    # Plain http is what a lab's own web server and `bgone view` speak: they have no certificate.
     options = {"client_options": {"allow_http": True}} if url.startswith("http://") else {}
     try:
         return ObjectStore(from_url(url, **options), read_only=True)
@@ -47,13 +47,13 @@ def url_storage(url: str) -> Storage:
 
 
 def whole_object(store: Storage, key: str) -> Blob | None:
-    """Fetch an object of a store, or return None where there is none."""
+    """Fetch an object, or return None where there is none."""
     data = sync(store.get(key, default_buffer_prototype()))
     return None if data is None else blob_of(data.to_bytes())
 
 
 def object_in_parts(store: Storage, key: str) -> Blob | None:
-    """Return an object of a store that is fetched in parts, or None where there is none."""
+    """Return an object that is fetched range by range, or None where there is none."""
 
     def read(start: int, length: int) -> bytes:
         data = sync(store.get(key, default_buffer_prototype(), RangeByteRequest(start, start + length)))
@@ -66,13 +66,9 @@ def object_in_parts(store: Storage, key: str) -> Blob | None:
 
 
 def objects_of(url: str) -> dict[str, Any]:
-    """Return, as plain data, what a store tells of the objects below a URL; nothing where it lists none.
+    """Return number, bytes and a digest (names, sizes, ETags) of the objects below a URL.
 
-    Returns
-    -------
-    dict
-        Their number and bytes, and a digest of their names, sizes and ETags. A web server lists
-        nothing: then the metadata alone tell whether an input is the same.
+    A web server lists nothing, so the result is empty, and only metadata can tell whether an input changed.
     """
     if url.startswith(("http://", "https://")):
         return {}
@@ -82,6 +78,7 @@ def objects_of(url: str) -> dict[str, Any]:
         for entry in batch:
             count += 1
             nbytes += int(entry["size"])
-            text = f"{entry['path']}\0{entry['size']}\0{entry['e_tag'] or entry['last_modified']}"
-            total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
-    return {"files": count, "bytes": nbytes, "objects": f"{total % (1 << 128):032x}"}
+            total += text_digest(
+                f"{entry['path']}\0{entry['size']}\0{entry['e_tag'] or entry['last_modified']}"
+            )
+    return {"files": count, "bytes": nbytes, "objects": digest_sum(total)}

@@ -12,7 +12,6 @@ import re
 from array import array as numbers_of
 from bisect import bisect_left
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.errors import DataError, VerificationError
 from pipeline.read.files import FIELD
+from pipeline.read.source import Missing
 from pipeline.read.zarr.nodes import files_below
 from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.write.manifest import MANIFEST, check_files, read_manifest
@@ -30,34 +30,6 @@ MOST_SHARDS = 4096
 
 Numbers = range | tuple[int, ...]
 """Chunks or files along an axis, in order."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Chunks that are read as the fill value because no file holds them.
-
-    Parameters
-    ----------
-    chunks : int
-        How many.
-    of : int
-        Of how many that were looked at.
-    first : str
-        The first of them, by its place in the grid of chunks.
-    fill : str
-        What they are read as.
-    """
-
-    chunks: int
-    of: int
-    first: str
-    fill: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.chunks} of {self.of} chunks are not there and are read as {self.fill} (the fill value), "
-            f"chunk {self.first} the first"
-        )
 
 
 def missing_chunks(array: ChunkArray, where: str, kept: Sequence[Sequence[int]], fill: Any) -> Missing | None:
