@@ -25,8 +25,8 @@ def __getattr__(name: str) -> Any:
     from pipeline.config.synonyms import advice_for
 
     advice = None if name.startswith("_") else advice_for(name)
-    mend = "" if advice is None else f"; {advice.in_python()}"
-    raise AttributeError(f"module 'pipeline' has no attribute {name!r}{mend}", name=name)
+    hint = "" if advice is None else f"; {advice.in_python()}"
+    raise AttributeError(f"module 'pipeline' has no attribute {name!r}{hint}", name=name)
 
 
 def __dir__() -> list[str]:

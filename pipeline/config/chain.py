@@ -92,7 +92,7 @@ def step_hint(name: str) -> str:
         return advice.in_yaml()
     known = tuple(REGISTRY)
     # Steps of other packages that cannot be imported.
-    broken = {name: f"{problem.what}; {problem.mend}" for name, problem in REGISTRY.problems.items()}
+    broken = {name: f"{problem.what}; {problem.hint}" for name, problem in REGISTRY.problems.items()}
     if plain in broken:
         return broken[plain]
     return nearest(plain, known, "; ".join([f"use one of {', '.join(known)}", *broken.values()]))

@@ -36,7 +36,7 @@ def apply_overrides(
             options[_set(document.data, text)] = option
         except RequestError as error:
             document.problems += [
-                Problem(problem.what, problem.mend, readable(problem.field), option)
+                Problem(problem.what, problem.hint, readable(problem.field), option)
                 for problem in error.problems
             ]
     for field, option in options.items():
@@ -67,7 +67,7 @@ def _value(text: str, path: str) -> Any:
         return text
     document = parse_yaml(text)
     for problem in document.problems:
-        raise RequestError(f"the value {problem.what}", problem.mend, path)
+        raise RequestError(f"the value {problem.what}", problem.hint, path)
     return document.data
 
 

@@ -24,7 +24,7 @@ class Problem:
     """
 
     what: str
-    mend: str = ""
+    hint: str = ""
     field: str = ""
     file: str = ""
     line: int | None = None
@@ -35,7 +35,7 @@ class Problem:
         text = ": ".join(filter(None, (where, self.field, self.what)))
         if self.column:
             text += f" (column {self.column})"
-        text = (f"{text}; {self.mend}" if self.mend else text).replace("\n", " ")
+        text = (f"{text}; {self.hint}" if self.hint else text).replace("\n", " ")
         # File names and YAML keys may hold escape sequences, which would drive the terminal.
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
@@ -47,7 +47,7 @@ class PipelineError(Exception):
     ----------
     what : str or iterable of Problem
         The mistake in words, or several mistakes at once.
-    mend : str
+    hint : str
         How to correct it.
     field : str
         Dotted path of the config's field.
@@ -62,8 +62,8 @@ class PipelineError(Exception):
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, what: str | Iterable[Problem], mend: str = "", field: str = "") -> None:
-        problems = (Problem(what, mend, field),) if isinstance(what, str) else tuple(what)
+    def __init__(self, what: str | Iterable[Problem], hint: str = "", field: str = "") -> None:
+        problems = (Problem(what, hint, field),) if isinstance(what, str) else tuple(what)
         # Exception pickles its args: with the problems in them the error survives the way from a worker.
         super().__init__(problems)
         self.problems = problems

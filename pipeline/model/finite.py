@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from pipeline.model.errors import DataError
 
 
-def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], mend: str = "") -> None:
+def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], hint: str = "") -> None:
     """Raise DataError, with the place of the first one, if a block of floats holds a NaN or an infinity.
 
-    `origin` is the place of the block in the image; `mend` replaces the hint about the config.
+    `origin` is the place of the block in the image; `hint` replaces the one about the config.
     """
     if block.dtype.kind != "f":
         return
@@ -25,5 +25,5 @@ def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], mend: str =
     kind = "a NaN" if np.isnan(block[pixel]) else "an infinity"
     where = ", ".join(f"{axis} {i + j}" for axis, i, j in zip(axes, origin, pixel, strict=True))
     message = f"the input holds {kind} at {where} (block at {', '.join(map(str, origin))})"
-    hint = "mend the data, or set input.nan: propagate; then begin anew with --overwrite"
-    raise DataError(message, mend or hint, "nan" if mend else "input.nan")
+    about_config = "mend the data, or set input.nan: propagate; then begin anew with --overwrite"
+    raise DataError(message, hint or about_config, "nan" if hint else "input.nan")

@@ -30,9 +30,9 @@ _KINDS = {
 }
 
 
-def input_error(what: str, mend: str) -> RequestError:
+def input_error(what: str, hint: str) -> RequestError:
     """Return an error about `input.path`."""
-    return RequestError(what, mend, FIELD)
+    return RequestError(what, hint, FIELD)
 
 
 def damaged(path: str, detail: str) -> RequestError:
@@ -109,20 +109,20 @@ def tiffs_in(folder: str) -> list[str]:
 
 def _no_tiffs(folder: str, names: list[str]) -> RequestError:
     folder_format, file_format = format_of(folder), commonest(names)
-    if folder_format is not None and folder_format.mend:
+    if folder_format is not None and folder_format.hint:
         what = f"{folder!r} is {folder_format.name}, which bgone does not read"
         return input_error(what, folder_format.hint(folder))
-    if file_format is not None and file_format.mend:
+    if file_format is not None and file_format.hint:
         first = min((name for name in names if format_of(name) == file_format), key=natural_key)
         what = f"the folder {folder!r} holds {file_format.name} files, which bgone does not read"
         return input_error(what, file_format.hint(first))
     zarrs = [name for name in names if name.lower().endswith(".zarr")]
     folders = zarrs or [name for name in names if os.path.isdir(f"{folder}/{name}")]
-    mend = "give a folder of TIFF files, a TIFF file or a Zarr"
+    hint = "give a folder of TIFF files, a TIFF file or a Zarr"
     if folders:
         first = os.path.join(folder, min(folders, key=natural_key))
-        mend = f"give one of the folders inside, such as {first!r}"
-    return input_error(f"the folder {folder!r} holds no TIFF file and is no Zarr", f"{_inside(folder)}{mend}")
+        hint = f"give one of the folders inside, such as {first!r}"
+    return input_error(f"the folder {folder!r} holds no TIFF file and is no Zarr", f"{_inside(folder)}{hint}")
 
 
 def check_exists(path: str) -> None:
@@ -132,13 +132,13 @@ def check_exists(path: str) -> None:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         folder, name = os.path.split(path)
-        mend = "give the path of an existing file or folder"
+        hint = "give the path of an existing file or folder"
         if os.path.isdir(folder):
             near = difflib.get_close_matches(name, _names(folder), n=1)
-            mend = f"did you mean {near[0]!r}?" if near else mend
+            hint = f"did you mean {near[0]!r}?" if near else hint
         elif folder:
-            mend = f"the folder {folder!r} does not exist either"
-        raise input_error(f"{path!r} does not exist", mend) from None
+            hint = f"the folder {folder!r} does not exist either"
+        raise input_error(f"{path!r} does not exist", hint) from None
     except OSError as error:
         raise unreadable(path, error) from None
 
@@ -157,8 +157,8 @@ def first_bytes(path: str) -> bytes:
         # Opening a pipe would wait for a writer.
         if not stat.S_ISREG(mode):
             what = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
-            mend = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
-            raise input_error(f"{path!r} is {what}, not a file", mend)
+            hint = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
+            raise input_error(f"{path!r} is {what}, not a file", hint)
         with open(path, "rb") as file:
             start = file.read(START)
     except OSError as error:
@@ -179,15 +179,15 @@ def unread_format(path: str, start: bytes) -> RequestError:
     """Return the error for a file that is neither TIFF nor Zarr, by its name and first bytes."""
     folder, name = os.path.split(path)
     if name.lower().endswith((".yaml", ".yml")):
-        mend = f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}"
-        return input_error(f"{path!r} is a config, not an image", mend)
+        hint = f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}"
+        return input_error(f"{path!r} is a config, not an image", hint)
     known = format_of(name, start)
-    if known is not None and known.mend:
+    if known is not None and known.hint:
         return input_error(f"{path!r} is {known.name}, which bgone does not read", known.hint(name))
-    mend = "give a TIFF, a folder of TIFF files or a Zarr"
+    hint = "give a TIFF, a folder of TIFF files or a Zarr"
     if name in METADATA_FILES:
-        mend = f"give the folder it is in, {folder!r}"
-    return input_error(f"{path!r} is neither a TIFF nor a Zarr", mend)
+        hint = f"give the folder it is in, {folder!r}"
+    return input_error(f"{path!r} is neither a TIFF nor a Zarr", hint)
 
 
 def stamp(path: str) -> tuple[int, int]:

@@ -115,7 +115,7 @@ def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened
     if not os.path.isdir(path):
         start = first_bytes(path)
         file_format = format_of(path, start)
-        if file_format is None or file_format.mend:
+        if file_format is None or file_format.hint:
             raise unread_format(path, start)
         return file_format.open(path, series, level)
     if path.lower().endswith(".zarr"):

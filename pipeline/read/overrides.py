@@ -55,8 +55,8 @@ def _name_axes(opened: Opened, axes: str | None) -> Kept:
         _check_known(opened, letters, tuple(shape[at] for at in needed))
     elif len(letters) != len(chosen):
         what = f"{axes!r} names {len(letters)} axes and {opened.path!r} has {len(needed)}: "
-        mend = "name one letter for each of them"
-        raise RequestError(what + layout_text(stored, shape), mend, _AXES)
+        hint = "name one letter for each of them"
+        raise RequestError(what + layout_text(stored, shape), hint, _AXES)
     return tuple(sorted(zip(letters, chosen, strict=True), key=lambda pair: ORDER.index(pair[0])))
 
 
@@ -66,8 +66,8 @@ def _check_known(opened: Opened, letters: str, shape: tuple[int, ...]) -> None:
         return
     example = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(letters))
     what = "does not say its axes" if unknown <= {UNKNOWN} else f"has axes bgone does not know ({letters})"
-    mend = f"name them, such as input.axes: {example}" if example else "give an image of t, c, z, y and x"
-    raise RequestError(f"{opened.path!r} {what}; its shape is {' × '.join(map(str, shape))}", mend, _AXES)
+    hint = f"name them, such as input.axes: {example}" if example else "give an image of t, c, z, y and x"
+    raise RequestError(f"{opened.path!r} {what}; its shape is {' × '.join(map(str, shape))}", hint, _AXES)
 
 
 def _check_planes(opened: Opened, kept: Kept) -> tuple[str, ...]:

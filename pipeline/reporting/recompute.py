@@ -133,14 +133,14 @@ def open_original(output: str, input: str | None = None) -> Original:
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
-        mend = "say with --input PATH where it is now" if input is None else first.mend
+        hint = "say with --input PATH where it is now" if input is None else first.hint
         what = f"what it was made of cannot be opened: {first.what}"
-        raise RequestError([Problem(what, mend, file=output)]) from error
+        raise RequestError([Problem(what, hint, file=output)]) from error
     changed = changes({"input": _without_names(recorded)}, {"input": _without_names(source.identity())})
     if changed:
         what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
-        mend = "say with --input PATH where the unchanged input is"
-        raise RequestError([Problem(what, mend, file=output)])
+        hint = "say with --input PATH where the unchanged input is"
+        raise RequestError([Problem(what, hint, file=output)])
     stored, spec = open_source(output), source.spec
     expected = tuple(spec.sizes.get(axis, 1) for axis in stored.spec.axes)
     if stored.spec.shape != expected:

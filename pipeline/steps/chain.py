@@ -113,7 +113,7 @@ class ApplyChain:
     axes: str
     cuts: tuple[Cut, ...]  # one for each axis
     refuse_nan: bool = False
-    mend: str = ""  # the hint of the error about a NaN; default: the hint for a config
+    hint: str = ""  # the hint of the error about a NaN; default: the hint for a config
 
     def __call__(self, block: NDArray, block_id: BlockId | None = None) -> NDArray:
         """Return the filtered block without its halo."""
@@ -135,7 +135,7 @@ class ApplyChain:
         assert block.shape == tuple(stop - start for start, stop in reads), (block.shape, reads)
         origin = tuple(start for start, _ in reads)
         if self.refuse_nan:
-            check_finite(block, self.axes, origin, self.mend)
+            check_finite(block, self.axes, origin, self.hint)
         inner = tuple(
             slice(cut.edges[index] - start, cut.edges[index + 1] - start)
             for cut, index, start in zip(self.cuts, block_id, origin, strict=True)

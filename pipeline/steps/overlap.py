@@ -56,7 +56,7 @@ def merge_chunks(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
 
 
 def apply_to_dask(
-    step: StepContract, array: da.Array, spec: ImageSpec, refuse_nan: bool, mend: str
+    step: StepContract, array: da.Array, spec: ImageSpec, refuse_nan: bool, hint: str
 ) -> da.Array:
     """Apply a step to a Dask array, lazily.
 
@@ -74,7 +74,7 @@ def apply_to_dask(
     )
     chunks = tuple(cut.kept for cut in cuts)
     native = array.astype(spec.dtype) if array.dtype != spec.dtype else array
-    chain = ApplyChain(steps, spec.axes, cuts, refuse_nan, mend)
+    chain = ApplyChain(steps, spec.axes, cuts, refuse_nan, hint)
     dtype = chain_dtype(steps, spec.dtype)
     meta = np.empty((0,) * array.ndim, dtype)
     return overlapped(native.rechunk(chunks), chain, chain, chunks=chunks, dtype=dtype, meta=meta)

@@ -39,16 +39,16 @@ def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedErr
     """Return an OSError in words: what happened to which path, and how to go on."""
     then = "run the same command again" if kind is StoppedError else ""
     if error.errno in _FULL:
-        what, mend = f"no space left on the disk for {path}", "free some space"
+        what, hint = f"no space left on the disk for {path}", "free some space"
     elif error.errno in _FORBIDDEN:
-        what, mend = f"no permission to write {path}", "give write permission to it, or choose another output"
+        what, hint = f"no permission to write {path}", "give write permission to it, or choose another output"
     elif error.errno == errno.ENOENT:
-        what, mend = f"{path} has vanished during the run", "leave the work folder alone"
+        what, hint = f"{path} has vanished during the run", "leave the work folder alone"
     elif too_many_open(error):
-        what, mend = f"cannot write {path}: too many files are open", more_files()
+        what, hint = f"cannot write {path}: too many files are open", more_files()
     else:
-        what, mend = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
-    return kind(what, ", then ".join(part for part in (mend, then) if part))
+        what, hint = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
+    return kind(what, ", then ".join(part for part in (hint, then) if part))
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def before_start() -> Iterator[None]:
         yield
     except StoppedError as error:
         raise RequestError(
-            problem.__class__(problem.what, problem.mend.removesuffix(", then run the same command again"),
+            problem.__class__(problem.what, problem.hint.removesuffix(", then run the same command again"),
                               problem.field or "output.path")
             for problem in error.problems
         ) from error  # fmt: skip

@@ -171,7 +171,7 @@ def tried(path):
 
 def told(problem, path):
     assert problem.what
-    assert problem.mend
+    assert problem.hint
     assert str(problem).isprintable()
     assert len(str(problem)) < 700 + len(str(path))
     assert problem.file == str(path)

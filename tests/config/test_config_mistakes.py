@@ -105,7 +105,7 @@ IN_YAML = (
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_with_its_place_and_how_to_mend_it(write, name):
-    line, field, what, mend = MISTAKES[name]
+    line, field, what, hint = MISTAKES[name]
     key = line.partition(":")[0]
     sections = {
         "input": "input: {path: a.tif}",
@@ -117,7 +117,7 @@ def test_a_mistake_is_told_with_its_place_and_how_to_mend_it(write, name):
     problem = the_problem(path)
     assert problem.field == field
     assert what in problem.what
-    assert mend in problem.mend
+    assert hint in problem.hint
     assert (problem.file, problem.line) == (str(path), len(lines) + 2)
     # A mistake in YAML itself stands where the value does; any other where its name or its surroundings do.
     if name not in IN_YAML:
@@ -215,4 +215,4 @@ def test_a_file_that_cannot_be_opened(tmp_path):
 def test_a_config_without_steps_says_whether_they_are_missing_or_empty(steps, words):
     problem = the_problem({"input": {"path": "/a"}, **steps, "output": {"path": "/b"}})
     assert (problem.what, problem.field) == (words, "steps")
-    assert "white_tophat" in problem.mend
+    assert "white_tophat" in problem.hint

@@ -45,7 +45,7 @@ WORDS = {
 def test_another_programs_word_leads_to_the_step_to_take(write, word, capsys):
     problem = the_problem(write(SHORT.replace("gaussian:", f'"{word}":')))
     assert (problem.field, problem.line) == ("steps.1", 4)
-    assert WORDS[word] in problem.mend
+    assert WORDS[word] in problem.hint
     assert main(["steps", word]) == 2
     assert WORDS[word] in capsys.readouterr().err
 
@@ -53,8 +53,8 @@ def test_another_programs_word_leads_to_the_step_to_take(write, word, capsys):
 @pytest.mark.parametrize("word", LATER)
 def test_what_a_later_version_brings_says_what_to_take_today(word):
     assert word not in REGISTRY, "it is there: take it out of the words of others"
-    mend = advice_for(word).in_yaml()
-    assert re.search(r"until a later version brings it|output\.offset", mend)
+    hint = advice_for(word).in_yaml()
+    assert re.search(r"until a later version brings it|output\.offset", hint)
 
 
 def test_what_is_advised_is_a_step_that_can_be_taken():
@@ -104,15 +104,15 @@ SLIPS = {
 
 @pytest.mark.parametrize("name", SLIPS)
 def test_a_slip_is_told_as_what_it_is(write, name):
-    lines, line, field, what, mend = SLIPS[name]
+    lines, line, field, what, hint = SLIPS[name]
     problem = the_problem(write(STEP + lines + "\n"))
     assert (problem.line, problem.field) == (line, field)
     assert what in problem.what
-    assert mend in problem.mend
+    assert hint in problem.hint
 
 
 @pytest.mark.parametrize(
-    ("said", "mend"),
+    ("said", "hint"),
     [
         ("compute.memory=1,5 GiB", "1.5 GiB"), ("output.max_clipped=0,1%", "0.1%"),
         ("output.offset=1,5", "1.5"), ("input.scale.y=0,325 um", "0.325 um"),
@@ -120,13 +120,13 @@ def test_a_slip_is_told_as_what_it_is(write, name):
         ("output.chunks.y=1,024", "1024"), ("input=path:a.tif", "path: a.tif"),
     ],
 )  # fmt: skip
-def test_a_slip_in_any_field_is_told_as_what_it_is(write, said, mend):
-    assert mend in the_problem(write(SHORT), sets=[said]).mend
+def test_a_slip_in_any_field_is_told_as_what_it_is(write, said, hint):
+    assert hint in the_problem(write(SHORT), sets=[said]).hint
 
 
 def test_a_section_that_is_a_path_is_told_how_it_is_written(write):
     found = problems(write("input: a.tif\noutput: b.zarr\nsteps: [{gaussian: {sigma: 1}}]\n"))
-    assert [problem.mend for problem in found] == [
+    assert [problem.hint for problem in found] == [
         "write input: {path: a.tif}", "write output: {path: b.zarr}"
     ]  # fmt: skip
 

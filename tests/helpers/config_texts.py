@@ -72,7 +72,7 @@ def problems(source, **options):
     assert caught.value.exit_code == 2
     for problem in caught.value.problems:
         assert "\n" not in str(problem)
-        assert problem.mend, f"there is no hint: {problem}"
+        assert problem.hint, f"there is no hint: {problem}"
     return caught.value.problems
 
 

@@ -45,7 +45,7 @@ def refusal(path, **options):
         open_source(path, **options)
     text = str(caught.value)
     assert not re.search(r"\n\s", text), "one line each"
-    assert all(problem.mend and problem.field for problem in caught.value.problems), text
+    assert all(problem.hint and problem.field for problem in caught.value.problems), text
     return text
 
 

@@ -45,7 +45,7 @@ def plan(image, steps, memory=8 << 30, compute=None, **more):
 
 def advised(error):
     """Return the bytes that a refusal tells to raise compute.memory to."""
-    words = error.value.problems[0].mend.split()
+    words = error.value.problems[0].hint.split()
     return int(words[words.index("MiB") - 1]) * MIB
 
 

@@ -144,9 +144,9 @@ def test_fewer_workers_are_taken_where_so_many_do_not_fit():
         assert found.memory.predicted <= memory * MIB
     with pytest.raises(RequestError, match=r"300\.0 MiB to decode the stored chunks") as refused:
         plan(FRAMES, [TOPHAT], memory=500 * MIB, compute={"workers": 4}, reading=chunk)
-    mend = refused.value.problems[0].mend
-    assert "rechunk the input" in mend
-    least = int(mend.split(" MiB")[0].split()[-1]) * MIB
+    hint = refused.value.problems[0].hint
+    assert "rechunk the input" in hint
+    least = int(hint.split(" MiB")[0].split()[-1]) * MIB
     assert plan(FRAMES, [TOPHAT], memory=least, reading=chunk).memory.predicted <= least
 
 

@@ -156,7 +156,7 @@ def test_what_cannot_work_is_refused_before_any_pixel(case):
     with pytest.raises(RequestError) as caught:
         plan(image, step)
     assert any(problem.field.startswith(field) for problem in caught.value.problems), str(caught.value)
-    assert all(problem.mend for problem in caught.value.problems)
+    assert all(problem.hint for problem in caught.value.problems)
 
 
 def test_all_steps_that_cannot_work_are_named_at_once():

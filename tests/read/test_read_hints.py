@@ -156,7 +156,7 @@ def follow(error, path, options):
     options = dict(options)
     said = {}
     for pattern, what in STATED:
-        match = re.search(pattern, f"; {problem.mend}")
+        match = re.search(pattern, f"; {problem.hint}")
         if match:
             said.setdefault(what, next((group for group in match.groups() if group), ""))
     field = problem.field.removeprefix("input.")
@@ -164,7 +164,7 @@ def follow(error, path, options):
         del options[field]
     elif "path" in said:
         path = said["path"]
-        if "with input.series" in problem.mend:
+        if "with input.series" in problem.hint:
             options["series"] = 0
     elif "near" in said:
         path = os.path.join(os.path.dirname(path), said["near"])

@@ -81,7 +81,7 @@ def other_input(folder, probe, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said", "mend"),
+    ("harm", "said", "hint"),
     [
         (vanish, "does not see the output's work folder", "put the output"),
         (replace_token, "has another folder under the name", "put the output"),
@@ -91,11 +91,11 @@ def other_input(folder, probe, monkeypatch):
         (other_input, "reads other pixels from the input", "put the input"),
     ],
 )
-def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, mend):
+def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, hint):
     harm(folder, asked, monkeypatch)
     event = asked()
     assert event["what"].startswith(said)
-    assert event["mend"].startswith(mend)
+    assert event["hint"].startswith(hint)
     with pytest.raises(StoppedError, match=r"a worker on .* may not take part"):
         Guard(asked.token)()
     with pytest.raises(StoppedError, match=r"a worker on .* may not take part"):
@@ -303,7 +303,7 @@ class Answering(FakeClient):
 
 def unfit(cluster, address):
     """Let a worker say that it may not take part."""
-    event = {"worker": address, "host": "other", "what": "has another version", "mend": "mend it"}
+    event = {"worker": address, "host": "other", "what": "has another version", "hint": "mend it"}
     cluster._workers._events.put(event)
 
 

@@ -28,8 +28,8 @@ def refusal(given):
     with pytest.raises(RequestError) as caught:
         prepare(given)
     (problem,) = caught.value.problems
-    assert problem.mend
-    return f"{problem.field}: {problem.what}; {problem.mend}"
+    assert problem.hint
+    return f"{problem.field}: {problem.what}; {problem.hint}"
 
 
 def noise(dtype, shape=(2, 40, 44), seed=0):

@@ -55,7 +55,7 @@ def test_an_address_without_host_or_port_is_refused_with_the_config(address, sai
     assert section is None
     assert problem.field == "compute.cluster"
     assert said in problem.what
-    assert problem.mend.startswith("write it as tcp://HOST:8786")
+    assert problem.hint.startswith("write it as tcp://HOST:8786")
 
 
 @pytest.mark.parametrize("address", ["tcp://node7:8786", "tls://10.0.0.1:1", "tcp://[fe80::1]:65535"])

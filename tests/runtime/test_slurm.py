@@ -191,7 +191,7 @@ def test_a_keyword_of_another_kind_is_refused_with_the_config(said, field, wante
     assert section is None
     (problem,) = problems
     assert problem.field == f"compute.cluster.slurm.{field}"
-    assert problem.mend.startswith(f"give {wanted}")
+    assert problem.hint.startswith(f"give {wanted}")
 
 
 def test_keywords_of_the_right_kind_are_taken():

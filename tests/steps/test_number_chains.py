@@ -141,7 +141,7 @@ def refusal(case):
     with pytest.raises(RequestError) as caught:
         pipeline.run(case.config)
     assert str(caught.value) == str(said)
-    assert all(problem.mend for problem in said.problems)
+    assert all(problem.hint for problem in said.problems)
     assert sorted(path.name for path in case.folder.iterdir()) == before
     return str(said)
 

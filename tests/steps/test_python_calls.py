@@ -77,7 +77,7 @@ def test_a_mistake_is_a_request_error_with_one_line_and_its_mend(name):
     assert isinstance(caught.value, PipelineError)
     for problem in caught.value.problems:
         assert "\n" not in str(problem)
-        assert problem.mend
+        assert problem.hint
         assert not re.search(r"pydantic|validation error|Traceback", str(problem))
 
 

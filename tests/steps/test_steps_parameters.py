@@ -214,7 +214,7 @@ def on_image(name, **parameters):
     with pytest.raises(RequestError) as caught:
         made(name, **parameters).resolve(SPEC)
     (problem,) = caught.value.problems
-    assert problem.mend
+    assert problem.hint
     return problem.field, problem.what
 
 
@@ -305,7 +305,7 @@ def test_any_parameters_are_taken_or_refused_in_words(name, parameters):
             assert {problem.field for problem in problems} <= known
     for problem in problems:
         assert problem.what
-        assert problem.mend
+        assert problem.hint
         assert "\n" not in str(problem)
 
 

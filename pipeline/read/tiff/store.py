@@ -81,13 +81,13 @@ class TiffStore(Store):
         except EOFError as error:
             raise DataError(f"{path!r} is truncated: {error}", "copy or export it again") from error
         except OSError as error:
-            reason, mend = "it is gone", "bring it back and run the same command again"
+            reason, hint = "it is gone", "bring it back and run the same command again"
             if too_many_open(error):
-                reason, mend = "too many files are open", f"{more_files()}, and run the same command again"
+                reason, hint = "too many files are open", f"{more_files()}, and run the same command again"
             elif os.path.exists(path):
                 reason = error.strerror or str(error)
-                mend = "make it readable and run the same command again"
-            raise StoppedError(f"{path!r} cannot be read: {reason}", mend) from error
+                hint = "make it readable and run the same command again"
+            raise StoppedError(f"{path!r} cannot be read: {reason}", hint) from error
         # Each codec raises errors of its own library; all of them mean that the page is damaged.
         except Exception as error:
             message = f"page {plane['page']} of {path!r} cannot be decoded: {first_line(error)}"

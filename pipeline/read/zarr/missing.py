@@ -96,16 +96,16 @@ def _refuse_lost(image: str, name: str, files: Sequence[Numbers]) -> None:
             if level == name and len(index) == len(axes) and all(map(_is_in, index, axes)):
                 yield record
 
-    mend = f"bring it back; if the image was changed on purpose, remove {image}/bgone, its record"
+    hint = f"bring it back; if the image was changed on purpose, remove {image}/bgone, its record"
     try:
         lost = list(check_files(image, needed(), content=False))
     except VerificationError:
         raise DataError(
-            f"{image}/{MANIFEST}, which says what its files held, is damaged", mend, FIELD
+            f"{image}/{MANIFEST}, which says what its files held, is damaged", hint, FIELD
         ) from None
     if lost:
         raise DataError(
-            f"{image!r} is not what bgone wrote: {lost[0]}; {len(lost)} such files in all", mend, FIELD
+            f"{image!r} is not what bgone wrote: {lost[0]}; {len(lost)} such files in all", hint, FIELD
         )
 
 

@@ -154,8 +154,8 @@ def _array(
         problem = error.problems[0]
         others = {each for each, _ in array_list(root, group)}
         there = listed(str(number) for number, each in enumerate(paths) if each in others)
-        mend = f"say one that is there in input.level: {there}" if there else problem.mend
-        raise RequestError(f"level {level} of {where!r}: {problem.what}", mend, FIELD) from None
+        hint = f"say one that is there in input.level: {there}" if there else problem.hint
+        raise RequestError(f"level {level} of {where!r}: {problem.what}", hint, FIELD) from None
     if not isinstance(array, zarr.Array):
         raise RequestError(f"{where!r} names {inner!r}, which is no array", "write it again", FIELD)
     return array, inner

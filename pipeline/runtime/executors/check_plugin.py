@@ -24,7 +24,7 @@ class CheckPlugin(WorkerPlugin):
     """Check of each worker, present or joining, before its first task; logs the outcome as an event.
 
     The event, under the plugin's name, is a dict: `worker` (address), `host`, and either `what` is wrong
-    with its remedy `mend`, or `mark`, the path of a file that the driver should see.
+    with its remedy `hint`, or `mark`, the path of a file that the driver should see.
     """
 
     def __init__(self, name: str, versions: Mapping[str, str], check: bytes) -> None:
@@ -35,7 +35,7 @@ class CheckPlugin(WorkerPlugin):
     async def setup(self, worker: Any) -> None:
         """Check the worker."""
         what = different_versions(self.versions, _installed(self.versions))
-        event = {"what": what, "mend": SAME_ENVIRONMENT}
+        event = {"what": what, "hint": SAME_ENVIRONMENT}
         if not what:
             try:
                 # In a thread: the worker's heartbeats must go on while it loads kernels and reads files.

@@ -111,8 +111,8 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
         what = f"what listens at {name} does not answer as a Dask scheduler does"
         raise RequestError(what, "correct the address", CLUSTER) from None
     except OSError as error:
-        reason, mend = _connection_fault(error)
-        raise RequestError(f"no scheduler answers at {name} ({reason})", mend, CLUSTER) from None
+        reason, hint = _connection_fault(error)
+        raise RequestError(f"no scheduler answers at {name} ({reason})", hint, CLUSTER) from None
     # Any other server may say anything, over which distributed's reader fails in any way; as it does
     # where the package of a protocol is not installed.
     except Exception as error:
@@ -129,7 +129,7 @@ def _credentials(address: str) -> dict[str, Any]:
     """Return the connection arguments that dask's configuration gives a client."""
     from distributed.security import Security
 
-    mend = (
+    hint = (
         "name them as distributed.comm.tls.ca-file, .client.cert and .client.key in ~/.config/dask/"
         " or in DASK_DISTRIBUTED__COMM__TLS__…"
     )
@@ -138,11 +138,11 @@ def _credentials(address: str) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:  # an ssl.SSLError is an OSError
         reason = getattr(error, "filename", None) or _first_line(str(error))
         what = f"the TLS credentials of dask's configuration cannot be read ({reason})"
-        raise RequestError(what, mend, CLUSTER) from None
+        raise RequestError(what, hint, CLUSTER) from None
     secure = address.partition("://")[0] in SECURE
     if secure and connection["ssl_context"] is None:
         what = f"{address} needs TLS credentials, and dask's configuration has none"
-        raise RequestError(what, mend, CLUSTER)
+        raise RequestError(what, hint, CLUSTER)
     if connection["require_encryption"] and not secure:
         what = f"dask's configuration requires encryption, and {address} has none"
         raise RequestError(what, "write tls://HOST:PORT", CLUSTER)
@@ -208,8 +208,8 @@ def _connection_fault(error: OSError) -> tuple[str, str]:
         cause = cause.__cause__
     cause = getattr(cause, "real_error", None) or cause  # of tornado's StreamClosedError
     if isinstance(cause, ssl.SSLError):
-        mend = "see that it is a tls:// scheduler, and that it takes the credentials of dask's configuration"
-        return f"TLS: {(cause.reason or type(cause).__name__).replace('_', ' ').lower()}", mend
+        hint = "see that it is a tls:// scheduler, and that it takes the credentials of dask's configuration"
+        return f"TLS: {(cause.reason or type(cause).__name__).replace('_', ' ').lower()}", hint
     # By name, as tornado is distributed's; which says nothing of a connection that closes in the handshake.
     closed = type(cause).__name__ == "StreamClosedError" or not str(cause).strip()
     if closed or isinstance(cause, ConnectionResetError | BrokenPipeError):

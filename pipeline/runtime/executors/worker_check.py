@@ -44,7 +44,7 @@ class WorkerCheck:
         share_heap()
         finding = self.finding()
         if finding is not None:
-            return {"what": finding.what, "mend": finding.mend}
+            return {"what": finding.what, "hint": finding.hint}
         if self.warm_up is not None:
             with contextlib.suppress(PipelineError):  # it comes again with the first block, which reports it
                 self.warm_up()

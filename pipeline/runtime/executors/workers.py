@@ -156,10 +156,10 @@ class Workers:
         for address, answer in answers["workers"].items():
             compared.append((f"worker {address}", answer, python, SAME_ENVIRONMENT))
         problems = []
-        for name, answer, ours, mend in compared:
+        for name, answer, ours, hint in compared:
             packages = (answer or {}).get("packages")  # none of a worker that has gone since
             if packages and (what := different_versions(ours, dict(packages))):
-                problems.append(Problem(f"the {name} {what}", mend, CLUSTER))
+                problems.append(Problem(f"the {name} {what}", hint, CLUSTER))
         if problems:
             raise RequestError(problems)
 
@@ -189,7 +189,7 @@ class Workers:
             if "mark" in event:
                 self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
             else:
-                unfit[address] = host, Problem(event["what"], event["mend"])
+                unfit[address] = host, Problem(event["what"], event["hint"])
         # A worker may see the work folder and write elsewhere, as in a container with an overlay.
         for address, (host, mark, end) in list(self._marks.items()):
             drafts, name = os.path.split(mark)
@@ -206,7 +206,7 @@ class Workers:
 
     def _tell(self, problems: list[Problem]) -> None:
         for problem in problems:
-            self._say(f"left out: {problem.what}; {problem.mend}")
+            self._say(f"left out: {problem.what}; {problem.hint}")
 
     def dismiss(self) -> None:
         """Take the check off a cluster that others may use too."""
@@ -232,7 +232,7 @@ def _problems(unfit: Mapping[str, tuple[str, Problem]]) -> list[Problem]:
     problems = []
     for finding, (first, *others) in names.items():
         more = f" (and {number_of(len(others), 'other')})" if others else ""
-        problems.append(Problem(f"{first}{more} {finding.what}", finding.mend, CLUSTER))
+        problems.append(Problem(f"{first}{more} {finding.what}", finding.hint, CLUSTER))
     return problems
 
 
