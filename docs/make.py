@@ -141,14 +141,16 @@ def main() -> None:
     parser.add_argument("rest", nargs="*", help="passed on to the benchmark: runs needs a new folder")
     parser.add_argument("--from", dest="output", type=Path, help="what the benchmark printed before")
     options, more = parser.parse_known_args()
-    if options.what == "pictures":
+    if options.message == "pictures":
         make_pictures()
     else:
         arguments = [*options.rest, *more]
         output = (
-            options.output.read_text() if options.output else run_benchmark(f"{options.what}.py", arguments)
+            options.output.read_text()
+            if options.output
+            else run_benchmark(f"{options.message}.py", arguments)
         )
-        write_numbers(options.what, output)
+        write_numbers(options.message, output)
 
 
 if __name__ == "__main__":

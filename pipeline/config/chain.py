@@ -19,8 +19,8 @@ _NAME_KEYS = ("name", "step", "type", "filter", "operation", "op")
 def parse_chain(data: Any) -> tuple[tuple[Step, ...], list[Problem]]:
     """Return the steps of a config, and the mistakes in them; `data` is the value of `steps`."""
     if data is None or data == []:
-        what = "is missing" if data is None else "is empty"
-        return (), [Problem(what, f"add steps: with, for instance, {EXAMPLE_STEP}", "steps")]
+        message = "is missing" if data is None else "is empty"
+        return (), [Problem(message, f"add steps: with, for instance, {EXAMPLE_STEP}", "steps")]
     if not isinstance(data, list):
         return (), [Problem("is not a list", _list_hint(data), "steps")]
     parsed = [_parse_step(item, f"steps.{index}") for index, item in enumerate(data)]
@@ -92,7 +92,7 @@ def step_hint(name: str) -> str:
         return advice.in_yaml()
     known = tuple(REGISTRY)
     # Steps of other packages that cannot be imported.
-    broken = {name: f"{problem.what}; {problem.hint}" for name, problem in REGISTRY.problems.items()}
+    broken = {name: f"{problem.message}; {problem.hint}" for name, problem in REGISTRY.problems.items()}
     if plain in broken:
         return broken[plain]
     return nearest(plain, known, "; ".join([f"use one of {', '.join(known)}", *broken.values()]))

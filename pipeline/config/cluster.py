@@ -87,8 +87,8 @@ def _slurm(raw: Mapping[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(keywords, allow_nan=False)
     except (TypeError, ValueError) as error:
-        what = f"cannot be written down: {error}"
-        raise RequestError(what, "give texts, numbers and lists", "slurm") from None
+        message = f"cannot be written down: {error}"
+        raise RequestError(message, "give texts, numbers and lists", "slurm") from None
     return {"slurm": dict(keywords)}
 
 
@@ -99,8 +99,8 @@ def _check_jobs(keywords: Mapping[str, Any]) -> None:
             raise RequestError(f"{shown(number)} is no number of jobs", "give 1 or more", f"slurm.{name}")
     least, most = keywords.get("minimum_jobs") or 1, keywords.get("maximum_jobs")
     if most is not None and most < least:
-        what = f"at most {most} jobs is fewer than at least {least}"
-        raise RequestError(what, "raise it", "slurm.maximum_jobs")
+        message = f"at most {most} jobs is fewer than at least {least}"
+        raise RequestError(message, "raise it", "slurm.maximum_jobs")
 
 
 def _is_text(value: object) -> bool:

@@ -66,11 +66,11 @@ def read_config(path: str) -> Document:
         raise RequestError([Problem("is not UTF-8 text", hint, file=path, line=line)]) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL character in the name.
-        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise RequestError([Problem(what, "check its name and permissions", file=path)]) from None
+        message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise RequestError([Problem(message, "check its name and permissions", file=path)]) from None
     if not isinstance(document.data, dict):
-        what = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
-        empty = Problem(what, "write input:, steps: and output:", file=path, line=1)
+        message = "is empty" if document.data is None else f"{shown(document.data)} is not a config"
+        empty = Problem(message, "write input:, steps: and output:", file=path, line=1)
         raise RequestError(document.problems or [empty])
     return document
 
@@ -88,8 +88,8 @@ def _read(path: str) -> bytes:
         content = b""
         while len(content) <= LARGEST:
             if not poll.poll(PIPE_PATIENCE * 1000):
-                what = f"is a pipe into which nothing was written for {PIPE_PATIENCE} s"
-                raise RequestError([Problem(what, "name a file", file=path)])
+                message = f"is a pipe into which nothing was written for {PIPE_PATIENCE} s"
+                raise RequestError([Problem(message, "name a file", file=path)])
             more = stream.read(LARGEST)
             if not more:
                 break

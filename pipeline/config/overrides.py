@@ -36,7 +36,7 @@ def apply_overrides(
             options[_set(document.data, text)] = option
         except RequestError as error:
             document.problems += [
-                Problem(problem.what, problem.hint, readable(problem.field), option)
+                Problem(problem.message, problem.hint, readable(problem.field), option)
                 for problem in error.problems
             ]
     for field, option in options.items():
@@ -67,7 +67,7 @@ def _value(text: str, path: str) -> Any:
         return text
     document = parse_yaml(text)
     for problem in document.problems:
-        raise RequestError(f"the value {problem.what}", problem.hint, path)
+        raise RequestError(f"the value {problem.message}", problem.hint, path)
     return document.data
 
 
@@ -120,5 +120,5 @@ def _put(data: dict[str, Any], keys: Keys, value: Any, path: str) -> None:
         parent = parent[key]
         if not last and not isinstance(parent, dict | list):
             name = field_name(keys[:position])
-            what = f"{name} is {shown(parent)}, which has nothing inside"
-            raise RequestError(what, f"set {name} as a whole", path)
+            message = f"{name} is {shown(parent)}, which has nothing inside"
+            raise RequestError(message, f"set {name} as a whole", path)

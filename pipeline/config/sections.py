@@ -168,8 +168,8 @@ def parse_sections(
         if section is None and name == "compute":
             section = {}
         if section is None:
-            what = "has nothing in it" if name in data else "is missing"
-            problems.append(Problem(what, f"add {name}: with a path in it", name))
+            message = "has nothing in it" if name in data else "is missing"
+            problems.append(Problem(message, f"add {name}: with a path in it", name))
         elif not isinstance(section, dict):
             fields = model.model_fields
             hint = f"write {'path: …' if 'path' in fields else 'KEY: VALUE'} below {name}:, indented"

@@ -134,8 +134,8 @@ def check_output_path(path: str) -> None:
     if better := zarr_name(path):
         name = os.path.basename(path.rstrip("/"))
         ending = name.rpartition(".")[2]
-        what = f"{name} is the name of a {ending} file, and an output is always an OME-Zarr"
-        raise RequestError(what, f"call it {better}")
+        message = f"{name} is the name of a {ending} file, and an output is always an OME-Zarr"
+        raise RequestError(message, f"call it {better}")
 
 
 @collected

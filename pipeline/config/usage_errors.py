@@ -45,8 +45,8 @@ def in_words(error: click.ClickException, group: click.Group, arguments: list[st
         name = _metavar(parameter)
         return Problem(f"{name} is missing", f"write bgone {command} {name}; see bgone {command} --help")
     if isinstance(error, click.BadParameter) and parameter is not None:
-        what, hint = _bad_value(parameter, text.partition(": ")[2] or text)
-        return Problem(what, hint or see, _typed(parameter))
+        message, hint = _bad_value(parameter, text.partition(": ")[2] or text)
+        return Problem(message, hint or see, _typed(parameter))
     if isinstance(error, click.BadOptionUsage) and "requires" not in text:
         return Problem("takes no value", "leave it out", error.option_name)
     if isinstance(error, click.BadOptionUsage):
@@ -62,13 +62,13 @@ def in_words(error: click.ClickException, group: click.Group, arguments: list[st
 def _no_option(option: str, parameters: list[click.Parameter], command: str, see: str) -> Problem:
     names = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
     known = {name.lstrip("-"): name for name in names}
-    what = f"there is no option {readable(option)}"
+    message = f"there is no option {readable(option)}"
     word = option.lstrip("-")
     if word in known:
-        return Problem(what, f"write it behind the command: bgone {command} … {known[word]}")
+        return Problem(message, f"write it behind the command: bgone {command} … {known[word]}")
     close = difflib.get_close_matches(word.lower()[:60], known, n=1, cutoff=0.6)
     close = close or [name for name in known if word and name.startswith(word)]
-    return Problem(what, f"did you mean {known[close[0]]}?" if close else see)
+    return Problem(message, f"did you mean {known[close[0]]}?" if close else see)
 
 
 def _typed(parameter: click.Parameter) -> str:

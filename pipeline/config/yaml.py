@@ -98,16 +98,16 @@ class _Reader:
         if keys and "" not in keys:
             self.document.locations.setdefault(field_name(keys), self._location(node))
         if isinstance(node, ScalarNode) and node.style == "*":
-            what = f"*{readable(node.anchor)} is an alias"
-            self._refuse(what, "write the value out; quote a text that begins with *", node, keys)
+            message = f"*{readable(node.anchor)} is an alias"
+            self._refuse(message, "write the value out; quote a text that begins with *", node, keys)
             self.document.unknown.add(field_name(keys))
             return None
         if node.anchor:
-            what = f"&{readable(node.anchor)} is an anchor"
-            self._refuse(what, "leave it out; quote a text that begins with &", node, keys)
+            message = f"&{readable(node.anchor)} is an anchor"
+            self._refuse(message, "leave it out; quote a text that begins with &", node, keys)
         if node.ctag is not None:
-            what = f"{readable(node.tag).replace('tag:yaml.org,2002:', '!!')} is a tag"
-            self._refuse(what, "write the plain value; quote a text that begins with !", node, keys)
+            message = f"{readable(node.tag).replace('tag:yaml.org,2002:', '!!')} is a tag"
+            self._refuse(message, "write the plain value; quote a text that begins with !", node, keys)
         if isinstance(node, MappingNode):
             return self._mapping(node, keys)
         if isinstance(node, SequenceNode):
@@ -126,8 +126,8 @@ class _Reader:
             key = self._key(key_node, keys)
             inner = (*keys, key)
             if key in data:
-                what = f"is given twice, first in line {lines[key]}"
-                self._refuse(what, "keep one of them", key_node, inner)
+                message = f"is given twice, first in line {lines[key]}"
+                self._refuse(message, "keep one of them", key_node, inner)
             elif key:
                 self.document.locations.setdefault(field_name(inner), self._location(key_node))
             # The value of a refused key is read too, for the mistakes in it.
@@ -156,26 +156,26 @@ class _Reader:
     def _scalar(self, node: ScalarNode, keys: Keys) -> Any:
         text, plain = node.value, node.style is None
         value = _plain_value(text) if plain else text
-        what = hint = ""
+        message = hint = ""
         if plain and text[:1] in tuple(_CURLY):
-            what, hint = f"{text[0]} is no quote in YAML", 'type the straight one, "'
+            message, hint = f"{text[0]} is no quote in YAML", 'type the straight one, "'
         elif isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
-            what, hint, value = "holds a character that no text can hold", "leave it out", None
+            message, hint, value = "holds a character that no text can hold", "leave it out", None
         elif isinstance(value, int) and abs(value) >= 2**63:
-            what, hint = f"{readable(text)} is too large a number", "give a smaller one"
-        if what:
-            self._refuse(what, hint, node, keys)
-        if what or node.ctag is not None:
+            message, hint = f"{readable(text)} is too large a number", "give a smaller one"
+        if message:
+            self._refuse(message, hint, node, keys)
+        if message or node.ctag is not None:
             self.document.unknown.add(field_name(keys))
         return value
 
     def _location(self, node: Node) -> Location:
         return Location(self.document.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
-    def _refuse(self, what: str, hint: str, node: Node, keys: Keys) -> None:
+    def _refuse(self, message: str, hint: str, node: Node, keys: Keys) -> None:
         field = field_name(tuple(key for key in keys if key != ""))
         at = self._location(node)
-        self.document.problems.append(Problem(what, hint, field, at.file, at.line, at.column))
+        self.document.problems.append(Problem(message, hint, field, at.file, at.line, at.column))
 
 
 def _follows_comma(key: Node, previous: Node) -> bool:
@@ -199,24 +199,24 @@ def _plain_value(text: str) -> Any:
 
 
 def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
-    message = " ".join(str(error).split())
+    reason = " ".join(str(error).split())
     line = column = 1
     if isinstance(error, MarkedYAMLError):
-        message = f"{error.context or ''} {error.problem or ''}".strip()
+        reason = f"{error.context or ''} {error.problem or ''}".strip()
         # For what is never closed, the place where it opens is the one to look at.
-        unclosed = "end of stream" in message or "<stream end>" in message
+        unclosed = "end of stream" in reason or "<stream end>" in reason
         mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
         if mark is not None:
             line, column = min(mark.line + 1, max(1, len(text.splitlines()))), mark.column + 1
     if isinstance(error, MaxDepthExceededError):
-        what = f"is nested deeper than {DEEPEST} levels"
-        return Problem(what, "a config has no such depth", "", file, line, column)
+        message = f"is nested deeper than {DEEPEST} levels"
+        return Problem(message, "a config has no such depth", "", file, line, column)
     slip = _slip(text, line)
     if slip is not None:
         return Problem(f"is not YAML: {slip[1]}", slip[2], "", file, slip[0], 1)
-    known = ((what, hint) for pattern, what, hint in _SYNTAX if pattern in message)
-    what, hint = next(known, (readable(message), "mend this line, or the one above it"))
-    return Problem(f"is not YAML: {what}", hint, "", file, line, column)
+    known = ((message, hint) for pattern, message, hint in _SYNTAX if pattern in reason)
+    message, hint = next(known, (readable(reason), "mend this line, or the one above it"))
+    return Problem(f"is not YAML: {message}", hint, "", file, line, column)
 
 
 def _slip(text: str, last: int) -> tuple[int, str, str] | None:

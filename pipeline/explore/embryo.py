@@ -66,9 +66,9 @@ class Sample:
             raise RequestError(f"{self.seed} is negative", "give a seed of 0 or more", "seed")
         if not 1 <= self.object_radius <= min(self.size) / 4:
             size = f"{self.size[0]} × {self.size[1]} px"
-            what = f"a nucleus of radius {self.object_radius:g} px does not fit into {size}"
+            message = f"a nucleus of radius {self.object_radius:g} px does not fit into {size}"
             hint = "give a radius from 1 px to a quarter of the shorter side"
-            raise RequestError(what, hint, "object_radius")
+            raise RequestError(message, hint, "object_radius")
         names = [dtype.name for dtype in SUPPORTED if dtype.name not in ("int8", "int64", "uint64")]
         if self.dtype not in names:
             raise RequestError(f"a sample of {self.dtype} cannot be made", f"use {', '.join(names)}", "dtype")

@@ -81,9 +81,9 @@ def _rows_of(plan: Plan, view: View, images: list[NDArray]) -> list[Row]:
     """Return a row for each step that applies to the channel, or one untouched row."""
     final, clipped = cast(images[-1], plan.output.dtype, plan.offset)
     if clipped and plan.overflow == "error":
-        what = f"{clipped} pixels of {view.where() or 'the plane'} are outside {plan.output.dtype}"
+        message = f"{clipped} pixels of {view.where() or 'the plane'} are outside {plan.output.dtype}"
         hint = "say overflow: clip, add an offset, or take a wider dtype"
-        raise DataError(what, hint, "output.overflow")
+        raise DataError(message, hint, "output.overflow")
     steps = [(index, step) for index, step in enumerate(plan.steps)]
     applied = [
         (index, step) for index, step in steps if step.channels is None or view.channel in step.channels

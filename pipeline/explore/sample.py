@@ -122,8 +122,8 @@ def _check_space(path: Path, nbytes: int) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if nbytes > free:
-        what = f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left"
-        raise RequestError(what, "ask for fewer frames, planes or pixels", "path")
+        message = f"it would take {size_text(nbytes)} and {folder} has {size_text(free)} left"
+        raise RequestError(message, "ask for fewer frames, planes or pixels", "path")
 
 
 def _counted(truth: Sample, progress: Callable[[int, int], None] | None) -> Bands:

@@ -125,7 +125,7 @@ def run_sweep(config: str, sets: Iterable[str], *, input: str | None = None, **p
     panels = []
     for values, steps in chains.items():
         if isinstance(steps, PipelineError):
-            panels.append(Panel(values, refused=steps.problems[0].what))
+            panels.append(Panel(values, refused=steps.problems[0].message))
             continue
         images = step_by_step(source, steps, view.region, refuse_nan=first.input.nan == "refuse")
         pixels = plane(images[-1])

@@ -23,7 +23,7 @@ class Problem:
     top.yaml:4: steps.0.radius: -1 is below 1 px (column 13); give a radius of 1 px or more
     """
 
-    what: str
+    message: str
     hint: str = ""
     field: str = ""
     file: str = ""
@@ -32,7 +32,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.file and self.line else self.file
-        text = ": ".join(filter(None, (where, self.field, self.what)))
+        text = ": ".join(filter(None, (where, self.field, self.message)))
         if self.column:
             text += f" (column {self.column})"
         text = (f"{text}; {self.hint}" if self.hint else text).replace("\n", " ")
@@ -45,7 +45,7 @@ class PipelineError(Exception):
 
     Parameters
     ----------
-    what : str or iterable of Problem
+    message : str or iterable of Problem
         The mistake in words, or several mistakes at once.
     hint : str
         How to correct it.
@@ -62,8 +62,8 @@ class PipelineError(Exception):
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, what: str | Iterable[Problem], hint: str = "", field: str = "") -> None:
-        problems = (Problem(what, hint, field),) if isinstance(what, str) else tuple(what)
+    def __init__(self, message: str | Iterable[Problem], hint: str = "", field: str = "") -> None:
+        problems = (Problem(message, hint, field),) if isinstance(message, str) else tuple(message)
         # Exception pickles its args: with the problems in them the error survives the way from a worker.
         super().__init__(problems)
         self.problems = problems

@@ -184,8 +184,8 @@ def force(
     for field, forced in (("block", block), ("window", window)):
         for axis in forced:
             if axis not in sizes:
-                what = f"the image has no axis {axis!r} (it has {workload.image.axes})"
-                raise RequestError(what, "name axes of the image", f"compute.{field}")
+                message = f"the image has no axis {axis!r} (it has {workload.image.axes})"
+                raise RequestError(message, "name axes of the image", f"compute.{field}")
     blocks, windows = dict(chosen.block), dict(chosen.window)
     for axis, px in block.items():
         if px < sizes[axis] and px % files[axis]:

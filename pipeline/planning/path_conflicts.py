@@ -74,11 +74,11 @@ def _refuse_nested(output: str, background: str) -> None:
     """Refuse two outputs that are one, or of which one holds the other."""
     first, second = os.path.realpath(output), os.path.realpath(background)
     if f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/"):
-        what, hint = "lies inside the output, or holds it", "write it beside the output"
-        raise RequestError(f"{what}: {background}", hint, "output.background")
+        message, hint = "lies inside the output, or holds it", "write it beside the output"
+        raise RequestError(f"{message}: {background}", hint, "output.background")
     if _folded(first) == _folded(second):
-        what = "differs from the output in capitals alone, which not every disk tells apart"
-        raise RequestError(f"{what}: {background}", "give it a name of its own", "output.background")
+        message = "differs from the output in capitals alone, which not every disk tells apart"
+        raise RequestError(f"{message}: {background}", "give it a name of its own", "output.background")
 
 
 def _is_same(first: str, second: str) -> bool:

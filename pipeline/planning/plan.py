@@ -146,9 +146,9 @@ def _output_dtype(output: OutputConfig, chain: BoundChain) -> tuple[np.dtype, st
     if wide_float or (least <= low and high <= most):
         return dtype, "fits"
     if output.overflow is None:
-        what = f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}"
+        message = f"{dtype} cannot hold all that the chain can give, {low:g} to {high:g}"
         hint = "say overflow: clip (counted and reported) or error, or another dtype"
-        raise RequestError(what, hint, "output.overflow")
+        raise RequestError(message, hint, "output.overflow")
     return dtype, output.overflow
 
 

@@ -114,8 +114,8 @@ def refuse_damaged(layout: Layout) -> None:
     for output in layout.outputs:
         damage = next(check_files(output.path, read_manifest(output.path), content=False), None)
         if damage is not None:
-            what = f"the output was complete, and is damaged now ({damage})"
-            raise VerificationError([Problem(what, "write it again with --overwrite", file=output.path)])
+            message = f"the output was complete, and is damaged now ({damage})"
+            raise VerificationError([Problem(message, "write it again with --overwrite", file=output.path)])
 
 
 def field_of(output: Layout) -> str:

@@ -30,9 +30,9 @@ _KINDS = {
 }
 
 
-def input_error(what: str, hint: str) -> RequestError:
+def input_error(message: str, hint: str) -> RequestError:
     """Return an error about `input.path`."""
-    return RequestError(what, hint, FIELD)
+    return RequestError(message, hint, FIELD)
 
 
 def damaged(path: str, detail: str) -> RequestError:
@@ -45,8 +45,8 @@ def unreadable(path: str, error: OSError) -> RequestError:
     if isinstance(error, PermissionError):
         return input_error(f"{path!r} may not be read: permission denied", "ask for read access")
     if isinstance(error, FileNotFoundError):
-        what = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
-        return input_error(f"{path!r} {what}", "bring it back, or take it away")
+        message = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
+        return input_error(f"{path!r} {message}", "bring it back, or take it away")
     if too_many_open(error):
         return input_error(f"{path!r} cannot be opened: too many files are open", more_files())
     return input_error(f"{path!r} cannot be read: {error.strerror or error}", "check the disk or network")
@@ -91,8 +91,8 @@ def glob_files(pattern: str) -> list[str]:
         return sorted(files, key=natural_key)
     if paths:
         folders = [repr(path) for path in sorted(paths, key=natural_key)]
-        what = f"{pattern!r} matches no file, but folders: {listed(folders)}"
-        raise input_error(what, f"give one of them, such as {folders[0]}")
+        message = f"{pattern!r} matches no file, but folders: {listed(folders)}"
+        raise input_error(message, f"give one of them, such as {folders[0]}")
     if not _WILD.search(parent):
         check_exists(parent)
     raise input_error(f"no file matches {pattern!r}", f"{_inside(parent)}mend the pattern")
@@ -109,13 +109,13 @@ def tiffs_in(folder: str) -> list[str]:
 
 def _no_tiffs(folder: str, names: list[str]) -> RequestError:
     folder_format, file_format = format_of(folder), commonest(names)
-    if folder_format is not None and folder_format.hint:
-        what = f"{folder!r} is {folder_format.name}, which bgone does not read"
-        return input_error(what, folder_format.hint(folder))
-    if file_format is not None and file_format.hint:
+    if folder_format is not None and folder_format.conversion:
+        message = f"{folder!r} is {folder_format.name}, which bgone does not read"
+        return input_error(message, folder_format.hint(folder))
+    if file_format is not None and file_format.conversion:
         first = min((name for name in names if format_of(name) == file_format), key=natural_key)
-        what = f"the folder {folder!r} holds {file_format.name} files, which bgone does not read"
-        return input_error(what, file_format.hint(first))
+        message = f"the folder {folder!r} holds {file_format.name} files, which bgone does not read"
+        return input_error(message, file_format.hint(first))
     zarrs = [name for name in names if name.lower().endswith(".zarr")]
     folders = zarrs or [name for name in names if os.path.isdir(f"{folder}/{name}")]
     hint = "give a folder of TIFF files, a TIFF file or a Zarr"
@@ -156,9 +156,9 @@ def first_bytes(path: str) -> bytes:
         mode = os.stat(path).st_mode
         # Opening a pipe would wait for a writer.
         if not stat.S_ISREG(mode):
-            what = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
+            message = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
             hint = "give a folder of files, or one file" if stat.S_ISDIR(mode) else "give a file on a disk"
-            raise input_error(f"{path!r} is {what}, not a file", hint)
+            raise input_error(f"{path!r} is {message}, not a file", hint)
         with open(path, "rb") as file:
             start = file.read(START)
     except OSError as error:
@@ -182,7 +182,7 @@ def unread_format(path: str, start: bytes) -> RequestError:
         hint = f"give the image that its input.path names, or use bgone plan {shlex.quote(path)}"
         return input_error(f"{path!r} is a config, not an image", hint)
     known = format_of(name, start)
-    if known is not None and known.hint:
+    if known is not None and known.conversion:
         return input_error(f"{path!r} is {known.name}, which bgone does not read", known.hint(name))
     hint = "give a TIFF, a folder of TIFF files or a Zarr"
     if name in METADATA_FILES:

@@ -37,7 +37,9 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]  # in lower case, with the dot
-    hint: str = ""  # how to convert it, with {name} and {stem} of the file; empty for formats that are read
+    conversion: str = (
+        ""  # how to convert it, with {name} and {stem} of the file; empty for formats that are read
+    )
     signatures: tuple[bytes, ...] = ()  # its files have one of these at byte `at`
     at: int = 0
     opener: str = ""  # "module:function" (path, series, level) -> Opened, for formats that are read
@@ -47,7 +49,7 @@ class Format:
         name = os.path.basename(path.rstrip("/"))
         suffix = next((end for end in self.suffixes if name.lower().endswith(end)), "")
         stem = name[: len(name) - len(suffix)] or name
-        return self.hint.format(name=shlex.quote(name), stem=shlex.quote(stem))
+        return self.conversion.format(name=shlex.quote(name), stem=shlex.quote(stem))
 
     def open(self, path: str, series: int | None, level: int) -> Opened:
         """Open a file of this format."""

@@ -115,11 +115,11 @@ def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened
     if not os.path.isdir(path):
         start = first_bytes(path)
         file_format = format_of(path, start)
-        if file_format is None or file_format.hint:
+        if file_format is None or file_format.conversion:
             raise unread_format(path, start)
         return file_format.open(path, series, level)
     if path.lower().endswith(".zarr"):
         inside = listed(sorted(os.listdir(path))[:4]) or "nothing"
-        what = f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}"
-        raise input_error(what, "write it again, or give another")
+        message = f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}"
+        raise input_error(message, "write it again, or give another")
     return open_folder(path, tiffs_in(path), axes, series, level)

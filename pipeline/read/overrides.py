@@ -54,9 +54,9 @@ def _name_axes(opened: Opened, axes: str | None) -> Kept:
     if axes is None:
         _check_known(opened, letters, tuple(shape[at] for at in needed))
     elif len(letters) != len(chosen):
-        what = f"{axes!r} names {len(letters)} axes and {opened.path!r} has {len(needed)}: "
+        message = f"{axes!r} names {len(letters)} axes and {opened.path!r} has {len(needed)}: "
         hint = "name one letter for each of them"
-        raise RequestError(what + layout_text(stored, shape), hint, _AXES)
+        raise RequestError(message + layout_text(stored, shape), hint, _AXES)
     return tuple(sorted(zip(letters, chosen, strict=True), key=lambda pair: ORDER.index(pair[0])))
 
 
@@ -65,9 +65,9 @@ def _check_known(opened: Opened, letters: str, shape: tuple[int, ...]) -> None:
     if not unknown and len(set(letters)) == len(letters) and {"y", "x"} <= set(letters):
         return
     example = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(letters))
-    what = "does not say its axes" if unknown <= {UNKNOWN} else f"has axes bgone does not know ({letters})"
+    message = "does not say its axes" if unknown <= {UNKNOWN} else f"has axes bgone does not know ({letters})"
     hint = f"name them, such as input.axes: {example}" if example else "give an image of t, c, z, y and x"
-    raise RequestError(f"{opened.path!r} {what}; its shape is {' × '.join(map(str, shape))}", hint, _AXES)
+    raise RequestError(f"{opened.path!r} {message}; its shape is {' × '.join(map(str, shape))}", hint, _AXES)
 
 
 def _check_planes(opened: Opened, kept: Kept) -> tuple[str, ...]:
@@ -88,8 +88,8 @@ def _check_planes(opened: Opened, kept: Kept) -> tuple[str, ...]:
     if own_aspect < aspect:
         letters = "".join(axis for axis, _ in sorted(kept, key=lambda pair: pair[1]))
         lead = "".join(letter for letter, _ in kept if letter not in "yx")
-        what = f"{letters!r} makes planes of {text} out of {opened.path!r}, whose own are {own_text}"
-        raise RequestError(what, f"write {lead}yx, or store the data with its planes together", _AXES)
+        message = f"{letters!r} makes planes of {text} out of {opened.path!r}, whose own are {own_text}"
+        raise RequestError(message, f"write {lead}yx, or store the data with its planes together", _AXES)
     return (f"the planes are {text}, as input.axes says, though the data's own are {own_text}",)
 
 
@@ -134,8 +134,8 @@ def _with_sizes(opened: Opened, kept: Kept, user_scale: Mapping[str, Quantity]) 
             if size == 0 and axis not in user_scale:
                 notes.append(f"{words} is taken as unknown ({example} would say it)")
             elif axis not in user_scale:
-                what = f"{opened.path!r} says {words}, which is no size"
-                problems.append(Problem(what, f"say the right one, such as {example}", "input.scale"))
+                message = f"{opened.path!r} says {words}, which is no size"
+                problems.append(Problem(message, f"say the right one, such as {example}", "input.scale"))
         elif not math.isfinite(offset):
             translation.pop(axis)
             notes.append(f"the translation along {axis} is {offset:g}, which is left out")

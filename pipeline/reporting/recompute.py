@@ -126,26 +126,26 @@ def open_original(output: str, input: str | None = None) -> Original:
         raise RequestError([Problem("is no output that bgone finished", "name one", file=output)])
     recorded = section_of(provenance, "input")
     if not section_of(provenance, "config") or not {"path", "format"} <= recorded.keys():
-        what = "was made from pixels in memory, not from files, so there is nothing to compute again"
-        raise RequestError([Problem(what, "leave --recompute out", file=output)])
+        message = "was made from pixels in memory, not from files, so there is nothing to compute again"
+        raise RequestError([Problem(message, "leave --recompute out", file=output)])
     try:
         config = kept_config(provenance, input)
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
         hint = "say with --input PATH where it is now" if input is None else first.hint
-        what = f"what it was made of cannot be opened: {first.what}"
-        raise RequestError([Problem(what, hint, file=output)]) from error
+        message = f"what it was made of cannot be opened: {first.message}"
+        raise RequestError([Problem(message, hint, file=output)]) from error
     changed = changes({"input": _without_names(recorded)}, {"input": _without_names(source.identity())})
     if changed:
-        what = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
+        message = f"its input, {source.path}, is not what it was ({'; '.join(changed[:3])})"
         hint = "say with --input PATH where the unchanged input is"
-        raise RequestError([Problem(what, hint, file=output)])
+        raise RequestError([Problem(message, hint, file=output)])
     stored, spec = open_source(output), source.spec
     expected = tuple(spec.sizes.get(axis, 1) for axis in stored.spec.axes)
     if stored.spec.shape != expected:
-        what = f"its image is {stored.spec.shape} and must be {expected}"
-        raise VerificationError([Problem(what, "write it again with --overwrite", file=output)])
+        message = f"its image is {stored.spec.shape} and must be {expected}"
+        raise VerificationError([Problem(message, "write it again with --overwrite", file=output)])
     backgrounds = tuple(section_of(provenance, "background").get("is", ()))
     return Original(
         output=output,
@@ -233,9 +233,9 @@ def _problem(original: Original, block: Compared) -> Problem:
         ", ".join(f"{axis} {index}" for axis, index in zip(original.source.spec.axes, indices, strict=True))
         for indices in (block.pixel, origin_of(block.region))
     )
-    what = (
+    message = (
         f"the pixel at {pixel} is {block.stored:.9g}, and {original.chain} through scikit-image and scipy "
         f"gives {block.expected:.9g}: off by {block.difference:.3g} where at most {block.allowed:.3g} "
         f"is promised (block at {origin})"
     )
-    return Problem(what, "write the output again with --overwrite", file=original.output)
+    return Problem(message, "write the output again with --overwrite", file=original.output)

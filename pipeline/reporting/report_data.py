@@ -146,8 +146,8 @@ def of_output(path: str) -> ReportData:
     if provenance is None:
         raise _no_output(path)
     if isinstance(provenance.get("background"), Mapping):
-        what = f"it is the background that was taken off {provenance['background'].get('of', '')}"
-        raise RequestError([Problem(what, "make the report of that", file=path)])
+        message = f"it is the background that was taken off {provenance['background'].get('of', '')}"
+        raise RequestError([Problem(message, "make the report of that", file=path)])
     output = open_source(path)
     try:
         plan = provenance["plan"]
@@ -164,8 +164,8 @@ def of_output(path: str) -> ReportData:
         version = section_of(provenance, "versions").get("bgone")
         if version is None:
             raise _no_output(path) from None
-        what = f"bgone {version} wrote it, and this one cannot read what it kept ({error})"
-        raise RequestError([Problem(what, "make the report with that version", file=path)]) from error
+        message = f"bgone {version} wrote it, and this one cannot read what it kept ({error})"
+        raise RequestError([Problem(message, "make the report with that version", file=path)]) from error
     return ReportData(
         provenance=provenance,
         image=image,
@@ -179,8 +179,8 @@ def of_output(path: str) -> ReportData:
 
 
 def _no_output(path: str) -> RequestError:
-    what = "it is no output of a run"
-    return RequestError([Problem(what, "give an OME-Zarr that bgone run wrote", file=path)])
+    message = "it is no output of a run"
+    return RequestError([Problem(message, "give an OME-Zarr that bgone run wrote", file=path)])
 
 
 def _steps_and_input(

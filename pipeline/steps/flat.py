@@ -155,8 +155,10 @@ class TophatStep(FlatStep, ABC):
     @model_validator(mode="after")
     def _check_one_extent(self) -> Self:
         if (self.radius is None) == (self.size is None):
-            what = "has neither a radius nor a size" if self.size is None else "has both a radius and a size"
-            raise ValueError(f"{what}; give one of them")
+            message = (
+                "has neither a radius nor a size" if self.size is None else "has both a radius and a size"
+            )
+            raise ValueError(f"{message}; give one of them")
         if self.size is not None and self.footprint == "disk":
             raise ValueError("a size is the side of a box; give a radius for a disk")
         return self

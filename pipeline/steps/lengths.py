@@ -37,15 +37,15 @@ def check_lengths(along: str, lengths: Mapping[str, Extent]) -> None:
     for name, extent in lengths.items():
         by_axis = extent_by_axis(extent, along)
         if set(by_axis) != set(along):
-            what = f"is given for the axes {', '.join(by_axis)} and the step works along {along!r}"
-            problems.append(Problem(what, "give one length for each axis of `along`", name))
+            message = f"is given for the axes {', '.join(by_axis)} and the step works along {along!r}"
+            problems.append(Problem(message, "give one length for each axis of `along`", name))
             continue
         misfit = next((axis for axis, length in by_axis.items() if not _fits(axis, length)), None)
         if misfit is not None:
             kinds = "a length, and t is time" if misfit == "t" else f"a time, and {misfit} is a length"
             field = f"{name}.{misfit}" if isinstance(extent, Mapping) else name
-            what = f"{by_axis[misfit]} is {kinds}"
-            problems.append(Problem(what, "give one for each axis, in its unit", field))
+            message = f"{by_axis[misfit]} is {kinds}"
+            problems.append(Problem(message, "give one for each axis, in its unit", field))
     if problems:
         raise RequestError(problems)
 

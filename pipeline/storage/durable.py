@@ -39,16 +39,19 @@ def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedErr
     """Return an OSError in words: what happened to which path, and how to go on."""
     then = "run the same command again" if kind is StoppedError else ""
     if error.errno in _FULL:
-        what, hint = f"no space left on the disk for {path}", "free some space"
+        message, hint = f"no space left on the disk for {path}", "free some space"
     elif error.errno in _FORBIDDEN:
-        what, hint = f"no permission to write {path}", "give write permission to it, or choose another output"
+        message, hint = (
+            f"no permission to write {path}",
+            "give write permission to it, or choose another output",
+        )
     elif error.errno == errno.ENOENT:
-        what, hint = f"{path} has vanished during the run", "leave the work folder alone"
+        message, hint = f"{path} has vanished during the run", "leave the work folder alone"
     elif too_many_open(error):
-        what, hint = f"cannot write {path}: too many files are open", more_files()
+        message, hint = f"cannot write {path}: too many files are open", more_files()
     else:
-        what, hint = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
-    return kind(what, ", then ".join(part for part in (hint, then) if part))
+        message, hint = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
+    return kind(message, ", then ".join(part for part in (hint, then) if part))
 
 
 @contextlib.contextmanager
@@ -58,16 +61,16 @@ def before_start() -> Iterator[None]:
         yield
     except StoppedError as error:
         raise RequestError(
-            problem.__class__(problem.what, problem.hint.removesuffix(", then run the same command again"),
+            problem.__class__(problem.message, problem.hint.removesuffix(", then run the same command again"),
                               problem.field or "output.path")
             for problem in error.problems
         ) from error  # fmt: skip
 
 
 @contextlib.contextmanager
-def _point(what: str, path: str) -> Iterator[None]:
+def _point(message: str, path: str) -> Iterator[None]:
     if hook is not None:
-        hook(f"before {what}", path)
+        hook(f"before {message}", path)
     try:
         yield
     except FileExistsError:
@@ -75,7 +78,7 @@ def _point(what: str, path: str) -> Iterator[None]:
     except OSError as error:
         raise disk_error(error, path) from error
     if hook is not None:
-        hook(f"after {what}", path)
+        hook(f"after {message}", path)
 
 
 @contextlib.contextmanager

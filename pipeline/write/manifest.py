@@ -32,10 +32,10 @@ class Damage:
     """A file of an output that does not match its record."""
 
     key: str
-    what: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.what}"
+        return f"{self.key}: {self.message}"
 
 
 def record_line(record: ChunkRecord) -> str:

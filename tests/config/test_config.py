@@ -129,7 +129,7 @@ def test_as_many_jobs_at_least_as_at_most_are_taken(write, jobs):
 )
 def test_numbers_of_jobs_that_make_no_sense_are_refused(write, jobs, said):
     problem = the_problem(write(SHORT), sets=[f"compute.cluster={{slurm: {jobs}}}"])
-    assert said in problem.what
+    assert said in problem.message
     assert problem.field.startswith("compute.cluster.slurm")
 
 
@@ -203,7 +203,7 @@ def test_dots_after_a_link_mean_what_the_file_system_means(tmp_path, write):
 def test_a_path_that_leads_nowhere_is_refused(write, path, said):
     problem = the_problem(write(SHORT.replace("{path: a.tif}", f"\n  path: {path}")))
     assert (problem.field, problem.line) == ("input.path", 2)
-    assert said in problem.what
+    assert said in problem.message
 
 
 def test_paths_that_must_differ(write):
@@ -250,7 +250,7 @@ def test_a_mapping_that_holds_itself_or_a_strange_thing_is_refused():
     plain["steps"] = [{"gaussian": {"sigma": 10**400}}]
     assert the_problem(plain).field == "steps.0.sigma"
     plain["input"]["select"] = plain
-    assert "nested" in the_problem(plain).what
+    assert "nested" in the_problem(plain).message
 
 
 def test_a_config_survives_yaml_json_and_pickle(write, tmp_path):
@@ -301,14 +301,14 @@ def test_two_names_of_one_folder_are_the_same_path(write, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
     text = SHORT.replace("a.tif", "../data/a.zarr").replace("b.zarr", "../link/a.zarr")
-    assert the_problem(write(text)).what == "is the same as input.path"
+    assert the_problem(write(text)).message == "is the same as input.path"
 
 
 @pytest.mark.parametrize("section", ["input", "output"])
 def test_a_path_of_half_a_character_is_refused_beside_other_mistakes_too(write, section):
     plain = {"input": {"path": "/a"}, "steps": [{"gaussian": {"sigma": 1}}], "output": {"path": "/b"}}
     plain[section]["path"] = "\ud800"
-    assert "no UTF-8 text" in the_problem(plain).what
+    assert "no UTF-8 text" in the_problem(plain).message
     name = {"input": "a.tif", "output": "b.zarr"}[section]
     text = SHORT.replace(name, '"\\ud800"').replace("sigma: 2", "sigma: *a")
     with pytest.raises(RequestError) as caught:

@@ -59,7 +59,7 @@ def test_a_change_mends_what_is_wrong_in_the_file(write):
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "what", "hint"),
+    ("change", "field", "message", "hint"),
     [
         ("steps.0.radius", "", "not PATH=VALUE", "steps.0.radius=25"),
         ("=5", "", "not PATH=VALUE", "steps.0.radius=25"),
@@ -80,10 +80,10 @@ def test_a_change_mends_what_is_wrong_in_the_file(write):
         ("input=5", "input", "5 is not a mapping", "path"),
     ],
 )
-def test_a_wrong_change_is_told_with_its_text(write, change, field, what, hint):
+def test_a_wrong_change_is_told_with_its_text(write, change, field, message, hint):
     problem = the_problem(write(SHORT), sets=[change])
     assert problem.field == field
-    assert what in problem.what
+    assert message in problem.message
     assert hint in problem.hint
     assert problem.line is None
     assert problem.file == f"--set {change}"
@@ -92,7 +92,7 @@ def test_a_wrong_change_is_told_with_its_text(write, change, field, what, hint):
 def test_a_step_that_is_there_twice_must_be_said_by_number(write):
     path = write(SHORT.replace("gaussian: {sigma: 2}", "white_tophat: {radius: 3}"))
     problem = the_problem(path, sets=["white_tophat.radius=5"])
-    assert "2 steps are called white_tophat" in problem.what
+    assert "2 steps are called white_tophat" in problem.message
     assert "steps.0.radius or steps.1.radius" in problem.hint
 
 

@@ -164,13 +164,13 @@ def tried(path):
     except PipelineError as error:
         for problem in error.problems:
             assert "\n" not in str(problem)
-            assert problem.what
+            assert problem.message
         return True
     return False
 
 
 def told(problem, path):
-    assert problem.what
+    assert problem.message
     assert problem.hint
     assert str(problem).isprintable()
     assert len(str(problem)) < 700 + len(str(path))
@@ -180,7 +180,9 @@ def told(problem, path):
         or 1 <= problem.line <= len(re.split("\r\n|[\n\r\x85\u2028\u2029]", read(path))) + 1
     )
     assert (
-        problem.line is not None or problem.field in ("input", "steps", "output") or "UTF-8" in problem.what
+        problem.line is not None
+        or problem.field in ("input", "steps", "output")
+        or "UTF-8" in problem.message
     )
 
 

@@ -105,7 +105,7 @@ IN_YAML = (
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_with_its_place_and_how_to_mend_it(write, name):
-    line, field, what, hint = MISTAKES[name]
+    line, field, message, hint = MISTAKES[name]
     key = line.partition(":")[0]
     sections = {
         "input": "input: {path: a.tif}",
@@ -116,7 +116,7 @@ def test_a_mistake_is_told_with_its_place_and_how_to_mend_it(write, name):
     path = write("\n".join(["# a comment", *lines, line]))
     problem = the_problem(path)
     assert problem.field == field
-    assert what in problem.what
+    assert message in problem.message
     assert hint in problem.hint
     assert (problem.file, problem.line) == (str(path), len(lines) + 2)
     # A mistake in YAML itself stands where the value does; any other where its name or its surroundings do.
@@ -172,9 +172,9 @@ SYNTAX = {
 
 @pytest.mark.parametrize("name", SYNTAX)
 def test_what_is_not_yaml_is_told_with_its_line(write, name):
-    text, line, what = SYNTAX[name]
+    text, line, message = SYNTAX[name]
     problem = the_problem(write(text))
-    assert what in problem.what
+    assert message in problem.message
     assert (problem.line, problem.field) == (line, "")
 
 
@@ -192,11 +192,11 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_no_config(write, name):
-    content, what = FILES[name]
+    content, message = FILES[name]
     path = write(content)
     problem = the_problem(path)
     assert problem.file == str(path)
-    assert what in problem.what
+    assert message in problem.message
 
 
 def test_a_byte_order_mark_is_taken_off(write):
@@ -205,14 +205,14 @@ def test_a_byte_order_mark_is_taken_off(write):
 
 def test_a_file_that_cannot_be_opened(tmp_path):
     missing = the_problem(tmp_path / "no.yaml")
-    assert (missing.file, missing.what) == (str(tmp_path / "no.yaml"), "there is no such file")
+    assert (missing.file, missing.message) == (str(tmp_path / "no.yaml"), "there is no such file")
     assert not list(tmp_path.iterdir()), "nothing was created in its place"
-    assert "folder" in the_problem(tmp_path).what
-    assert "cannot be read" in the_problem("a\0b").what
+    assert "folder" in the_problem(tmp_path).message
+    assert "cannot be read" in the_problem("a\0b").message
 
 
 @pytest.mark.parametrize(("steps", "words"), [({}, "is missing"), ({"steps": []}, "is empty")])
 def test_a_config_without_steps_says_whether_they_are_missing_or_empty(steps, words):
     problem = the_problem({"input": {"path": "/a"}, **steps, "output": {"path": "/b"}})
-    assert (problem.what, problem.field) == (words, "steps")
+    assert (problem.message, problem.field) == (words, "steps")
     assert "white_tophat" in problem.hint

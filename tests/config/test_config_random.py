@@ -56,7 +56,7 @@ def test_a_config_with_a_random_change_is_read_or_refused_in_words(path, value, 
         config = load_config(mutated(path, value, rename))
     except PipelineError as error:
         for problem in error.problems:
-            assert problem.what
+            assert problem.message
             assert "\n" not in str(problem)
     else:
         assert isinstance(config, RunConfig)

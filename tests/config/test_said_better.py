@@ -104,10 +104,10 @@ SLIPS = {
 
 @pytest.mark.parametrize("name", SLIPS)
 def test_a_slip_is_told_as_what_it_is(write, name):
-    lines, line, field, what, hint = SLIPS[name]
+    lines, line, field, message, hint = SLIPS[name]
     problem = the_problem(write(STEP + lines + "\n"))
     assert (problem.line, problem.field) == (line, field)
-    assert what in problem.what
+    assert message in problem.message
     assert hint in problem.hint
 
 
@@ -213,7 +213,7 @@ def test_a_config_may_come_through_a_pipe_and_one_that_nobody_fills_is_given_up(
     assert load_config("pipe").steps[0].name == "white_tophat"
     writer.join()
     monkeypatch.setattr("pipeline.config.files.PIPE_PATIENCE", 0.05)
-    assert "nothing was written" in the_problem("pipe").what
+    assert "nothing was written" in the_problem("pipe").message
 
 
 # -- the command line itself ---------------------------------------------------------------

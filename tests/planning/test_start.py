@@ -180,8 +180,8 @@ def test_a_damaged_output_is_refused_by_both(made, capsys):
 def stopped_at(monkeypatch, made, where, *options):
     """Stop a run where a file is written."""
 
-    def hook(what, path):
-        if what == "before write" and path.endswith(where):
+    def hook(message, path):
+        if message == "before write" and path.endswith(where):
             raise StoppedError("stopped here", "go on")
 
     monkeypatch.setattr(durable, "hook", hook)
@@ -244,8 +244,8 @@ def test_a_run_under_way_is_refused_by_both(made, capsys, monkeypatch):
 def test_a_result_that_waits_for_its_place_is_refused_by_both(made, capsys, monkeypatch):
     output = made.parent / "out.ome.zarr"
 
-    def come(what, path):
-        if what == "after write" and path.endswith("/sealed"):
+    def come(message, path):
+        if message == "after write" and path.endswith("/sealed"):
             put("notes.txt")(output)
 
     monkeypatch.setattr(durable, "hook", come)
@@ -297,14 +297,14 @@ SPEC = ImageSpec("tyx", (2, 8, 8), np.dtype("uint8"))
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("message", "words"),
     [({"scale": {"y": float("nan")}}, "is no size"), ({"scale": {"t": 0.0}}, "is no size"),
      ({"translation": {"x": float("inf")}}, "is no place")],
     ids=str,
 )  # fmt: skip
-def test_metadata_that_cannot_be_written_is_known_before_the_start(tmp_path, what, words):
+def test_metadata_that_cannot_be_written_is_known_before_the_start(tmp_path, message, words):
     with pytest.raises(RequestError, match=words):
-        check_layout(make_layout(SPEC.with_(**what), f"{tmp_path}/out.zarr"))
+        check_layout(make_layout(SPEC.with_(**message), f"{tmp_path}/out.zarr"))
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path):
@@ -335,8 +335,8 @@ def test_a_start_that_is_refused_late_leaves_no_folder(made, monkeypatch, capsys
 
 
 def test_folders_that_could_be_made_only_in_part_are_not_left(folder, monkeypatch):
-    def hook(what, path):
-        if what == "before mkdir" and path.endswith("/c"):
+    def hook(message, path):
+        if message == "before mkdir" and path.endswith("/c"):
             raise StoppedError("no space left", "free some")
 
     monkeypatch.setattr(durable, "hook", hook)

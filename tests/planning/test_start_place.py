@@ -46,11 +46,11 @@ def test_a_full_disk_is_refused_by_both(folder, capsys, monkeypatch, numbers):
     assert f"no space left on the disk for {folder}" in error
 
 
-@pytest.mark.parametrize("what", ["blocks bfree bavail", "files ffree favail"], ids=["bytes", "files"])
-def test_a_disk_that_does_not_say_its_room_is_taken(folder, monkeypatch, what):
+@pytest.mark.parametrize("message", ["blocks bfree bavail", "files ffree favail"], ids=["bytes", "files"])
+def test_a_disk_that_does_not_say_its_room_is_taken(folder, monkeypatch, message):
     movie(folder)
     made = config(folder)
-    on_a_disk(monkeypatch, folder, **dict.fromkeys(what.split(), 0))
+    on_a_disk(monkeypatch, folder, **dict.fromkeys(message.split(), 0))
     assert [main([command, str(made)]) for command in ("plan", "run")] == [0, 0]
 
 

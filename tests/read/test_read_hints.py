@@ -155,10 +155,10 @@ def follow(error, path, options):
     (problem,) = error.problems
     options = dict(options)
     said = {}
-    for pattern, what in STATED:
+    for pattern, message in STATED:
         match = re.search(pattern, f"; {problem.hint}")
         if match:
-            said.setdefault(what, next((group for group in match.groups() if group), ""))
+            said.setdefault(message, next((group for group in match.groups() if group), ""))
     field = problem.field.removeprefix("input.")
     if "less" in said:
         del options[field]

@@ -160,7 +160,9 @@ def opened(path, **options):
         except PipelineError as error:
             problems = error.problems
     assert not said, [str(warning.message) for warning in said]
-    assert all(problem.what and problem.hint and "\n" not in str(problem) for problem in problems), problems
+    assert all(problem.message and problem.hint and "\n" not in str(problem) for problem in problems), (
+        problems
+    )
     return found
 
 

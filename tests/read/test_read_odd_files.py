@@ -264,4 +264,4 @@ def test_the_suffix_knows_more_than_what_it_is_packed_in():
     assert format_of("a.nii.gz", b"\x1f\x8b").name == "NIfTI"
     assert format_of("a.tif").name == format_of("a.dat", b"II*\0").name == "TIFF"
     assert format_of("a.tif", b"\x89PNG").name == "PNG"
-    assert np.all([each.hint for each in FOREIGN])
+    assert np.all([each.conversion for each in FOREIGN])

@@ -94,7 +94,7 @@ def other_input(folder, probe, monkeypatch):
 def test_what_a_worker_lacks_is_found(folder, asked, monkeypatch, harm, said, hint):
     harm(folder, asked, monkeypatch)
     event = asked()
-    assert event["what"].startswith(said)
+    assert event["message"].startswith(said)
     assert event["hint"].startswith(hint)
     with pytest.raises(StoppedError, match=r"a worker on .* may not take part"):
         Guard(asked.token)()
@@ -118,7 +118,7 @@ def test_files_of_a_folder_are_compared_by_their_sizes(folder, which):
     with open(path, "ab") as file:
         file.write(b"more")
     finding = probe.finding()
-    assert finding.what.startswith(f"has another input under the name {path} (")
+    assert finding.message.startswith(f"has another input under the name {path} (")
 
 
 def test_a_last_pixel_that_differs_is_found_and_a_nan_does_not_differ_from_itself(folder):
@@ -135,7 +135,7 @@ def test_a_last_pixel_that_differs_is_found_and_a_nan_does_not_differ_from_itsel
     pixels[-1, -1, -1] = 1
     tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TYX"})
     finding = replace(probe, source=open_source(str(path))).finding()
-    assert finding.what.startswith("reads other pixels")
+    assert finding.message.startswith("reads other pixels")
 
 
 def test_a_worker_that_has_passed_is_not_looked_at_again(asked):
@@ -303,7 +303,7 @@ class Answering(FakeClient):
 
 def unfit(cluster, address):
     """Let a worker say that it may not take part."""
-    event = {"worker": address, "host": "other", "what": "has another version", "hint": "mend it"}
+    event = {"worker": address, "host": "other", "message": "has another version", "hint": "mend it"}
     cluster._workers._events.put(event)
 
 

@@ -29,7 +29,7 @@ def refusal(given):
         prepare(given)
     (problem,) = caught.value.problems
     assert problem.hint
-    return f"{problem.field}: {problem.what}; {problem.hint}"
+    return f"{problem.field}: {problem.message}; {problem.hint}"
 
 
 def noise(dtype, shape=(2, 40, 44), seed=0):
@@ -180,8 +180,8 @@ def test_the_place_of_a_nan_is_that_in_the_image_in_blocks_too(tmp_path):
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_pixel_that_is_no_number_is_refused_by_default_with_its_place(value, dtype, tmp_path):
-    what = "a NaN" if np.isnan(value) else "an infinity"
-    with pytest.raises(DataError, match=f"holds {what} at t 1, y 20, x 30") as caught:
+    message = "a NaN" if np.isnan(value) else "an infinity"
+    with pytest.raises(DataError, match=f"holds {message} at t 1, y 20, x 30") as caught:
         pipeline.run(config(tmp_path, spoiled(value, dtype)))
     assert caught.value.exit_code == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.zarr"]

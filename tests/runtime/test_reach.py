@@ -54,7 +54,7 @@ def test_an_address_without_host_or_port_is_refused_with_the_config(address, sai
     section, (problem,) = validate(ComputeConfig, {"cluster": address}, "compute")
     assert section is None
     assert problem.field == "compute.cluster"
-    assert said in problem.what
+    assert said in problem.message
     assert problem.hint.startswith("write it as tcp://HOST:8786")
 
 

@@ -147,8 +147,8 @@ def test_a_file_that_comes_during_the_run_is_kept_and_the_result_waits(folder, m
     if overwrite:
         small_run(str(path), fill=3)
 
-    def come(what, where):
-        if what == "after write" and where.endswith("/sealed"):
+    def come(message, where):
+        if message == "after write" and where.endswith("/sealed"):
             shutil.rmtree(path, ignore_errors=True)
             path.write_text("my thesis")
 
@@ -194,7 +194,7 @@ class Killed(BaseException):
 def killed_at(monkeypatch, path, **keywords):
     """Kill a small run where its last window is written, and return its work folder."""
 
-    def hook(what, where):
+    def hook(message, where):
         if where.endswith("/0/c/2/0/0"):
             raise Killed
 
@@ -260,8 +260,8 @@ def test_a_dead_run_of_a_sealed_output_is_still_finished_beside_a_stranger(folde
     path = folder / "out.zarr"
     work = killed_at(monkeypatch, path)
 
-    def hook(what, where):
-        if what == "before rename" and where == str(path):
+    def hook(message, where):
+        if message == "before rename" and where == str(path):
             raise Killed
 
     monkeypatch.setattr(durable, "hook", hook)
@@ -311,7 +311,7 @@ def test_what_tells_that_a_run_was_whole_goes_last(folder, monkeypatch):
     put("notes.txt", b"mine")(work)
     removed = []
     monkeypatch.setattr(
-        durable, "hook", lambda what, path: removed.append(path) if what == "before remove" else None
+        durable, "hook", lambda message, path: removed.append(path) if message == "before remove" else None
     )
     remove_work(str(work))
     assert [os.path.basename(path) for path in removed][-1] == "sealed"

@@ -32,7 +32,7 @@ def test_a_pixel_that_is_refused_is_told_with_its_value_and_place_in_the_image(l
     block[1, 0, 4, 7], block[1, 0, 4, 9] = 70000, -70000
     with pytest.raises(DataError) as caught:
         StoreRegion(layout, 1000, "error", (MINUS,))(BLOCK, block, block)
-    assert caught.value.problems[0].what == (
+    assert caught.value.problems[0].message == (
         "71000 at t 3, c 1, y 12, x 7 is outside uint16 (2 such pixels in the block at t 2, c 1, y 8, x 0)"
     )
 

@@ -40,8 +40,8 @@ def test_a_start_that_resumes_counts_its_own(folder, monkeypatch):
     movie(folder)
     made = str(config(folder))
 
-    def stop(what, path):
-        if what == "before write" and "/0/c/3" in path:
+    def stop(message, path):
+        if message == "before write" and "/0/c/3" in path:
             raise StoppedError("stopped here", "go on")
 
     monkeypatch.setattr(durable, "hook", stop)

@@ -215,7 +215,7 @@ def on_image(name, **parameters):
         made(name, **parameters).resolve(SPEC)
     (problem,) = caught.value.problems
     assert problem.hint
-    return problem.field, problem.what
+    return problem.field, problem.message
 
 
 def test_a_length_too_long_for_the_image_is_refused():
@@ -233,28 +233,28 @@ def test_a_ball_wider_than_a_thin_stack_is_taken():
 
 
 def test_a_physical_radius_below_a_pixel_is_refused():
-    field, what = on_image("white_tophat", radius="0.3 um")
+    field, message = on_image("white_tophat", radius="0.3 um")
     assert field == "radius"
-    assert "below 1 px" in what
+    assert "below 1 px" in message
 
 
 def test_an_axis_or_a_channel_that_the_image_lacks_is_refused():
     with pytest.raises(RequestError, match="no axis 't'"):
         made("gaussian", sigma=1, along="t").resolve(ImageSpec("yx", (50, 50), np.dtype("uint8")))
-    field, what = on_image("gaussian", sigma=1, channels=["mCherry"])
-    assert (field, what) == ("channels", "there is no channel 'mCherry' (channels: GFP, RFP)")
+    field, message = on_image("gaussian", sigma=1, channels=["mCherry"])
+    assert (field, message) == ("channels", "there is no channel 'mCherry' (channels: GFP, RFP)")
     assert on_image("gaussian", sigma=1, channels=[2])[0] == "channels"
     assert made("gaussian", sigma=1, channels=["RFP", 0]).resolve(SPEC).channels == (1, 0)
 
 
 def test_a_channel_named_twice_by_its_name_and_its_index_is_refused():
-    field, what = on_image("gaussian", sigma=1, channels=["RFP", 1])
-    assert (field, what) == ("channels", "a channel is named twice, by its name and by its index")
+    field, message = on_image("gaussian", sigma=1, channels=["RFP", 1])
+    assert (field, message) == ("channels", "a channel is named twice, by its name and by its index")
 
 
 def test_sigmas_that_turn_out_equal_on_the_image_are_refused():
-    field, what = on_image("difference_of_gaussians", low_sigma=10, high_sigma="3.25 um")
-    assert (field, what.split(",")[0]) == ("low_sigma", "10 px is not below high_sigma")
+    field, message = on_image("difference_of_gaussians", low_sigma=10, high_sigma="3.25 um")
+    assert (field, message.split(",")[0]) == ("low_sigma", "10 px is not below high_sigma")
 
 
 def test_a_unit_without_a_scale_is_refused_and_names_where_to_say_it():
@@ -304,7 +304,7 @@ def test_any_parameters_are_taken_or_refused_in_words(name, parameters):
             problems += error.problems
             assert {problem.field for problem in problems} <= known
     for problem in problems:
-        assert problem.what
+        assert problem.message
         assert problem.hint
         assert "\n" not in str(problem)
 

@@ -33,8 +33,8 @@ def kill_when(monkeypatch, condition):
     """Let a run die at the first point that meets a condition."""
     dead = []
 
-    def hook(what, path):
-        if dead or condition(what, path):
+    def hook(message, path):
+        if dead or condition(message, path):
             dead.append(1)
             raise Killed
 
@@ -60,8 +60,8 @@ def stopped(output, monkeypatch):
     """Return the output of a run that died when two windows were journalled."""
     done = []
 
-    def third(what, path):
-        done.append(1) if what == "after append" else None
+    def third(message, path):
+        done.append(1) if message == "after append" else None
         return len(done) == 3
 
     kill_when(monkeypatch, third)
@@ -156,7 +156,7 @@ def test_whatever_is_lost_of_the_work_folder_the_run_ends_right(stopped, tmp_pat
 )
 def test_a_file_harmed_before_the_end_is_computed_again(output, monkeypatch, window, harm):
     """Sizes, the last window and what the pyramid reads are looked at without being asked."""
-    kill_when(monkeypatch, lambda what, path: what == "before write" and "/1/c/" in path)
+    kill_when(monkeypatch, lambda message, path: message == "before write" and "/1/c/" in path)
     with pytest.raises(Killed):
         small_run(output)
     monkeypatch.setattr(durable, "hook", None)
@@ -235,11 +235,11 @@ def test_a_full_disk_in_the_journal_loses_one_line(output, monkeypatch):
 
 def test_a_window_is_journalled_after_its_files_and_folders_are_on_disk(output, monkeypatch):
     events = []
-    monkeypatch.setattr(durable, "hook", lambda what, path: events.append((what, path)))
+    monkeypatch.setattr(durable, "hook", lambda message, path: events.append((message, path)))
     small_run(output)
-    appended = [at for at, (what, _) in enumerate(events) if what == "before append"]
+    appended = [at for at, (message, _) in enumerate(events) if message == "before append"]
     written = [
-        (at, path) for at, (what, path) in enumerate(events) if what == "after write" and "/c/" in path
+        (at, path) for at, (message, path) in enumerate(events) if message == "after write" and "/c/" in path
     ]
     assert len(written) == 6
     for at, path in written:
@@ -253,13 +253,13 @@ def test_a_window_is_journalled_after_its_files_and_folders_are_on_disk(output, 
 
 def test_the_name_appears_after_everything_else_is_on_disk(output, monkeypatch):
     events = []
-    monkeypatch.setattr(durable, "hook", lambda what, path: events.append((what, path)))
+    monkeypatch.setattr(durable, "hook", lambda message, path: events.append((message, path)))
     small_run(output)
     renamed = events.index(("before rename", output))
-    written = {path for what, path in events[:renamed] if what == "after write"}
-    synced = {path for what, path in events[:renamed] if what == "after fsync"}
+    written = {path for message, path in events[:renamed] if message == "after write"}
+    synced = {path for message, path in events[:renamed] if message == "after fsync"}
     assert written <= synced
-    assert not any(what.endswith("write") for what, _ in events[renamed:])
+    assert not any(message.endswith("write") for message, _ in events[renamed:])
 
 
 def test_another_config_is_refused_by_what_changed_and_overwrite_drops_the_old_run(stopped):
@@ -279,7 +279,7 @@ def test_overwrite_does_not_drop_a_run_that_is_alive(output):
 
 def test_a_run_stopped_while_it_overwrites_goes_on_and_the_old_output_stays(output, monkeypatch):
     small_run(output, fill=5)
-    kill_when(monkeypatch, lambda what, path: what == "before write" and "/1/c/" in path)
+    kill_when(monkeypatch, lambda message, path: message == "before write" and "/1/c/" in path)
     with pytest.raises(Killed):
         small_run(output, overwrite=True)
     monkeypatch.setattr(durable, "hook", None)
@@ -361,7 +361,7 @@ class Runs(RuleBasedStateMachine):
     def run_and_die(self, point, overwrite):
         left = [point]
 
-        def hook(what, path):
+        def hook(message, path):
             left[0] -= 1
             if left[0] < 0:
                 raise Killed

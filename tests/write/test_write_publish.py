@@ -227,8 +227,8 @@ def test_overwrite_keeps_the_old_output_until_the_new_one_is_whole(tmp_path, mon
     finished(tmp_path)
     seen = []
 
-    def look(what, path):
-        if what == "before exchange":
+    def look(message, path):
+        if message == "before exchange":
             seen.append(zarr.open_array(f"{path}/0", mode="r")[0, 0, 0, 0])
 
     monkeypatch.setattr(durable, "hook", look)
@@ -256,8 +256,8 @@ def test_what_appears_in_the_last_moment_is_not_replaced(tmp_path, monkeypatch, 
     layout = make_layout(SPEC, f"{tmp_path}/out.ome.zarr", fingerprint="f00d", chunks=CUT)
     seal(layout, write_all(layout, pixels_of()), {})
 
-    def appear(what, path):
-        if what == "before rename" and path == layout.path:
+    def appear(message, path):
+        if message == "before rename" and path == layout.path:
             os.mkdir(path) if there == "an empty folder" else open(path, "w").close()
 
     monkeypatch.setattr(durable, "hook", appear)

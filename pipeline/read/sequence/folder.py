@@ -111,7 +111,9 @@ def _open_first(path: str, file: str) -> Opened:
         first = open_tiff_file(file, None, 0)
     except RequestError as error:
         if error.problems[0].field == "input.series":
-            raise input_error(error.problems[0].what, f"give one file with input.series: {file!r}") from None
+            raise input_error(
+                error.problems[0].message, f"give one file with input.series: {file!r}"
+            ) from None
         raise
     _check_one_file(path, file, first)
     return first

@@ -158,9 +158,9 @@ def check_samples(keyframe: tifffile.TiffPage, path: str) -> None:
         photometric = getattr(keyframe.photometric, "name", str(keyframe.photometric))
         name = "RGBA" if samples == 4 and photometric == "RGB" else photometric
         colour = name in ("RGB", "RGBA", "YCBCR", "CMYK")
-        what = f"is a colour picture ({name}) with" if colour else "has"
+        message = f"is a colour picture ({name}) with" if colour else "has"
         raise input_error(
-            f"{path!r} {what} {samples} samples a pixel",
+            f"{path!r} {message} {samples} samples a pixel",
             "split its colours into channels, or convert it to grey",
         )
     if keyframe.imagedepth != 1:

@@ -157,11 +157,13 @@ def _fields(root: str, well: Any) -> list[str]:
     return paths or _image_paths(root, well, depth=0)
 
 
-def _refuse_images(root: str, what: str, paths: list[str]) -> RequestError:
+def _refuse_images(root: str, message: str, paths: list[str]) -> RequestError:
     if not paths:
-        return RequestError(f"{root!r} is {what} in which no image is found", "give another", FIELD)
+        return RequestError(f"{root!r} is {message} in which no image is found", "give another", FIELD)
     return RequestError(
-        f"{root!r} is {what}: {listed(paths)}", f"give one image of it, such as {_there(root, paths)}", FIELD
+        f"{root!r} is {message}: {listed(paths)}",
+        f"give one image of it, such as {_there(root, paths)}",
+        FIELD,
     )
 
 
@@ -180,9 +182,9 @@ def _refuse_group(root: str, group: zarr.Group) -> RequestError:
     group = inside if isinstance(inside, zarr.Group) else group
     images = _image_paths(root, group)
     if images:
-        what = "an image" if len(images) == 1 else "several images"
+        message = "an image" if len(images) == 1 else "several images"
         return RequestError(
-            f"{root!r} is a Zarr group that holds {what}: {listed(images)}",
+            f"{root!r} is a Zarr group that holds {message}: {listed(images)}",
             f"give one, such as {_there(root, images)}",
             FIELD,
         )

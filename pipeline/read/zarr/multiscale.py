@@ -155,7 +155,7 @@ def _array(
         others = {each for each, _ in array_list(root, group)}
         there = listed(str(number) for number, each in enumerate(paths) if each in others)
         hint = f"say one that is there in input.level: {there}" if there else problem.hint
-        raise RequestError(f"level {level} of {where!r}: {problem.what}", hint, FIELD) from None
+        raise RequestError(f"level {level} of {where!r}: {problem.message}", hint, FIELD) from None
     if not isinstance(array, zarr.Array):
         raise RequestError(f"{where!r} names {inner!r}, which is no array", "write it again", FIELD)
     return array, inner

@@ -264,8 +264,8 @@ def _transform_list(entries: object, place: str) -> list[object]:
 def _transform(transform: object, place: str, letters: str, stored: Stored) -> tuple[str, list[float]]:
     name = _word(transform.get("type")) if isinstance(transform, Mapping) else ""
     if not isinstance(transform, Mapping) or name not in ("identity", "scale", "translation"):
-        what = quoted(transform.get("type") if isinstance(transform, Mapping) else transform)
-        raise MetadataError(place, f"{what} is no transformation that bgone knows (scale, translation)")
+        message = quoted(transform.get("type") if isinstance(transform, Mapping) else transform)
+        raise MetadataError(place, f"{message} is no transformation that bgone knows (scale, translation)")
     if name == "identity":
         return name, []
     numbers = transform.get(name)

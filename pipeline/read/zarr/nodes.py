@@ -175,15 +175,15 @@ def check_shape(array: zarr.Array) -> None:
     """
     if not 0 < array.ndim <= MOST_AXES:
         raise NoFileError(f"it has {array.ndim} axes")
-    for what, lengths, least in (("shape", array.shape, 0), ("chunks", array.chunks, 1)):
+    for message, lengths, least in (("shape", array.shape, 0), ("chunks", array.chunks, 1)):
         text = " × ".join(map(str, lengths))
         if any(length < least for length in lengths):
-            raise NoFileError(f"its {what}, {text[:80]}, cannot be: a length is below {least}")
+            raise NoFileError(f"its {message}, {text[:80]}, cannot be: a length is below {least}")
         nbytes = array.dtype.itemsize
         for length in lengths:
             nbytes *= max(1, length)
         if nbytes >= 1 << 63:
-            raise NoFileError(f"its {what}, {text[:80]}, cannot be: no computer holds so many pixels")
+            raise NoFileError(f"its {message}, {text[:80]}, cannot be: no computer holds so many pixels")
 
 
 def _flat_enough(value: Any) -> bool:
@@ -283,5 +283,5 @@ def files_below(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 elif entry.is_file():
                     yield f"{inside}{entry.name}", entry
                 elif os.path.exists(entry.path):  # a link to nothing is nothing
-                    what = f"{entry.path!r} is {file_kind(entry.stat())}, no file"
-                    raise DataError(what, "remove it, or give a copy", FIELD)
+                    message = f"{entry.path!r} is {file_kind(entry.stat())}, no file"
+                    raise DataError(message, "remove it, or give a copy", FIELD)

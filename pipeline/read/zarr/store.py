@@ -108,13 +108,13 @@ class ZarrStore(Store):
 
     def identity(self) -> dict[str, Any]:
         """Return digests of the metadata, and of the chunks: names with sizes, times, what they hold."""
-        what: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
+        message: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
         if "://" in self.root:
-            return {**what, **objects_of(self.where)}
+            return {**message, **objects_of(self.where)}
         found = listing_of(_stamped_files(self.where))
         some = [(f"{self.where}/{name}", size) for name, size in found.some]
         return {
-            **what,
+            **message,
             "files": found.files,
             "bytes": found.nbytes,
             "sizes": found.sizes,

@@ -34,16 +34,16 @@ class CheckPlugin(WorkerPlugin):
 
     async def setup(self, worker: Any) -> None:
         """Check the worker."""
-        what = different_versions(self.versions, _installed(self.versions))
-        event = {"what": what, "hint": SAME_ENVIRONMENT}
-        if not what:
+        message = different_versions(self.versions, _installed(self.versions))
+        event = {"message": message, "hint": SAME_ENVIRONMENT}
+        if not message:
             try:
                 # In a thread: the worker's heartbeats must go on while it loads kernels and reads files.
                 event = await asyncio.to_thread(lambda: pickle.loads(self.check)())
             # Distributed would log any exception and let the worker compute.
             except Exception as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                event["what"] = f"cannot take part ({type(error).__name__}: {reason})"
+                event["message"] = f"cannot take part ({type(error).__name__}: {reason})"
         address = worker.contact_address or worker.address
         worker.log_event(self.name, {**event, "worker": address, "host": socket.gethostname()})
 

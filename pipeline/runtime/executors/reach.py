@@ -108,8 +108,8 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
         with say_after(TELL_SECONDS, say, waiting):
             answer = _run_in_thread(_identity(address, security))
     except TimeoutError:
-        what = f"what listens at {name} does not answer as a Dask scheduler does"
-        raise RequestError(what, "correct the address", CLUSTER) from None
+        message = f"what listens at {name} does not answer as a Dask scheduler does"
+        raise RequestError(message, "correct the address", CLUSTER) from None
     except OSError as error:
         reason, hint = _connection_fault(error)
         raise RequestError(f"no scheduler answers at {name} ({reason})", hint, CLUSTER) from None
@@ -117,8 +117,8 @@ def look_at_scheduler(address: str, cluster: str, say: Say) -> None:
     # where the package of a protocol is not installed.
     except Exception as error:
         reason = _first_line(str(error).strip() or type(error).__name__)
-        what = f"no Dask scheduler can be spoken to at {name} ({reason})"
-        raise RequestError(what, "correct the address", CLUSTER) from None
+        message = f"no Dask scheduler can be spoken to at {name} ({reason})"
+        raise RequestError(message, "correct the address", CLUSTER) from None
     if not (isinstance(answer, Mapping) and "workers" in answer):
         scheduler = answer.get("scheduler") if isinstance(answer, Mapping) else None
         worker = f" but a worker of the one at {scheduler}" if scheduler else ""
@@ -137,15 +137,15 @@ def _credentials(address: str) -> dict[str, Any]:
         connection: dict[str, Any] = Security().get_connection_args("client")
     except (OSError, ValueError, TypeError) as error:  # an ssl.SSLError is an OSError
         reason = getattr(error, "filename", None) or _first_line(str(error))
-        what = f"the TLS credentials of dask's configuration cannot be read ({reason})"
-        raise RequestError(what, hint, CLUSTER) from None
+        message = f"the TLS credentials of dask's configuration cannot be read ({reason})"
+        raise RequestError(message, hint, CLUSTER) from None
     secure = address.partition("://")[0] in SECURE
     if secure and connection["ssl_context"] is None:
-        what = f"{address} needs TLS credentials, and dask's configuration has none"
-        raise RequestError(what, hint, CLUSTER)
+        message = f"{address} needs TLS credentials, and dask's configuration has none"
+        raise RequestError(message, hint, CLUSTER)
     if connection["require_encryption"] and not secure:
-        what = f"dask's configuration requires encryption, and {address} has none"
-        raise RequestError(what, "write tls://HOST:PORT", CLUSTER)
+        message = f"dask's configuration requires encryption, and {address} has none"
+        raise RequestError(message, "write tls://HOST:PORT", CLUSTER)
     return connection
 
 

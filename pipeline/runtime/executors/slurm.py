@@ -170,8 +170,8 @@ def slurm_jobs(keywords: Mapping[str, Any]) -> Iterator[Jobs]:
             cluster = SLURMCluster(**own)
         except (TypeError, ValueError, KeyError, RuntimeError, OSError) as error:
             text = str(error).split(" Very likely")[0].strip() or type(error).__name__
-            what = f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}"
-            raise RequestError(what, "see the keywords of its SLURMCluster", SLURM) from None
+            message = f"dask-jobqueue refuses the keywords: {text.splitlines()[0]}"
+            raise RequestError(message, "see the keywords of its SLURMCluster", SLURM) from None
         if workers:
             jobs = -(-int(workers) // own["processes"])
         minimum = int(minimum or jobs or 1)
@@ -189,8 +189,8 @@ def _require_size(keywords: Mapping[str, Any]) -> None:
             SLURM,
         )
     if processes and processes > cores:
-        what = f"{processes} processes are more than the {cores} cores of a job"
-        raise RequestError(what, "lower it, or raise cores", f"{SLURM}.processes")
+        message = f"{processes} processes are more than the {cores} cores of a job"
+        raise RequestError(message, "lower it, or raise cores", f"{SLURM}.processes")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class WorkerCheck:
         share_heap()
         finding = self.finding()
         if finding is not None:
-            return {"what": finding.what, "hint": finding.hint}
+            return {"message": finding.message, "hint": finding.hint}
         if self.warm_up is not None:
             with contextlib.suppress(PipelineError):  # it comes again with the first block, which reports it
                 self.warm_up()
@@ -72,7 +72,7 @@ class WorkerCheck:
             durable.remove_file(self._mark())
         except StoppedError as error:
             return Problem(
-                f"may not write into {self.work}, as user {os.getuid()}: {error.problems[0].what}",
+                f"may not write into {self.work}, as user {os.getuid()}: {error.problems[0].message}",
                 "give it permission, or start the workers as the user that runs bgone",
             )
         return None
@@ -86,12 +86,12 @@ class WorkerCheck:
             except OSError as error:
                 return Problem(f"does not see the input {path} ({error.strerror})", SAME_INPUT)
             if nbytes != size:
-                what = f"has another input under the name {path} ({nbytes} bytes, not {size})"
-                return Problem(what, SAME_INPUT)
+                message = f"has another input under the name {path} ({nbytes} bytes, not {size})"
+                return Problem(message, SAME_INPUT)
         try:
             pixels = _sample(self.source)
         except PipelineError as error:
-            return Problem(f"cannot read the input: {error.problems[0].what}", SAME_INPUT)
+            return Problem(f"cannot read the input: {error.problems[0].message}", SAME_INPUT)
         if not np.array_equal(pixels, self.pixels, equal_nan=True):
             return Problem(f"reads other pixels from the input {self.source.path}", SAME_INPUT)
         return None

@@ -130,11 +130,11 @@ class Workers:
                 # it is the scheduler that is gone, looking for workers says so.
                 self._wait_for_one()
                 if not tries_left:
-                    what = f"the scheduler does not reach all of its workers ({type(error).__name__})"
-                    raise RequestError(what, "see that they run, and that it can", CLUSTER) from error
+                    message = f"the scheduler does not reach all of its workers ({type(error).__name__})"
+                    raise RequestError(message, "see that they run, and that it can", CLUSTER) from error
             except Exception as error:  # of any kind: what a worker raised while it unpickled the plugin
-                what = f"the workers cannot be checked ({type(error).__name__}: {error})"
-                raise RequestError(what, SAME_ENVIRONMENT, CLUSTER) from error
+                message = f"the workers cannot be checked ({type(error).__name__}: {error})"
+                raise RequestError(message, SAME_ENVIRONMENT, CLUSTER) from error
 
     def _wait_for_one(self) -> None:
         text = f"the cluster has no worker yet: waiting for {self._waiting()} (Ctrl-C stops)"
@@ -158,8 +158,8 @@ class Workers:
         problems = []
         for name, answer, ours, hint in compared:
             packages = (answer or {}).get("packages")  # none of a worker that has gone since
-            if packages and (what := different_versions(ours, dict(packages))):
-                problems.append(Problem(f"the {name} {what}", hint, CLUSTER))
+            if packages and (message := different_versions(ours, dict(packages))):
+                problems.append(Problem(f"the {name} {message}", hint, CLUSTER))
         if problems:
             raise RequestError(problems)
 
@@ -189,7 +189,7 @@ class Workers:
             if "mark" in event:
                 self._marks[address] = host, event["mark"], time.monotonic() + SEEN_SECONDS
             else:
-                unfit[address] = host, Problem(event["what"], event["hint"])
+                unfit[address] = host, Problem(event["message"], event["hint"])
         # A worker may see the work folder and write elsewhere, as in a container with an overlay.
         for address, (host, mark, end) in list(self._marks.items()):
             drafts, name = os.path.split(mark)
@@ -197,8 +197,8 @@ class Workers:
             if name in os.listdir(drafts):
                 durable.remove_file(mark)
             elif time.monotonic() > end:
-                what = f"writes into another folder than {os.path.dirname(drafts)}"
-                unfit[address] = host, Problem(what, SAME_OUTPUT)
+                message = f"writes into another folder than {os.path.dirname(drafts)}"
+                unfit[address] = host, Problem(message, SAME_OUTPUT)
             else:
                 continue
             del self._marks[address]
@@ -206,7 +206,7 @@ class Workers:
 
     def _tell(self, problems: list[Problem]) -> None:
         for problem in problems:
-            self._say(f"left out: {problem.what}; {problem.hint}")
+            self._say(f"left out: {problem.message}; {problem.hint}")
 
     def dismiss(self) -> None:
         """Take the check off a cluster that others may use too."""
@@ -232,7 +232,7 @@ def _problems(unfit: Mapping[str, tuple[str, Problem]]) -> list[Problem]:
     problems = []
     for finding, (first, *others) in names.items():
         more = f" (and {number_of(len(others), 'other')})" if others else ""
-        problems.append(Problem(f"{first}{more} {finding.what}", finding.hint, CLUSTER))
+        problems.append(Problem(f"{first}{more} {finding.message}", finding.hint, CLUSTER))
     return problems
 
 
