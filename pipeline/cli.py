@@ -39,9 +39,9 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command, or raise our own error where there is none of the name."""
         if args and self.get_command(ctx, args[0]) is None:
-            from pipeline.config.usage_errors import no_command
+            from pipeline.config.usage_errors import unknown_command
 
-            raise no_command(args[0], tuple(self.commands))
+            raise unknown_command(args[0], tuple(self.commands))
         return super().resolve_command(ctx, args)
 
 
@@ -100,7 +100,7 @@ def plan_command(config: str, overwrite: bool, as_json: bool, **overrides: Any) 
         click.echo(json.dumps(plain, indent=2))
     else:
         notes = (*job.source.notes, *start.notes)
-        click.echo(plan_text(job.plan, job.source.path, job.source.extras, job.missing, notes))
+        click.echo(plan_text(job.plan, job.source.path, job.source.not_carried, job.missing, notes))
 
 
 @main_group.command("steps")
@@ -141,7 +141,7 @@ def info_command(path: str, as_json: bool, **options: Any) -> None:
         plain = {**info_dict(source.path, source.spec), "missing": missing, "notes": list(source.notes)}
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        click.echo(info_text(source.path, source.spec, source.extras, missing, source.notes))
+        click.echo(info_text(source.path, source.spec, source.not_carried, missing, source.notes))
 
 
 @main_group.command("sample")
@@ -177,13 +177,13 @@ def sample_command(path: str, **options: Any) -> None:
 @DEBUG
 def verify_command(output: str, blocks: int | None, seed: int | None, input: str | None) -> None:
     """Check every file of a finished OUTPUT against its own manifest."""
-    from pipeline.config.files import refuse_no_output
+    from pipeline.config.files import check_output_argument
     from pipeline.model.errors import Problem, VerificationError
     from pipeline.write import verify
 
     if blocks is None and (seed is not None or input is not None):
         raise RequestError("--seed and --input are for --recompute", "add --recompute 20")
-    refuse_no_output(output)
+    check_output_argument(output)
     damaged = list(verify(output))
     if damaged:
         raise VerificationError(
@@ -204,13 +204,13 @@ def verify_command(output: str, blocks: int | None, seed: int | None, input: str
 @DEBUG
 def view_command(output: str, port: int) -> None:
     """Serve OUTPUT to viewers on this machine, and print what to open; Ctrl-C ends it, with exit code 0."""
-    from pipeline.config.files import refuse_no_output
-    from pipeline.reporting.serve import Server, view_text
+    from pipeline.config.files import check_output_argument
+    from pipeline.reporting.serve import Server, view_message
 
-    refuse_no_output(output)
+    check_output_argument(output)
     # Ctrl-C may come as soon as the text is printed, before the server serves.
     with contextlib.suppress(KeyboardInterrupt), Server(output, port) as server:
-        click.echo(view_text(server))
+        click.echo(view_message(server))
         server.serve_forever()
 
 
@@ -220,10 +220,10 @@ def view_command(output: str, port: int) -> None:
 @DEBUG
 def report_command(output: str, page: str | None) -> None:
     """Make the report of a finished OUTPUT again: one HTML file, to be opened in a browser."""
-    from pipeline.config.files import refuse_no_output
+    from pipeline.config.files import check_output_argument
     from pipeline.reporting import report
 
-    refuse_no_output(output)
+    check_output_argument(output)
     click.echo(report(output, page))
 
 
@@ -323,9 +323,9 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        from pipeline.config.usage_errors import in_words
+        from pipeline.config.usage_errors import click_problem
 
-        print(f"error: {in_words(error, main_group, arguments)}", file=sys.stderr)
+        print(f"error: {click_problem(error, main_group, arguments)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("error: interrupted", file=sys.stderr)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 
 from pipeline.config.types import absolute, parse_bytes
 from pipeline.model.errors import RequestError
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.text import nearest, shown
 
 CLUSTERS = ("auto", "local", "threads")
@@ -54,7 +54,7 @@ def address_fault(address: str) -> str:
     return ""
 
 
-@collected
+@as_pydantic_error
 def _cluster(raw: object, info: ValidationInfo) -> object:
     if isinstance(raw, Mapping):
         return _slurm(raw)

@@ -128,7 +128,7 @@ def _configs_in(folder: str) -> list[str]:
         return []
 
 
-def refuse_no_output(path: str) -> None:
+def check_output_argument(path: str) -> None:
     """Raise RequestError for what cannot be the output of a run: a config, a file, a plain folder."""
     kind = path_kind(path)
     if kind == "config":

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Va
 from pipeline.kernels.dtypes import SUPPORTED
 from pipeline.model.axes import ORDER, check_axes, image_axes
 from pipeline.model.errors import RequestError, check_each
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.paths import is_url, resolve_path
 from pipeline.model.text import nearest, shown
 from pipeline.model.units import AMOUNT, Quantity, check_pixel_size, comma_hint
@@ -50,7 +50,10 @@ def _by_axis(check: Callable[[str, Any], Any], axes: str, schema: dict[str, Any]
     properties = dict.fromkeys(axes, schema)
     whole = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": properties}
     return Annotated[
-        dict[str, Any], Field(min_length=1), AfterValidator(collected(check_items)), WithJsonSchema(whole)
+        dict[str, Any],
+        Field(min_length=1),
+        AfterValidator(as_pydantic_error(check_items)),
+        WithJsonSchema(whole),
     ]
 
 
@@ -88,8 +91,10 @@ def _selection(axis: str, raw: object) -> object:
 
 
 _INDICES = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}}
-DataAxes = Annotated[str, AfterValidator(collected(lambda axes: image_axes(axes, "")))]
-StoredAxes = Annotated[str, AfterValidator(collected(lambda axes: check_axes(axes.lower(), field="")))]
+DataAxes = Annotated[str, AfterValidator(as_pydantic_error(lambda axes: image_axes(axes, "")))]
+StoredAxes = Annotated[
+    str, AfterValidator(as_pydantic_error(lambda axes: check_axes(axes.lower(), field="")))
+]
 if TYPE_CHECKING:
     PixelsByAxis = dict[str, int]
     PixelSizes = dict[str, Quantity]
@@ -109,7 +114,7 @@ else:
 # -- paths ---------------------------------------------------------------------------------
 
 
-@collected
+@as_pydantic_error
 def _path(raw: object, info: ValidationInfo) -> object:
     """Check a path and make it absolute."""
     path = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
@@ -138,7 +143,7 @@ def check_output_path(path: str) -> None:
         raise RequestError(message, f"call it {better}")
 
 
-@collected
+@as_pydantic_error
 def _folder(path: str) -> str:
     if is_url(path):
         raise RequestError(f"{path} is a URL, and an unfinished run lives in a folder", "name a folder")
@@ -195,16 +200,18 @@ def _number_or(pattern: re.Pattern[str], **number: Any) -> WithJsonSchema:
 
 
 Share = Annotated[
-    float, BeforeValidator(collected(_share)), _number_or(_SHARE, type="number", minimum=0, maximum=1)
+    float, BeforeValidator(as_pydantic_error(_share)), _number_or(_SHARE, type="number", minimum=0, maximum=1)
 ]
 Bytes = Annotated[
-    int, BeforeValidator(collected(parse_bytes)), _number_or(_BYTES, type="integer", minimum=_LEAST_BYTES)
+    int,
+    BeforeValidator(as_pydantic_error(parse_bytes)),
+    _number_or(_BYTES, type="integer", minimum=_LEAST_BYTES),
 ]
 
 # -- choices -------------------------------------------------------------------------------
 
 
-@collected
+@as_pydantic_error
 def _checksum(raw: object) -> bool:
     if not isinstance(raw, bool) and raw != "crc32c":
         raise RequestError(f"{shown(raw)} is not a choice", "use one of false, true, crc32c")

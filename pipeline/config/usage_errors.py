@@ -14,7 +14,7 @@ from pipeline.model.text import nearest, readable
 from pipeline.model.units import comma_hint
 
 
-def no_command(name: str, known: tuple[str, ...]) -> RequestError:
+def unknown_command(name: str, known: tuple[str, ...]) -> RequestError:
     """Make the error for an unknown command; for a file's name it suggests one."""
     if name.startswith("-"):
         return RequestError(f"there is no option {readable(name)}", "see bgone --help")
@@ -29,7 +29,7 @@ def no_command(name: str, known: tuple[str, ...]) -> RequestError:
     return RequestError(f"there is no command {readable(name)}", nearest(name, known))
 
 
-def in_words(error: click.ClickException, group: click.Group, arguments: list[str]) -> Problem:
+def click_problem(error: click.ClickException, group: click.Group, arguments: list[str]) -> Problem:
     """Turn click's error about the arguments of a group into a problem with a hint."""
     # Not every error of click's names its command.
     command = next((argument for argument in arguments if argument in group.commands), "")

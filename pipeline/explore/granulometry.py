@@ -224,11 +224,11 @@ def find_size(spectrum: Spectrum) -> FeatureSize:
     best = max(peaks, key=lambda span: mass[span])
     middle = float(np.median(energy))
 
-    def clearness(span: tuple[int, int], beside: float) -> float:
+    def clearness(span: tuple[int, int], rest: float) -> float:
         peak = peaks[span]
         over_noise = spectrum.energy[peak] / max(float(spectrum.noise[peak]), 1e-12)
         all_noise = max(float(np.sum(spectrum.noise * octaves)), 1e-12)
-        over_rest = energy[peak] / beside if beside > 0 else np.inf
+        over_rest = energy[peak] / rest if rest > 0 else np.inf
         return float(min(over_rest, over_noise, _OF_NOISE * mass[span] / all_noise, 1e6))
 
     def valley(span: tuple[int, int]) -> float:

@@ -12,7 +12,7 @@ from pipeline.config.load import RunConfig, load_config
 from pipeline.explore.crop import View, find_views, plane, step_by_step
 from pipeline.explore.figure import check_picture, save_figure
 from pipeline.explore.measure import find_regions, measure
-from pipeline.explore.sweep_sheet import Panel, Sheet, Swept, refuse_another, sweep_figure, write_table
+from pipeline.explore.sweep_sheet import Panel, SweepResult, Swept, refuse_another, sweep_figure, write_table
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.read import Source
 from pipeline.steps.chain import resolve_steps
@@ -82,7 +82,9 @@ def _swept_field(path: str, values: list[str], option: str) -> Swept:
     return Swept(path, tuple(values))
 
 
-def run_sweep(config: str, sets: Iterable[str], *, input: str | None = None, **planes: str | None) -> Sheet:
+def run_sweep(
+    config: str, sets: Iterable[str], *, input: str | None = None, **planes: str | None
+) -> SweepResult:
     """Filter one plane with every combination of the swept values.
 
     Parameters
@@ -130,7 +132,7 @@ def run_sweep(config: str, sets: Iterable[str], *, input: str | None = None, **p
         images = step_by_step(source, steps, view.region, refuse_nan=first.input.nan == "refuse")
         pixels = plane(images[-1])
         panels.append(Panel(values, steps, pixels, measure(pixels, regions)))
-    return Sheet(source, view, swept, before, measure(before, regions, before=True), tuple(panels))
+    return SweepResult(source, view, swept, before, measure(before, regions, before=True), tuple(panels))
 
 
 def _first(settings: Iterable[_T | PipelineError]) -> _T:

@@ -71,7 +71,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SweepResult:
     """All settings of a sweep, the last field changing fastest."""
 
     source: Source
@@ -82,7 +82,7 @@ class Sheet:
     panels: tuple[Panel, ...]
 
 
-def table(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
+def table(sheet: SweepResult) -> tuple[list[str], list[list[str]]]:
     """Return the column names, and a row for the input and for each setting."""
     header = [*(field.path for field in sheet.swept), *COLUMNS]
     rows = [[*("" for _ in sheet.swept), *_figures(sheet, sheet.measures), "input, before any step"]]
@@ -90,7 +90,7 @@ def table(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _figures(sheet: Sheet, measures: PlaneMeasures | None) -> list[str]:
+def _figures(sheet: SweepResult, measures: PlaneMeasures | None) -> list[str]:
     if measures is None:
         return [""] * (len(COLUMNS) - 1)
     values = (
@@ -127,7 +127,7 @@ def refuse_another(path: str) -> None:
         )
 
 
-def write_table(sheet: Sheet, path: str) -> None:
+def write_table(sheet: SweepResult, path: str) -> None:
     """Write the table as CSV, atomically."""
     header, rows = table(sheet)
     text = io.StringIO(newline="")
@@ -167,7 +167,7 @@ def common_limits(images: list[NDArray]) -> tuple[float, float]:
     return low, high
 
 
-def sweep_figure(sheet: Sheet) -> Figure:
+def sweep_figure(sheet: SweepResult) -> Figure:
     """Draw the contact sheet."""
     spec, shape = sheet.view.spec, sheet.before.shape
     rows, columns = grid_of([len(field.values) for field in sheet.swept])
@@ -191,7 +191,7 @@ def sweep_figure(sheet: Sheet) -> Figure:
     return figure
 
 
-def _draw_heading(ax: Axes, sheet: Sheet, bounds: tuple[float, float], inner: float) -> None:
+def _draw_heading(ax: Axes, sheet: SweepResult, bounds: tuple[float, float], inner: float) -> None:
     shown = f"shown: {sheet.view.extent() or 'the whole plane'}"
     black, white = (value_text(bound) for bound in bounds)
     lines = [
@@ -203,7 +203,7 @@ def _draw_heading(ax: Axes, sheet: Sheet, bounds: tuple[float, float], inner: fl
     title(ax, sheet.source.path, "\n".join(lines), inner)
 
 
-def _chain(sheet: Sheet) -> str:
+def _chain(sheet: SweepResult) -> str:
     """Describe the steps without the swept fields."""
     swept = {field.name for field in sheet.swept}
     words = []
@@ -214,7 +214,7 @@ def _chain(sheet: Sheet) -> str:
     return f"{' → '.join(words)}, swept over {' and '.join(field.name for field in sheet.swept)}"
 
 
-def _draw_before(ax: Axes, sheet: Sheet) -> None:
+def _draw_before(ax: Axes, sheet: SweepResult) -> None:
     bounds = limits(sheet.before)
     ax.set_title("before")
     ax.set_title(sheet.view.where(), loc="right", color=ORANGE, fontweight="bold")
@@ -224,7 +224,9 @@ def _draw_before(ax: Axes, sheet: Sheet) -> None:
     ax.set_xlabel(f"{black} … {white}\ncontrast {sheet.measures.contrast:.3g}", loc="left", fontsize=7.5)
 
 
-def _draw_panel(ax: Axes, sheet: Sheet, panel: Panel, bounds: tuple[float, float], width: float) -> None:
+def _draw_panel(
+    ax: Axes, sheet: SweepResult, panel: Panel, bounds: tuple[float, float], width: float
+) -> None:
     labels = [f"{field.name} {value}" for field, value in zip(sheet.swept, panel.values, strict=True)]
     ax.set_title("\n".join(wrapped(label, width, 9, 1, bold=True) for label in labels), fontweight="bold")
     show(ax, np.zeros_like(sheet.before) if panel.pixels is None else panel.pixels, bounds, sheet.view.spec)

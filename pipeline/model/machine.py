@@ -32,12 +32,12 @@ def open_files_limit() -> int:
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
-def too_many_open(error: OSError) -> bool:
+def is_too_many_files(error: OSError) -> bool:
     """Return whether an error says that too many files are open."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
-def more_files() -> str:
+def open_files_hint() -> str:
     """Return the hint how to raise the limit of open files."""
     return f"raise the limit, which is {open_files_limit()}: ulimit -n 1024"
 

@@ -39,7 +39,7 @@ _BOUNDS = {
 }
 
 
-def collected(check: Callable[Concatenate[_T, _P], _R]) -> Callable[Concatenate[_T, _P], _R]:
+def as_pydantic_error(check: Callable[Concatenate[_T, _P], _R]) -> Callable[Concatenate[_T, _P], _R]:
     """Turn the PipelineErrors of a validator into errors that pydantic collects with a model's others."""
 
     @functools.wraps(check)

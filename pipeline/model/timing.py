@@ -52,10 +52,10 @@ def collect_seconds() -> Seconds:
     return seconds
 
 
-def add_up(accounts: Iterable[Seconds]) -> dict[str, float]:
+def sum_seconds(accounts: Iterable[Seconds]) -> dict[str, float]:
     """Sum accounts by kind of work.
 
-    >>> add_up([{"read": 1.0}, {"read": 0.5, "filter": 2.0}])
+    >>> sum_seconds([{"read": 1.0}, {"read": 0.5, "filter": 2.0}])
     {'read': 1.5, 'filter': 2.0}
     """
     total: dict[str, float] = {}

@@ -160,7 +160,7 @@ def refusal(
     if least is None:
         smallest = {axis: workload.least(axis) for axis in workload.image.sizes}
         least = memory_of_blocks(workload, smallest, replace(resources, workers=1)).predicted
-    chunk = workload.beside(tuple(block.values()))
+    chunk = workload.bytes_beside(tuple(block.values()))
     decoded = rechunk = ""
     if 2 * chunk > memory.task:
         decoded = f", each with {size_text(chunk)} to decode the stored chunks that it cuts"

@@ -108,4 +108,4 @@ def plan_here(config: RunConfig, source: Source | LazySource) -> Plan:
     held = tree_memory() + PER_FILE * len(source.files()) + PER_PLANE * planes
     # What this process holds beyond a fresh one (a notebook's arrays) is not the run's to pay for.
     memory = default_budget() + max(0, held - DRIVER)
-    return make_plan(config, source.spec, cores(), memory, held=held, reading=cache(source.beside))
+    return make_plan(config, source.spec, cores(), memory, held=held, reading=cache(source.bytes_beside))

@@ -127,7 +127,7 @@ def _task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
     # The input block is held to the end, for the figures of its planes.
     held = pixels * image.dtype.itemsize
     # Where a plane is cut, its parts are read without the halo that they have in common.
-    reading = held + max(workload.beside(shape), workload.beside(tuple(block.values())))
+    reading = held + max(workload.bytes_beside(shape), workload.bytes_beside(tuple(block.values())))
     filtering = chain_bytes(workload.steps, shape, image.dtype, image.axes)
     return with_heap(max(reading, filtering, held + writing_bytes(workload, pixels, kept)))
 

@@ -16,14 +16,14 @@ from pipeline.write import (
     Layout,
     check_files,
     check_layout,
+    check_lock,
     check_publish,
     check_target,
     read_manifest,
-    refuse_held,
     state,
 )
 from pipeline.write.publish import State
-from pipeline.write.work import check_others, find_work, fingerprint, read_checked, versions
+from pipeline.write.work import check_other_runs, find_work_folders, fingerprint, read_checked, versions
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Start:
         layout = self.job.plan.layout
         # The fingerprint of the input's files takes time, so it is made only for something to resume.
         exists = any(os.path.lexists(output.path) for output in layout.outputs)
-        return state(self.layout) if exists or find_work(layout.path, layout.work_root) else "new"
+        return state(self.layout) if exists or find_work_folders(layout.path, layout.work_root) else "new"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -126,12 +126,12 @@ def field_of(output: Layout) -> str:
 def _check_runs(start: Start, current: State, overwrite: bool) -> None:
     """Refuse to start while this run or another of this output is under way, or another is unfinished."""
     layout = start.job.plan.layout
-    if not find_work(layout.path, layout.work_root):
+    if not find_work_folders(layout.path, layout.work_root):
         return
-    check_others(start.layout, start.inputs, overwrite=overwrite)
+    check_other_runs(start.layout, start.inputs, overwrite=overwrite)
     if current == "new":
         return
-    refuse_held(start.layout.work)
+    check_lock(start.layout.work)
     cut = read_checked(f"{start.layout.work}/windows.json")
     plan = start.job.plan
     if current == "unfinished" and isinstance(cut, Mapping) and plan.resources.cluster != "remote":

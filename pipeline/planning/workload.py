@@ -35,7 +35,7 @@ class Workload:
     chain: BoundChain
     layout: Layout  # one task writes whole files of it
     offset: float = 0.0  # added before the cast to the output's dtype
-    reading: Callable[[tuple[int, ...]], int] | None = None  # see `beside`
+    reading: Callable[[tuple[int, ...]], int] | None = None  # see `bytes_beside`
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -62,7 +62,7 @@ class Workload:
         """Whether channels may have different kinds of background."""
         return "c" in self.image.axes and any(step.channels is not None for step in self.steps)
 
-    def beside(self, shape: tuple[int, ...]) -> int:
+    def bytes_beside(self, shape: tuple[int, ...]) -> int:
         """Return the bytes that reading a region of this shape takes beside its pixels."""
         if self.reading is not None:
             return self.reading(shape)

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 
 from pipeline.model.errors import RequestError
-from pipeline.model.machine import more_files, too_many_open
+from pipeline.model.machine import is_too_many_files, open_files_hint
 from pipeline.model.paths import check_name
 from pipeline.read.formats import START, TIFF_MAGIC, TIFF_SUFFIXES, commonest, format_of
 from pipeline.storage.files import METADATA_FILES
@@ -47,8 +47,8 @@ def unreadable(path: str, error: OSError) -> RequestError:
     if isinstance(error, FileNotFoundError):
         message = "is a link to a file that is not there" if os.path.islink(path) else "is gone"
         return input_error(f"{path!r} {message}", "bring it back, or take it away")
-    if too_many_open(error):
-        return input_error(f"{path!r} cannot be opened: too many files are open", more_files())
+    if is_too_many_files(error):
+        return input_error(f"{path!r} cannot be opened: too many files are open", open_files_hint())
     return input_error(f"{path!r} cannot be read: {error.strerror or error}", "check the disk or network")
 
 

@@ -73,7 +73,7 @@ class LazySource:
     """A lazy image, from `open_image` and steps called on it, that `save` uses as a source."""
 
     image: Image
-    extras: tuple[str, ...] = ()
+    not_carried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -96,7 +96,7 @@ class LazySource:
         """Return no files: the graph does not tell which it reads."""
         return ()
 
-    def beside(self, shape: tuple[int, ...]) -> int:
+    def bytes_beside(self, shape: tuple[int, ...]) -> int:
         """Estimate the bytes held besides a block: two chunks of the Dask array."""
         return 2 * math.prod(self.spec.chunks) * self.spec.dtype.itemsize
 

@@ -31,10 +31,10 @@ class Opened:
     scale: Mapping[str, float] = field(default_factory=dict)  # as in the data, 0 and nonsense included
     units: Mapping[str, str] = field(default_factory=dict)
     translation: Mapping[str, float] = field(default_factory=dict)
-    said_by: Mapping[str, str] = field(default_factory=dict)  # how the data words it: PhysicalSizeX="0"
+    scale_source: Mapping[str, str] = field(default_factory=dict)  # how the data words it: PhysicalSizeX="0"
     channels: tuple[Channel, ...] = ()
     name: str = ""
-    extras: tuple[str, ...] = ()  # as in Source
+    not_carried: tuple[str, ...] = ()  # as in Source
     notes: tuple[str, ...] = ()
 
 

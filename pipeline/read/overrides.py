@@ -42,7 +42,7 @@ def make_source(
         if axis not in spec.scale
     )
     stored = tuple(at for _, at in kept)
-    return Source(spec, opened.path, opened.store, stored, picks, opened.extras + uneven, notes)
+    return Source(spec, opened.path, opened.store, stored, picks, opened.not_carried + uneven, notes)
 
 
 def _name_axes(opened: Opened, axes: str | None) -> Kept:
@@ -129,7 +129,7 @@ def _with_sizes(opened: Opened, kept: Kept, user_scale: Mapping[str, Quantity]) 
         if not is_size(size):
             for by_axis in (scale, units, translation):
                 by_axis.pop(axis, None)
-            words = opened.said_by.get(axis, f"a scale of {size:g} along {axis}")
+            words = opened.scale_source.get(axis, f"a scale of {size:g} along {axis}")
             example = f"input.scale: {{{axis}: {size_example(axis)}}}"
             if size == 0 and axis not in user_scale:
                 notes.append(f"{words} is taken as unknown ({example} would say it)")

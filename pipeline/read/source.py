@@ -60,7 +60,7 @@ class Store(ABC):
     def read(self, region: Region) -> NDArray:
         """Read a region of the stored axes."""
 
-    def beside(self, spans: tuple[int, ...]) -> int:
+    def bytes_beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes that `read` holds besides its result: chunks as stored and decoded.
 
         `spans` is the region's length in px along each stored axis; it may lie anywhere.
@@ -96,7 +96,7 @@ class Source:
         The stored axis of each axis of `spec`. Stored axes that are left out have length 1.
     picks : tuple of range or tuple of int
         The stored indices of each axis of `spec`.
-    extras : tuple of str
+    not_carried : tuple of str
         What the data holds and an output will not, such as labels, in words.
     notes : tuple of str
         What was assumed where the data does not say it.
@@ -107,7 +107,7 @@ class Source:
     store: Store
     stored: tuple[int, ...]
     picks: tuple[Pick, ...]
-    extras: tuple[str, ...] = ()
+    not_carried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -198,20 +198,20 @@ class Source:
             result[tuple(span.target for span in box)] = self._read_spans(box)
         return result
 
-    def beside(self, shape: tuple[int, ...]) -> int:
+    def bytes_beside(self, shape: tuple[int, ...]) -> int:
         """Return the most bytes that reading a box of this shape holds besides its result."""
         store = self.store
         spans = [1] * len(store.shape)
         for pick, axis, px in zip(self.picks, self.stored, shape, strict=True):
             spans[axis] = longest_span(pick, px, store.chunks[axis])
-        beside = store.beside(tuple(spans))
+        stored = store.bytes_beside(tuple(spans))
         transposed = list(self.stored) != sorted(self.stored)
         contiguous = all(isinstance(pick, range) and pick.step == 1 for pick in self.picks)
         if contiguous and not transposed and store.dtype == self.spec.dtype:
-            return beside
+            return stored
         # The result is a copy: of all that was read, or of the pixels taken from that.
         taken = 0 if contiguous else math.prod(shape) * store.dtype.itemsize
-        return math.prod(spans) * store.dtype.itemsize + max(beside, taken)
+        return math.prod(spans) * store.dtype.itemsize + max(stored, taken)
 
     def _check_inside(self, region: Region) -> None:
         inside = len(region) == len(self.spec.shape) and all(

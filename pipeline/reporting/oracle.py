@@ -17,7 +17,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Compared:
+class BlockComparison:
     """Largest difference between a stored block and its reference."""
 
     region: Region
@@ -100,7 +100,7 @@ def reference_background(background: Background, before: NDArray, result: NDArra
     return difference(background, before.astype(np.float64), result)
 
 
-def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: float) -> Compared:
+def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: float) -> BlockComparison:
     """Compare a stored block with its reference."""
     stored = stored.astype(np.float64)
     same = (stored == expected) | (np.isnan(stored) & np.isnan(expected))
@@ -110,6 +110,6 @@ def compared_with(region: Region, stored: NDArray, expected: NDArray, allowed: f
     differences = np.where(np.isnan(differences), np.inf, differences)
     worst = np.unravel_index(int(np.argmax(differences)), differences.shape)
     pixel = tuple(span.start + int(px) for span, px in zip(region, worst, strict=True))
-    return Compared(
+    return BlockComparison(
         region, float(differences[worst]), allowed, pixel, float(stored[worst]), float(expected[worst])
     )

@@ -80,7 +80,7 @@ def gather_planes(data: ReportData) -> tuple[list[list[Shown]], str]:
 
 def _input_bytes(before: StoredPixels, view: View) -> int:
     # `select` may have cut the chunks that the spec tells; the source knows what is stored.
-    return max(before.source.beside(region_shape(view.region)), before.bytes_met(view.region))
+    return max(before.source.bytes_beside(region_shape(view.region)), before.bytes_met(view.region))
 
 
 def _look(data: ReportData, before: StoredPixels | None, view: View, side: int) -> Shown:

@@ -20,13 +20,13 @@ from pipeline.model.image import ImageSpec, Region, origin_of
 from pipeline.model.machine import cores
 from pipeline.read import Source, open_source
 from pipeline.reporting.oracle import (
-    Compared,
+    BlockComparison,
     cast_reference,
     compared_with,
     reference_background,
     reference_chain,
 )
-from pipeline.reporting.report_data import StoredPixels, kept_config, section_of
+from pipeline.reporting.report_data import StoredPixels, recorded_config, section_of
 from pipeline.steps.chain import chain_halo, resolve_steps
 from pipeline.steps.contract import Background
 from pipeline.steps.step import Step
@@ -64,11 +64,11 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Recomputed:
+class Verification:
     """Outcome of a verification; `str` describes it."""
 
     original: Original
-    blocks: tuple[Compared, ...]
+    blocks: tuple[BlockComparison, ...]
     side: int
     seed: int
 
@@ -86,7 +86,7 @@ class Recomputed:
         return "\n".join(lines)
 
 
-def recompute(output: str, count: int, *, seed: int | None = None, input: str | None = None) -> Recomputed:
+def recompute(output: str, count: int, *, seed: int | None = None, input: str | None = None) -> Verification:
     """Compute random blocks of a finished output again and compare them.
 
     Parameters
@@ -116,7 +116,7 @@ def recompute(output: str, count: int, *, seed: int | None = None, input: str | 
     wrong = [block for block in blocks if not block.right]
     if wrong:
         raise VerificationError(_problem(original, block) for block in wrong)
-    return Recomputed(original, blocks, side, seed)
+    return Verification(original, blocks, side, seed)
 
 
 def open_original(output: str, input: str | None = None) -> Original:
@@ -129,7 +129,7 @@ def open_original(output: str, input: str | None = None) -> Original:
         message = "was made from pixels in memory, not from files, so there is nothing to compute again"
         raise RequestError([Problem(message, "leave --recompute out", file=output)])
     try:
-        config = kept_config(provenance, input)
+        config = recorded_config(provenance, input)
         source = config.input.open()
     except PipelineError as error:
         first = error.problems[0]
@@ -206,7 +206,7 @@ def random_regions(spec: ImageSpec, side: int, count: int, seed: int) -> Iterato
         yield tuple(region)
 
 
-def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Compared:
+def compare(original: Original, region: Region, margin: Mapping[str, int]) -> BlockComparison:
     """Compute one block again and compare it with the stored one."""
     spec = original.source.spec
     around = tuple(
@@ -215,7 +215,7 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
     )
     image = original.source.read(around)
     if not original.exact and not np.isfinite(image).all():
-        return Compared(region, skipped=True)
+        return BlockComparison(region, skipped=True)
     result, error = reference_chain(original.steps, image, spec.axes, origin_of(around))
     inner = tuple(slice(r.start - a.start, r.stop - a.start) for r, a in zip(region, around, strict=True))
     stored, expected = original.stored.read(region), result[inner]
@@ -228,7 +228,7 @@ def compare(original: Original, region: Region, margin: Mapping[str, int]) -> Co
     return compared_with(region, stored, expected, error + rounding)
 
 
-def _problem(original: Original, block: Compared) -> Problem:
+def _problem(original: Original, block: BlockComparison) -> Problem:
     pixel, origin = (
         ", ".join(f"{axis} {index}" for axis, index in zip(original.source.spec.axes, indices, strict=True))
         for indices in (block.pixel, origin_of(block.region))

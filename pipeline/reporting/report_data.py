@@ -106,7 +106,7 @@ def section_of(provenance: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(section) if isinstance(section, Mapping) else {}
 
 
-def kept_config(provenance: Mapping[str, Any], input: str | None = None) -> RunConfig:
+def recorded_config(provenance: Mapping[str, Any], input: str | None = None) -> RunConfig:
     """Return the config of a finished run, without its compute section."""
     settings = section_of(provenance, "config")
     # Another machine might refuse its memory or workers.
@@ -189,7 +189,7 @@ def _steps_and_input(
     """Return the resolved steps, and the input if it is unchanged or else why it is not shown."""
     if not section_of(provenance, "config")["steps"]:
         return (), None, _NO_INPUT
-    config = kept_config(provenance)
+    config = recorded_config(provenance)
     steps = tuple(step.resolve(image) for step in config.steps)
     try:
         source = config.input.open()

@@ -254,7 +254,7 @@ def addresses(url: str, name: str) -> dict[str, str]:
     }
 
 
-def view_text(server: Server) -> str:
+def view_message(server: Server) -> str:
     """Return what `bgone view` prints."""
     rows = [("served at", server.url), *addresses(server.url, server.name).items()]
     lines = [f"{label:<12}  {text}" for label, text in rows]

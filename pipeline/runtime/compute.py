@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.model.errors import StoppedError
 from pipeline.model.tiling import Cut
-from pipeline.model.timing import Seconds, add_up, collect_seconds, spending
+from pipeline.model.timing import Seconds, collect_seconds, spending, sum_seconds
 from pipeline.planning.job import Job
 from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.read.lazy import LazySource
@@ -40,7 +40,7 @@ REPAIRS = 3  # how often one start recomputes files that were damaged on the dis
 
 
 @dataclass
-class Computed:
+class Totals:
     """Totals of one start of a run."""
 
     where: str = ""  # the executor, for the reader
@@ -57,7 +57,7 @@ class Computed:
 
 def compute(
     job: Job, layout: Layout, journal: Journal, executor: Executor, progress: Progress, stop: Stop
-) -> Computed:
+) -> Totals:
     """Compute the windows and levels of a run that are not journalled.
 
     Raises
@@ -71,7 +71,7 @@ def compute(
     if elsewhere is not None:
         memory = plan.resources.memory
         windows = tiling_for_worker(plan.workload, plan.tiling, first, elsewhere.smallest, memory)
-    computed = Computed(
+    computed = Totals(
         where=executor.where,
         began=time.monotonic(),
         resumed=sum(key.level == 0 for key in before),
@@ -117,7 +117,7 @@ class _Computation:
     stop: Stop
     windows: Windows
     guard: Guard | None  # for workers that do not share this machine's disk
-    computed: Computed  # added up here
+    computed: Totals  # added up here
 
     def run(self) -> None:
         """Compute windows and levels."""
@@ -199,7 +199,7 @@ class _Computation:
         blocks: list[BlockResult] = list(result.reshape(-1))
         records = [record for block in blocks for record in block.records]
         background = [record for block in blocks for record in block.background]
-        self.computed.spent = add_up([self.computed.spent, *(block.seconds for block in blocks)])
+        self.computed.spent = sum_seconds([self.computed.spent, *(block.seconds for block in blocks)])
         with spending("sync"):
             for output, files in zip(self.layout.outputs, (records, background), strict=False):
                 (sync if self.guard is None else sync_shared)(output, files)
@@ -210,7 +210,7 @@ class _Computation:
                 clipped=sum(block.clipped for block in blocks),
                 planes=merge(sums for block in blocks for sums in block.planes),
             )
-        self.computed.driver = add_up([self.computed.driver, collect_seconds()])
+        self.computed.driver = sum_seconds([self.computed.driver, collect_seconds()])
 
     def read_again(self, windows: list[WindowKey]) -> None:
         """Check the files of windows of an earlier start: the disk may have changed them since."""

@@ -13,7 +13,7 @@ from pipeline.model.image import Region
 from pipeline.model.tiling import Tiling
 from pipeline.runtime.store import BuildLevel
 from pipeline.runtime.windows import call_tasks
-from pipeline.write import ChunkRecord, Layout, LevelRegions, numbers_meeting
+from pipeline.write import ChunkRecord, Layout, LevelRegions, cells_of_region
 from pipeline.write.journal import Journal
 from pipeline.write.offsets import WindowKey
 
@@ -66,7 +66,7 @@ class Levels:
         else:
             tiling, sides = self.tiling, dict(zip(self.layout.spec.axes, region, strict=True))
             window = [tiling.window[axis] for axis in tiling.sizes]
-            numbers = numbers_meeting(tiling.grid, window, tuple(sides[axis] for axis in tiling.sizes))
+            numbers = cells_of_region(tiling.grid, window, tuple(sides[axis] for axis in tiling.sizes))
         return {WindowKey(level, number) for number in numbers}
 
     def _regions(self, level: int) -> LevelRegions:

@@ -16,7 +16,7 @@ from pipeline.planning.describe import plan_dict
 from pipeline.planning.job import Job, prepare, prepare_save
 from pipeline.planning.start import check_start, check_targets
 from pipeline.reporting import run_files
-from pipeline.runtime.compute import Computed, compute
+from pipeline.runtime.compute import Totals, compute
 from pipeline.runtime.executors.cluster import open_executor
 from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
@@ -36,7 +36,7 @@ from pipeline.write import (
     seal,
 )
 from pipeline.write.journal import Journal, begin
-from pipeline.write.work import changes, refuse_others, touched
+from pipeline.write.work import changes, remove_other_runs, touched
 
 
 def run(
@@ -146,7 +146,7 @@ class _Run:
             if not self._must_replace(layout):
                 discard(layout)
                 if self.overwrite:
-                    refuse_others(layout, inputs, overwrite=True)
+                    remove_other_runs(layout, inputs, overwrite=True)
                 return self._summary_of_before(layout)
             check_targets(layout, overwrite=True)
         if self.job.missing is not None:
@@ -158,7 +158,7 @@ class _Run:
             PeakMemory() as peak,
             begin(layout, inputs, lambda: windows, overwrite=self.overwrite) as journal,
         ):
-            computed = Computed()
+            computed = Totals()
             if journal.state == "unfinished":
                 try:
                     self._check_windows_of_before(journal, inputs)
@@ -210,7 +210,7 @@ class _Run:
             journal.forget(sorted(journal.done))
         journal.keep(inputs)
 
-    def _compute(self, layout: Layout, journal: Journal) -> Computed:
+    def _compute(self, layout: Layout, journal: Journal) -> Totals:
         resources = self.job.plan.resources
         if resources.cluster != "remote":
             # Before the clock starts, and before workers look for the kernels in the cache. From the second
@@ -231,7 +231,7 @@ class _Run:
                 "let nothing write to it, then run again: what has changed is compared once more",
             )
 
-    def _summary(self, layout: Layout, journal: Journal, computed: Computed, peak: PeakMemory) -> Summary:
+    def _summary(self, layout: Layout, journal: Journal, computed: Totals, peak: PeakMemory) -> Summary:
         plan = self.job.plan
         pixels_in = computed.bytes_in // plan.image.dtype.itemsize
         startup = max(0.0, computed.began - self.began)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.model.image import ImageSpec, Region
 from pipeline.model.tiling import Cut
 from pipeline.steps.chain import ApplyChain, BlockId
-from pipeline.steps.overlap import overlap_depth, overlapped
+from pipeline.steps.overlap import map_chain, overlap_depth
 
 # `(region, pixels read, pixels made) → result`: writes a finished block. Picklable.
 StoreBlock = Callable[[Region, "NDArray | None", NDArray], Any]
@@ -53,7 +53,7 @@ def window_tasks(source: Reader, chain: ApplyChain, store: StoreBlock, batch: in
     pixels = _map_blocks(partial(_read_chunk, source, cuts), chunks=chunks, dtype=dtype)
     call = partial(_filter_store, chain, store)
     meta = _meta(len(cuts), object)
-    return overlapped(
+    return map_chain(
         pixels, chain, call, name=_unique_name(call), chunks=_ones(cuts), dtype=object, meta=meta
     )
 

@@ -19,7 +19,7 @@ from pipeline.kernels.dtypes import common_dtype
 from pipeline.model.axes import check_letters, in_order
 from pipeline.model.errors import PipelineError, RequestError
 from pipeline.model.image import ImageSpec, channel_indices
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import Extent, Quantity
 from pipeline.steps.lengths import check_lengths, extent_by_axis
 
@@ -52,7 +52,7 @@ class StepContract(BaseModel, ABC):
 
     @field_validator("along")
     @classmethod
-    @collected
+    @as_pydantic_error
     def _check_along(cls, along: str) -> str:
         if not along:
             raise RequestError("'' names no axis", "use letters out of t, z, y, x such as yx or zyx")
@@ -62,7 +62,7 @@ class StepContract(BaseModel, ABC):
 
     @field_validator("channels")
     @classmethod
-    @collected
+    @as_pydantic_error
     def _check_channels(cls, channels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
         if channels is None:
             return None
@@ -76,7 +76,7 @@ class StepContract(BaseModel, ABC):
         return channels
 
     @model_validator(mode="after")
-    @collected
+    @as_pydantic_error
     def _check_lengths(self) -> Self:
         check_lengths(self.along, self.lengths)
         return self

@@ -15,7 +15,7 @@ from pipeline.kernels.morphology import Footprint
 from pipeline.kernels.morphology.footprint import Shape
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import PX, Extent, Quantity
 from pipeline.steps import reference
 from pipeline.steps.lengths import Length, extent_by_axis
@@ -65,8 +65,8 @@ def _odd_hint(value: float) -> str:
 
 
 # Types of fields: the radius of a footprint, and the side of a box.
-Radius = Annotated[Length, AfterValidator(collected(_check_radius))]
-BoxSize = Annotated[Length, AfterValidator(collected(check_size))]
+Radius = Annotated[Length, AfterValidator(as_pydantic_error(_check_radius))]
+BoxSize = Annotated[Length, AfterValidator(as_pydantic_error(check_size))]
 
 
 class FlatStep(Step, ABC):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from pipeline.model.errors import Problem, RequestError
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import AMOUNT, PX, Extent, Quantity, convertible, parse_extent, plain_extent
 
 _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": AMOUNT}]}
@@ -16,7 +16,7 @@ _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": AMOUNT}]}
 # The type of a field that is a length. Its value is an `Extent`: a Quantity, or one for each axis.
 Length = Annotated[
     Any,
-    BeforeValidator(collected(parse_extent)),
+    BeforeValidator(as_pydantic_error(parse_extent)),
     PlainSerializer(plain_extent),
     WithJsonSchema({"anyOf": [*_AMOUNT["anyOf"], {"type": "object", "additionalProperties": _AMOUNT}]}),
 ]

@@ -14,7 +14,7 @@ from pipeline.kernels import gaussian
 from pipeline.kernels.dtypes import float_dtype
 from pipeline.model.errors import Problem, RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import Extent
 from pipeline.steps import reference
 from pipeline.steps.lengths import Length, extent_by_axis
@@ -40,7 +40,7 @@ def check_sigma(sigma: Extent) -> Extent:
 
 
 # The type of a field that is a standard deviation.
-Sigma = Annotated[Length, AfterValidator(collected(check_sigma))]
+Sigma = Annotated[Length, AfterValidator(as_pydantic_error(check_sigma))]
 
 
 class LinearStep(Step, ABC):

@@ -27,7 +27,7 @@ def overlap_depth(chain: ApplyChain) -> dict[int, int]:
     }
 
 
-def overlapped(array: da.Array, chain: ApplyChain, call: Callable[..., NDArray], **result: Any) -> da.Array:
+def map_chain(array: da.Array, chain: ApplyChain, call: Callable[..., NDArray], **result: Any) -> da.Array:
     """Call a function on each block of an array and its halo.
 
     The array's chunks are those of `chain.cuts`; `result` is handed to `map_overlap`.
@@ -77,7 +77,7 @@ def apply_to_dask(
     chain = ApplyChain(steps, spec.axes, cuts, refuse_nan, hint)
     dtype = chain_dtype(steps, spec.dtype)
     meta = np.empty((0,) * array.ndim, dtype)
-    return overlapped(native.rechunk(chunks), chain, chain, chunks=chunks, dtype=dtype, meta=meta)
+    return map_chain(native.rechunk(chunks), chain, chain, chunks=chunks, dtype=dtype, meta=meta)
 
 
 def _cut(chunks: tuple[int, ...], halo: int) -> Cut:

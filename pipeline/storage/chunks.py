@@ -129,7 +129,7 @@ class ChunkArray:
                 chunks[index] = data
         return self.table.joined_chunks(chunks) if chunks else None
 
-    def beside(self, spans: tuple[int, ...]) -> int:
+    def bytes_beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes held beside a region's pixels, of such lengths and wherever it lies."""
         # Fetched side by side they are held as they came and as the bytes that are decoded.
         fetched = 0 if self.at_once == 1 else 2 * min(self.at_once, self._most_met(spans))

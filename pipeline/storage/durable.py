@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from pipeline.model.errors import PipelineError, RequestError, StoppedError
-from pipeline.model.machine import more_files, too_many_open
+from pipeline.model.machine import is_too_many_files, open_files_hint
 
 Hook = Callable[[str, str], None]
 """Called with what is about to happen or has happened ("before write"), and the path."""
@@ -47,8 +47,8 @@ def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedErr
         )
     elif error.errno == errno.ENOENT:
         message, hint = f"{path} has vanished during the run", "leave the work folder alone"
-    elif too_many_open(error):
-        message, hint = f"cannot write {path}: too many files are open", more_files()
+    elif is_too_many_files(error):
+        message, hint = f"cannot write {path}: too many files are open", open_files_hint()
     else:
         message, hint = f"cannot write {path}: {os.strerror(error.errno or 0)}", "look after the disk"
     return kind(message, ", then ".join(part for part in (hint, then) if part))

@@ -9,10 +9,10 @@ Here belongs what knows the output on disk: layout, metadata, manifest, journal,
 from pipeline.write.contrast import contrast_limits
 from pipeline.write.create import check_layout, create
 from pipeline.write.layout import Layout, make_layout, with_background, work_path
-from pipeline.write.lock import refuse_held
+from pipeline.write.lock import check_lock
 from pipeline.write.manifest import check_files, read_manifest, verify
 from pipeline.write.publish import check_publish, check_target, discard, provenance_of, publish, state
-from pipeline.write.pyramid import LevelRegions, build_level, level_windows, numbers_meeting
+from pipeline.write.pyramid import LevelRegions, build_level, cells_of_region, level_windows
 from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, sync, write_region
 from pipeline.write.seal import Contents, seal
 
@@ -23,8 +23,10 @@ __all__ = [
     "Layout",
     "LevelRegions",
     "build_level",
+    "cells_of_region",
     "check_files",
     "check_layout",
+    "check_lock",
     "check_publish",
     "check_target",
     "contrast_limits",
@@ -32,12 +34,10 @@ __all__ = [
     "discard",
     "level_windows",
     "make_layout",
-    "numbers_meeting",
     "provenance_of",
     "publish",
     "read_manifest",
     "read_region",
-    "refuse_held",
     "seal",
     "state",
     "sync",

@@ -25,7 +25,7 @@ from pipeline.write.offsets import Offsets, WindowKey
 from pipeline.write.own import ABOVE, clear_drafts, discard_work, write_note
 from pipeline.write.publish import State, state
 from pipeline.write.region import ChunkRecord
-from pipeline.write.work import canonical, read_checked, refuse_others, touched, write_checked
+from pipeline.write.work import canonical, read_checked, remove_other_runs, touched, write_checked
 
 _KEY = re.compile(r"(\d{1,2})/(\d{1,9})", re.ASCII)  # a line's window: LEVEL/NUMBER
 _RESERVED = ("window", "chunks", "background", "of")  # keys of a line that are no facts
@@ -55,7 +55,7 @@ def begin(
     RequestError
         Another process is writing, another run is unfinished, or the folder cannot be made.
     """
-    refuse_others(layout, inputs, overwrite=overwrite)
+    remove_other_runs(layout, inputs, overwrite=overwrite)
     with durable.before_start():
         made = durable.make_folder(layout.work)
     lock = Lock(layout.work)
@@ -63,7 +63,7 @@ def begin(
         with _undo_if_refused(lock, made):
             stack.enter_context(lock)
             # Again, now under the lock: two runs with different inputs may start together.
-            refuse_others(layout, inputs, overwrite=overwrite)
+            remove_other_runs(layout, inputs, overwrite=overwrite)
             with durable.before_start():
                 journal = Journal.open(layout, inputs, windows)
                 if above := made[:-1]:

@@ -101,7 +101,7 @@ class Lock:
 
     def __enter__(self) -> Self:
         with durable.before_start(), _exclusive(self._path) as descriptor:
-            refuse_held(self.work)
+            check_lock(self.work)
             durable.rewrite(descriptor, self._path, json.dumps(asdict(self._me)).encode())
         return self
 
@@ -120,7 +120,7 @@ class Lock:
                     durable.rewrite(descriptor, self._path, b"")
 
 
-def refuse_held(work: str) -> None:
+def check_lock(work: str) -> None:
     """Raise RequestError if a process holds the lock of a work folder, or may hold it."""
     holder = holder_of(work)
     if holder is None or holder.state == "dead":

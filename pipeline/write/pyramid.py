@@ -103,10 +103,10 @@ class LevelRegions:
         >>> LevelRegions((100, 100), (40, 50)).meeting((slice(30, 50), slice(60, 70)))
         [1, 3]
         """
-        return numbers_meeting(self.grid, self.px, region)
+        return cells_of_region(self.grid, self.px, region)
 
 
-def numbers_meeting(grid: Sequence[int], px: Sequence[int], region: Region) -> list[int]:
+def cells_of_region(grid: Sequence[int], px: Sequence[int], region: Region) -> list[int]:
     """Return the numbers of the cells of a grid that a region overlaps, the last axis fastest."""
     return [int(np.ravel_multi_index(index, tuple(grid))) for index in cells_meeting(region, px)]
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.model.errors import RequestError
 from pipeline.storage.codec import crc32c
 from pipeline.write.layout import Layout, work_path
-from pipeline.write.lock import refuse_held
+from pipeline.write.lock import check_lock
 from pipeline.write.own import FINGERPRINT, discard_work, holds_run, write_note
 from pipeline.write.region import read_file
 
@@ -95,7 +95,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def find_work(output: str, work_root: str = "") -> list[str]:
+def find_work_folders(output: str, work_root: str = "") -> list[str]:
     """Find the work folders of an output, of any config, beside it and in `work_root`."""
     folders = []
     for prefix in dict.fromkeys([work_path(output, "", work_root), work_path(output, "")]):
@@ -109,7 +109,7 @@ def find_work(output: str, work_root: str = "") -> list[str]:
     return folders
 
 
-def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> list[str]:
+def check_other_runs(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> list[str]:
     """Return the work folders of the same output with other inputs, for `overwrite` to remove.
 
     Raises
@@ -119,11 +119,11 @@ def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool =
     """
     others = [
         work
-        for work in find_work(layout.path, layout.work_root)
+        for work in find_work_folders(layout.path, layout.work_root)
         if not work.endswith(f".work-{layout.fingerprint}")
     ]
     for work in others:
-        refuse_held(work)
+        check_lock(work)
         if overwrite:
             continue
         known = read_checked(f"{work}/inputs.json")
@@ -139,9 +139,9 @@ def check_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool =
     return others
 
 
-def refuse_others(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
-    """Refuse a start beside other unfinished runs, as `check_others` does, or remove those."""
-    for work in check_others(layout, inputs, overwrite=overwrite):
+def remove_other_runs(layout: Layout, inputs: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    """Refuse a start beside other unfinished runs, as `check_other_runs` does, or remove those."""
+    for work in check_other_runs(layout, inputs, overwrite=overwrite):
         discard_work(work)
 
 

@@ -153,7 +153,7 @@ def test_fewer_workers_are_taken_where_so_many_do_not_fit():
 def test_what_a_notebook_holds_is_not_taken_off_the_memory_of_its_run(monkeypatch):
     class Opened:
         spec = FRAMES
-        beside = staticmethod(lambda shape: 0)
+        bytes_beside = staticmethod(lambda shape: 0)
         files = staticmethod(lambda: ())
 
     config = load_config({"input": {"path": "in.zarr"}, "steps": [TOPHAT], "output": {"path": "out.zarr"}})
@@ -208,7 +208,7 @@ def test_a_cgroup_above_limits_too(monkeypatch, tmp_path):
 
 
 def test_the_default_of_what_reading_takes_is_a_chunk_as_stored_and_decoded():
-    assert plan(FRAMES, [TOPHAT]).workload.beside((1, 64, 64)) == 2 * 2048 * 2048 * 2
+    assert plan(FRAMES, [TOPHAT]).workload.bytes_beside((1, 64, 64)) == 2 * 2048 * 2048 * 2
 
 
 @pytest.mark.parametrize("memory", [390, 430, 520, 770])

@@ -85,7 +85,7 @@ def test_reading_takes_no_more_than_was_said(name, tmp_path):
     source.read(first)  # what is kept for the next time is not its pixels'
     for region in boxes(source.spec.shape):
         shape = tuple(part.stop - part.start for part in region)
-        said = math.prod(shape) * source.spec.dtype.itemsize + source.beside(shape)
+        said = math.prod(shape) * source.spec.dtype.itemsize + source.bytes_beside(shape)
         assert took(lambda region=region: source.read(region)) <= said + 64 * 1024, region
 
 
@@ -107,7 +107,7 @@ def test_rows_of_a_huge_raw_plane_are_read_a_few_at_a_time(tmp_path):
     source = open_source(tmp_path / "a.tif", axes="yx")
     region = (slice(0, 4096), slice(0, 2048))
     assert took(lambda: source.read(region)) <= 4096 * 2048 * 2 + (5 << 20)
-    assert source.beside((4096, 2048)) <= 5 << 20
+    assert source.bytes_beside((4096, 2048)) <= 5 << 20
     np.testing.assert_array_equal(source.read(region), 1)
 
 
@@ -158,7 +158,7 @@ def test_no_plan_predicts_less_than_its_pixels_take(tmp_path_factory, drawn):
          "compute": {"cluster": "threads", **compute}}
     )  # fmt: skip
     try:
-        found = make_plan(config, source.spec, 2, 1 << 30, reading=source.beside)
+        found = make_plan(config, source.spec, 2, 1 << 30, reading=source.bytes_beside)
     except RequestError:
         return  # the chain does not fit the image, or the image the memory
     item = np.dtype(dtype).itemsize

@@ -49,7 +49,7 @@ def test_a_chain_takes_what_its_largest_strip_takes_to_decode(tmp_path):
     folder = write_parts(tmp_path / "in", **KINDS["packed"])
     tifffile.imwrite(folder / "movie_00001.tif", MOVIE[:5], **PLAIN)
     part = open_source(folder / "movie_00002.tif", axes="tyx")
-    assert open_source(folder, axes="tyx").beside((1, 6, 8)) == part.beside((1, 6, 8)) > 0
+    assert open_source(folder, axes="tyx").bytes_beside((1, 6, 8)) == part.bytes_beside((1, 6, 8)) > 0
 
 
 @pytest.mark.parametrize("parts", [((0, 1), (1, 6), (6, 12)), ((0, 5), (5, 11), (11, 12)), ((0, 6), (6, 12))])

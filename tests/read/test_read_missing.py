@@ -174,7 +174,7 @@ def test_what_it_left_empty_is_known_to_be_empty(own):
 
 
 def test_its_own_notes_are_nothing_that_is_not_carried_over(own):
-    assert open_source(own).extras == ()
+    assert open_source(own).not_carried == ()
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut], ids=["deleted", "cut"])

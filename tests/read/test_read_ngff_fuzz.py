@@ -155,7 +155,7 @@ def opened(path, **options):
         warnings.simplefilter("always")
         try:
             source = open_source(path, **options)
-            source.identity(), source.missing(), source.extras
+            source.identity(), source.missing(), source.not_carried
             found = source, whole(source)
         except PipelineError as error:
             problems = error.problems

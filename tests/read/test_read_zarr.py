@@ -177,7 +177,7 @@ def test_labels_and_tables_are_named_as_not_carried_over(tmp_path):
     group = zarr.open_group(path, mode="a")
     group.create_group("labels", attributes={"ome": {"version": "0.5", "labels": ["nuclei", "cells"]}})
     group.create_group("tables")
-    assert open_source(path).extras == ("labels (nuclei, cells)", "tables")
+    assert open_source(path).not_carried == ("labels (nuclei, cells)", "tables")
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

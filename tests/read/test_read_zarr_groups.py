@@ -150,7 +150,7 @@ def test_a_folder_of_labels(tmp_path):
     group(path / "labels", labels=["cells"])
     one_image(path / "labels" / "cells")
     check_way(path / "labels", "is a Zarr group that holds an image: cells")
-    assert open_source(path).extras == ("labels (cells)",)
+    assert open_source(path).not_carried == ("labels (cells)",)
 
 
 def test_a_level_given_by_itself_has_the_axes_and_scale_of_its_image(tmp_path):

@@ -23,7 +23,7 @@ from pipeline.cli import main
 from pipeline.explore.sample import write_zarr
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.reporting.serve import Server, addresses, view_text
+from pipeline.reporting.serve import Server, addresses, view_message
 
 SHAPE = (2, 600, 520)
 
@@ -248,7 +248,7 @@ def test_a_viewer_is_told_the_address_in_its_own_way(server):
     assert layer["source"] == "zarr://http://127.0.0.1:8000/a%20b.zarr/"
     for viewer in ("vizarr", "validator"):
         assert found[viewer].endswith("?source=http://127.0.0.1:8000/a%2520b.zarr")
-    text = view_text(server)
+    text = view_message(server)
     assert all(line in text for line in addresses(server.url, server.name).values())
 
 

@@ -31,10 +31,10 @@ def output(tmp_path_factory):
     write_zarr(path, spec, [(region, np.ones((1, 32, 32), np.uint16))])
     (folder / "secret.txt").write_text(SECRET)
     os.symlink(folder / "secret.txt", path / "link.txt")
-    beside = folder / "a.ome.zarr.old"  # begins as the output's name does
-    beside.mkdir()
-    (beside / "secret.txt").write_text(SECRET)
-    os.symlink(beside / "secret.txt", path / "link to beside.txt")
+    bytes_beside = folder / "a.ome.zarr.old"  # begins as the output's name does
+    bytes_beside.mkdir()
+    (bytes_beside / "secret.txt").write_text(SECRET)
+    os.symlink(bytes_beside / "secret.txt", path / "link to beside.txt")
     with open(path / "large", "wb") as file:
         file.truncate(1 << 26)
     return path

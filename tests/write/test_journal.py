@@ -19,7 +19,7 @@ from pipeline.write import ChunkRecord, verify
 from pipeline.write.journal import begin
 from pipeline.write.lock import Holder
 from pipeline.write.offsets import WindowKey
-from pipeline.write.work import changes, find_work, fingerprint, touched, versions
+from pipeline.write.work import changes, find_work_folders, fingerprint, touched, versions
 
 ALL = [WindowKey(level, number) for level in range(2) for number in range(3)]
 A, B, C = ALL[:3]
@@ -43,7 +43,7 @@ def kill_when(monkeypatch, condition):
 
 def bury(output):
     """Make the process that holds a lock a dead one."""
-    for work in find_work(str(output)):
+    for work in find_work_folders(str(output)):
         path = f"{work}/lock"
         if os.path.exists(path) and os.path.getsize(path):
             with open(path, "w") as file:
@@ -73,7 +73,7 @@ def stopped(output, monkeypatch):
 
 
 def journal_of(output):
-    (work,) = find_work(output)
+    (work,) = find_work_folders(output)
     return f"{work}/journal"
 
 
@@ -161,7 +161,7 @@ def test_a_file_harmed_before_the_end_is_computed_again(output, monkeypatch, win
         small_run(output)
     monkeypatch.setattr(durable, "hook", None)
     bury(output)
-    (work,) = find_work(output)
+    (work,) = find_work_folders(output)
     path = f"{work}/image/0/c/{window}/0/0"
     if harm == "create":
         os.makedirs(os.path.dirname(path))
@@ -389,19 +389,21 @@ class Runs(RuleBasedStateMachine):
 
     def refused_rightly(self, error, overwrite):
         assert not overwrite
-        other = [work for work in find_work(self.output) if work != layout_of(self.output, self.fill).work]
+        other = [
+            work for work in find_work_folders(self.output) if work != layout_of(self.output, self.fill).work
+        ]
         assert other or self.shown is not None, error
 
     @rule(fill=st.integers(0, 2))
     def edit_the_config(self, fill):
         self.fill = fill
 
-    @precondition(lambda self: self.folder and find_work(self.output))
+    @precondition(lambda self: self.folder and find_work_folders(self.output))
     @rule(data=st.data())
     def harm_the_work_folder(self, data):
         files = [
             os.path.join(folder, name)
-            for work in find_work(self.output)
+            for work in find_work_folders(self.output)
             for folder, _, names in os.walk(work)
             for name in names
             if name not in ("lock", "sealed", "manifest.txt") and "replaced" not in folder

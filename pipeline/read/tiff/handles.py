@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.model.errors import PipelineError
-from pipeline.model.machine import open_files_limit, too_many_open
+from pipeline.model.machine import is_too_many_files, open_files_limit
 from pipeline.model.text import first_line
 from pipeline.read.files import check_tiff, damaged, stamp, unreadable
 
@@ -163,7 +163,7 @@ def _with_room(open_file: Callable[[], _T]) -> _T:
     try:
         return open_file()
     except OSError as error:
-        if not too_many_open(error):
+        if not is_too_many_files(error):
             raise
     _open_files.clear()
     gc.collect()

@@ -33,28 +33,28 @@ def imagej_fields(tiff: tifffile.TiffFile, axes: str, shape: Sequence[int]) -> d
     }
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
-    said_by: dict[str, str] = {}
+    scale_source: dict[str, str] = {}
     for axis, (size, word, source) in sizes.items():
         unit = _unit(word)
         # Without a unit, the size is a mere 1 px.
         if unit and size is not None:
-            scale[axis], units[axis], said_by[axis] = size, unit, source
+            scale[axis], units[axis], scale_source[axis] = size, unit, source
     notes: tuple[str, ...] = ()
     if "z" in scale:
         # The sign is the direction of the stage, which ImageJ ignores too.
         if -math.inf < scale["z"] < 0:
-            notes = (f"{said_by['z']} is taken as {-scale['z']:g}, as ImageJ does",)
+            notes = (f"{scale_source['z']} is taken as {-scale['z']:g}, as ImageJ does",)
         scale["z"] = abs(scale["z"])
     interval = _number(metadata.get("finterval"))
     if interval is not None:
         scale["t"], units["t"] = interval, _unit(metadata.get("tunit", "sec")) or "second"
-        said_by["t"] = f"finterval={interval:g}"
+        scale_source["t"] = f"finterval={interval:g}"
     return {
         "scale": scale,
         "units": units,
-        "said_by": said_by,
+        "scale_source": scale_source,
         "channels": _channels(metadata, axes, shape) if "c" in axes else (),
-        "extras": tuple(name for key, name in _NOT_CARRIED.items() if metadata.get(key)),
+        "not_carried": tuple(name for key, name in _NOT_CARRIED.items() if metadata.get(key)),
         "notes": notes,
     }
 

@@ -162,14 +162,14 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
     """Return scale, units, channels, name and notes of an image as keywords of `Opened`."""
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
-    said_by: dict[str, str] = {}
+    scale_source: dict[str, str] = {}
     notes = []
     for axis, name in _SIZES.items():
         raw = image.element.get(name, "").strip()
         word = image.element.get(f"{name}Unit", "s" if axis == "t" else "µm").strip()
         unit = _unit(axis, word)
         if raw and unit:
-            scale[axis], units[axis], said_by[axis] = _number(raw), unit, f'{name}="{raw[:20]}"'
+            scale[axis], units[axis], scale_source[axis] = _number(raw), unit, f'{name}="{raw[:20]}"'
         elif raw and word not in _NO_UNITS:
             measure = "time" if axis == "t" else "length"
             notes.append(f"{name} is in {word[:20]!r}, no {measure}, and is taken as unknown")
@@ -180,7 +180,7 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
             interval = None
             notes.append(str(error))
         if interval:
-            scale["t"], units["t"], said_by["t"] = interval, "second", "DeltaT"
+            scale["t"], units["t"], scale_source["t"] = interval, "second", "DeltaT"
     channels = tuple(
         Channel(channel.get("Name", ""), _color(channel.get("Color", "")))
         for channel in _children(image.element, "Channel")
@@ -188,7 +188,7 @@ def ome_fields(image: OmeImage) -> dict[str, Any]:
     return {
         "scale": scale,
         "units": units,
-        "said_by": said_by,
+        "scale_source": scale_source,
         "channels": channels if any(channel.name or channel.color for channel in channels) else (),
         "name": image.name,
         "notes": tuple(notes),

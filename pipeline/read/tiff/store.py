@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.errors import DataError, StoppedError
 from pipeline.model.image import Region, region_shape
-from pipeline.model.machine import more_files, too_many_open
+from pipeline.model.machine import is_too_many_files, open_files_hint
 from pipeline.model.text import first_line
 from pipeline.model.timing import spending
 from pipeline.read.content import content_of
@@ -51,7 +51,7 @@ class TiffStore(Store):
     def __post_init__(self) -> None:
         assert self.planes.shape == self.shape[:-2]
 
-    def beside(self, spans: tuple[int, ...]) -> int:
+    def bytes_beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes that a read holds beside its result: strips as stored, one decoded."""
         row = self.shape[-1] * self.dtype.itemsize
         if not self.segment and spans[-1] == self.shape[-1]:
@@ -82,8 +82,11 @@ class TiffStore(Store):
             raise DataError(f"{path!r} is truncated: {error}", "copy or export it again") from error
         except OSError as error:
             reason, hint = "it is gone", "bring it back and run the same command again"
-            if too_many_open(error):
-                reason, hint = "too many files are open", f"{more_files()}, and run the same command again"
+            if is_too_many_files(error):
+                reason, hint = (
+                    "too many files are open",
+                    f"{open_files_hint()}, and run the same command again",
+                )
             elif os.path.exists(path):
                 reason = error.strerror or str(error)
                 hint = "make it readable and run the same command again"

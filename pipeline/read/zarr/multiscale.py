@@ -99,7 +99,7 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
             attributes.get("omero"), array.shape[axes.letters.index("c")] if "c" in axes.letters else 0
         ),
         name=name if isinstance(name, str) else "",
-        extras=_extras(root, group, {each.split("/")[0] for each in paths if each}),
+        not_carried=_extras(root, group, {each.split("/")[0] for each in paths if each}),
         notes=axes.notes,
     )
 

@@ -65,9 +65,9 @@ class ZarrStore(Store):
         """Folder or URL of the array."""
         return joined_path(self.root, self.path)
 
-    def beside(self, spans: tuple[int, ...]) -> int:
+    def bytes_beside(self, spans: tuple[int, ...]) -> int:
         """Return the most bytes that reading a region holds beside its pixels."""
-        return self._opened().beside(spans)
+        return self._opened().bytes_beside(spans)
 
     def read(self, region: Region) -> NDArray:
         """Return the pixels of a region."""

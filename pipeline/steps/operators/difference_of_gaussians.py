@@ -11,13 +11,13 @@ from pydantic import AfterValidator, model_validator
 from pipeline.kernels import gaussian
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import PX, Extent, Quantity, convertible, ratio
 from pipeline.steps.lengths import Length, extent_by_axis
 from pipeline.steps.linear import LinearStep, Sigma, check_sigma
 
 
-@collected
+@as_pydantic_error
 def _check_low_sigma(sigma: Extent) -> Extent:
     """Allow 0 on all axes, which does not smooth."""
     flat = all(length.value == 0 for length in extent_by_axis(sigma).values())
@@ -77,7 +77,7 @@ class DifferenceOfGaussians(LinearStep):
     )
 
     @model_validator(mode="after")
-    @collected
+    @as_pydantic_error
     def _ordered(self) -> Self:
         self._check_order()
         return self

@@ -10,14 +10,14 @@ from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import signed_dtype, unsigned_dtype
 from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec
-from pipeline.model.messages import collected
+from pipeline.model.messages import as_pydantic_error
 from pipeline.model.units import Extent, Quantity
 from pipeline.steps.flat import FlatStep, check_size
 from pipeline.steps.lengths import Length
 from pipeline.steps.reference import dilated, eroded, subtracted
 
 
-@collected
+@as_pydantic_error
 def _check_side(size: Extent) -> Extent:
     # One of the two may be 1 px, which leaves that filter out, as in a sweep over one of the sizes.
     return size if size == Quantity(1) else check_size(size)
