@@ -11,6 +11,7 @@ import distributed
 import numpy as np
 import pytest
 import tifffile
+from distributed.comm import CommClosedError
 from fleets import request_for
 from processes import files_of, movie
 
@@ -21,7 +22,7 @@ from pipeline.planning.job import prepare
 from pipeline.planning.memory import memory_of
 from pipeline.planning.workload import Resources
 from pipeline.read import open_source
-from pipeline.runtime.executors.check_plugin import different_versions
+from pipeline.runtime.executors.check_plugin import CheckPlugin, different_versions
 from pipeline.runtime.executors.cluster import Cluster
 from pipeline.runtime.executors.remote_write import RemoteRead, sync_own, sync_shared
 from pipeline.runtime.executors.worker_check import Guard, make_check
@@ -445,3 +446,32 @@ def test_workers_that_are_gone_for_a_moment_after_long_work_are_waited_for(monke
     now[0] = 1061.0
     with pytest.raises(StoppedError, match="cannot be started again"):
         cluster.next(timeout=0)
+
+
+class Registering(FakeClient):
+    """A client that loses a worker in each of some registrations."""
+
+    def __init__(self, losses):
+        super().__init__(1, 1)
+        self.losses = losses
+
+    def register_plugin(self, plugin, name):
+        self.losses -= 1
+        if self.losses >= 0:
+            raise CommClosedError("a worker has gone")
+
+
+def test_a_worker_that_dies_while_the_check_is_sent_does_not_end_the_run():
+    Workers(Registering(losses=2), str, print)._register(CheckPlugin("bgone-1", {}, b""))
+
+
+def test_a_cluster_that_loses_workers_again_and_again_is_named_so():
+    with pytest.raises(RequestError, match="does not reach all of its workers"):
+        Workers(Registering(losses=100), str, print)._register(CheckPlugin("bgone-1", {}, b""))
+
+
+def test_a_scheduler_that_ends_while_the_check_is_sent_is_no_lost_worker():
+    client = Registering(losses=1)
+    client.status = "closed"
+    with pytest.raises(ConnectionError):
+        Workers(client, str, print)._register(CheckPlugin("bgone-1", {}, b""))
