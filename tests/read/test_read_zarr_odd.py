@@ -229,7 +229,7 @@ def test_no_python_warning_reaches_the_terminal(tmp_path):
         "import sys, pipeline\nfrom pipeline.read import open_source\n"
         "for path in sys.argv[1:]:\n"
         "    source = open_source(path, axes='tyx')\n"
-        "    source.read(((slice(0, 1),) * 3)), source.missing(), source.identity(), source.extras\n"
+        "    source.read(((slice(0, 1),) * 3)), source.missing(), source.identity(), source.not_carried\n"
     )
     paths = [str(path) for path in (listed, both, image)]
     for command in (
