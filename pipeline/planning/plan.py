@@ -108,7 +108,7 @@ def make_plan(
     held : int
         Bytes that this process holds already.
     reading : callable, optional
-        Shape of a region → bytes that reading it takes beside its pixels; see `Source.beside`.
+        Shape of a region → bytes that reading it takes beside its pixels; see `Source.bytes_beside`.
 
     Raises
     ------
