@@ -66,7 +66,7 @@ V3 = {
             "chunk_shape": [0, 1, 1], "codecs": [{"name": "bytes"}], "index_codecs": [{"name": "bytes"}]}}]},
         "cannot be opened as Zarr",
     ),
-    "attributes that are a text": ({"attributes": "x"}, "its attributes are no mapping"),
+    "attributes that are a text": ({"attributes": "x"}, "cannot be opened as Zarr"),
     "attributes far too deep": ({"attributes": {"a": json.loads("[" * 200 + "]" * 200)}}, "than 100 levels"),
 }  # fmt: skip
 
@@ -98,7 +98,7 @@ TEXTS = {
     "deeper than Python goes": (b'{"a": ' + b"[" * 99999 + b"]" * 99999 + b"}", "too many levels"),
     "not UTF-8": (b'{"zarr_format": 3, "a": "\xff\xfe"}', "its metadata are no UTF-8 text"),
     "empty": (b"", "its metadata are no JSON"),
-    "a list": (b"[]", "its metadata are not as Zarr has them"),
+    "a list": (b"[]", "cannot be opened as Zarr"),
     "a number without end": (b'{"zarr_format": ' + b"9" * 9999 + b"}", "cannot be opened as Zarr"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ def quietly() -> Iterator[None]:
     """Keep Python's warnings from the user, who can do nothing with a line of zarr's source."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # zarr-python from 3.4 on takes chunks of 0 for chunks of 1, in which no file of the array is found.
+        warnings.filterwarnings("error", message="(?s).*stored chunk shape .* is invalid")
         yield
 
 
@@ -207,6 +210,8 @@ def _reason(error: Exception) -> str:
         return "its metadata are no UTF-8 text"
     if isinstance(error, json.JSONDecodeError):
         return f"its metadata are no JSON: {error}"
+    if isinstance(error, UserWarning):
+        return first_line(error).partition(". It is read as")[0]
     if isinstance(error, AttributeError | LookupError | ArithmeticError):
         return f"its metadata are not as Zarr has them ({type(error).__name__}: {first_line(error)})"
     return first_line(error)
@@ -215,7 +220,7 @@ def _reason(error: Exception) -> str:
 def _mend(root: str, reason: str) -> str:
     if "://" in root:
         return "see to the address, the network and what it asks for to let you in"
-    if "codec not available" in reason or "Unknown codec" in reason:
+    if re.search("codec not available|Unknown codec|registers a codec", reason):
         return "write it again with blosc, zstd, gzip, zlib, lz4 or none"
     return "write it again, or give another"
 
