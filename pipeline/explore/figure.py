@@ -18,7 +18,7 @@ from pipeline.model.image import ImageSpec
 from pipeline.model.text import axes_text
 from pipeline.model.units import short_unit
 from pipeline.steps.step import Step
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

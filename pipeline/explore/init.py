@@ -15,7 +15,7 @@ from pipeline.model.paths import is_url
 from pipeline.model.units import Quantity
 from pipeline.planning.describe import image_text
 from pipeline.read import Source, open_source
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 
 RADIUS = 25  # px, of the first top-hat, before anyone has looked at the pixels
 

@@ -19,7 +19,7 @@ from pipeline.model.errors import RequestError
 from pipeline.model.image import ImageSpec, Region
 from pipeline.model.text import size_text
 from pipeline.model.units import short_unit
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 from pipeline.write import (
     build_level,
     create,

@@ -33,7 +33,7 @@ from pipeline.model.text import share_text, value_text
 from pipeline.planning.describe import image_text
 from pipeline.read import Source
 from pipeline.steps.step import Step
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from pipeline.planning.job import Job
 from pipeline.reporting.frames import gather, to_csv
 from pipeline.reporting.page import render
 from pipeline.reporting.report_data import PAGE, TABLE, of_output, of_run
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 from pipeline.write import Layout
 from pipeline.write.metadata import BGONE
 

@@ -16,28 +16,29 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from dataclasses import replace
 
 from pipeline.model.errors import PipelineError, RequestError, StoppedError
 from pipeline.model.machine import is_too_many_files, open_files_hint
 
+# Called with an event, such as "before write", and its path.
 Hook = Callable[[str, str], None]
-"""Called with what is about to happen or has happened ("before write"), and the path."""
+hook: Hook | None = None  # set by tests that kill a run at each event
 
-hook: Hook | None = None
-
+# Constants of renameat2(2).
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
 _SYNC_THREADS = 8
-_REMOVALS = 5
+_REMOVAL_TRIES = 5
 
+_AGAIN = "run the same command again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedError) -> PipelineError:
-    """Return an OSError in words: what happened to which path, and how to go on."""
-    then = "run the same command again" if kind is StoppedError else ""
+    """Return an error that says what happened to `path`, and how to go on."""
+    then = _AGAIN if kind is StoppedError else ""
     if error.errno in _FULL:
         message, hint = f"no space left on the disk for {path}", "free some space"
     elif error.errno in _FORBIDDEN:
@@ -56,81 +57,42 @@ def disk_error(error: OSError, path: str, kind: type[PipelineError] = StoppedErr
 
 @contextlib.contextmanager
 def before_start() -> Iterator[None]:
-    """Turn a StoppedError into a RequestError: what fails here fails before anything was started."""
+    """Turn a StoppedError into a RequestError, for what is written before a run has started."""
     try:
         yield
     except StoppedError as error:
         raise RequestError(
-            problem.__class__(problem.message, problem.hint.removesuffix(", then run the same command again"),
-                              problem.field or "output.path")
+            replace(
+                problem,
+                # There is no run yet that the same command could resume.
+                hint=problem.hint.removesuffix(f", then {_AGAIN}"),
+                field=problem.field or "output.path",
+            )
             for problem in error.problems
-        ) from error  # fmt: skip
+        ) from error
 
 
 @contextlib.contextmanager
-def _point(message: str, path: str) -> Iterator[None]:
+def _point(event: str, path: str) -> Iterator[None]:
+    """Let `hook` see a change before and after it, and turn an OSError into a StoppedError."""
     if hook is not None:
-        hook(f"before {message}", path)
+        hook(f"before {event}", path)
     try:
         yield
-    except FileExistsError:
+    except FileExistsError:  # the caller decides what that means
         raise
     except OSError as error:
         raise disk_error(error, path) from error
     if hook is not None:
-        hook(f"after {message}", path)
-
-
-@contextlib.contextmanager
-def whole_file(
-    path: str | os.PathLike[str], *, replace: bool = True, field: str = "-o"
-) -> Iterator[BinaryIO]:
-    """Give a file of the user's to write to: it appears under its name when it is whole, or not at all.
-
-    Missing folders are made.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        Its name.
-    replace : bool
-        Whether what has come to stand under the name is replaced.
-    field : str
-        The option or argument that names the file.
-
-    Raises
-    ------
-    RequestError
-        It cannot be written there, or something stands there and `replace` is false.
-    """
-    folder, name = os.path.split(os.path.abspath(path))
-    target, draft = f"{folder}/{name}", f"{folder}/.{name[:50]}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(draft, "xb+") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            os.replace(draft, target)
-        else:
-            rename_new(draft, target)
-    except FileExistsError as error:
-        raise RequestError(f"{error.filename} is in the way", "choose another name", field) from None
-    except OSError as error:
-        reason = error.strerror or error
-        raise RequestError(f"{str(path)!r} cannot be written: {reason}", "name another", field) from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
+        hook(f"after {event}", path)
 
 
 def write_file(path: str, data: bytes | Iterable[bytes], temporary: str) -> None:
-    """Put a file in place whole: under a name in the folder `temporary` first, then renamed.
+    """Write a file into the folder `temporary`, and rename it to `path`.
 
-    A straggler of a cancelled run that writes the same bytes again can so never be seen
-    half done. Missing folders are made below the one that holds `temporary`, never that one
-    itself: a work folder that is gone does not come back.
+    A task of a cancelled run may still write the same bytes again: readers see the file complete
+    either way. Missing folders are made below the one that holds `temporary`. That one itself is
+    not, so that a work folder that was removed does not come back.
     """
     draft = f"{temporary}/{uuid.uuid4().hex}"
     with _point("write", path):
@@ -167,9 +129,9 @@ def _make_parents(path: str, root: str) -> None:
 
 
 def make_folder(path: str) -> list[str]:
-    """Make a folder and those above it, each entry on disk; return those that were not there, from above.
+    """Make a folder and its parents, flushed to the disk; return those that were missing, outermost first.
 
-    Where one cannot be made, none is left.
+    If one cannot be made, none is left behind.
     """
     missing = []
     folder = path
@@ -198,7 +160,7 @@ def remove_empty(path: str) -> None:
 
 
 def append(path: str, data: bytes) -> int:
-    """Add bytes to the end of a file, bring them to the disk, and return where they end."""
+    """Append bytes to a file, flush them to the disk, and return the file's new size."""
     with _point("append", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -212,7 +174,7 @@ def append(path: str, data: bytes) -> int:
 
 
 def rewrite(descriptor: int, path: str, data: bytes) -> None:
-    """Replace what an open file holds, and bring it to the disk."""
+    """Replace the content of an open file, and flush it to the disk."""
     with _point("rewrite", path):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, data, 0)
@@ -220,13 +182,13 @@ def rewrite(descriptor: int, path: str, data: bytes) -> None:
 
 
 def copy_file(source: str, target: str) -> None:
-    """Copy one file into a folder that exists."""
+    """Copy a file into a folder that exists."""
     with _point("copy", target):
         shutil.copyfile(source, target)
 
 
 def sync_path(path: str) -> None:
-    """Bring one file's bytes, or one folder's entries, to the disk."""
+    """Flush a file's bytes, or a folder's entries, to the disk."""
     with _point("fsync", path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -240,15 +202,7 @@ def sync_path(path: str) -> None:
 
 
 def sync_all(files: Iterable[str], root: str) -> None:
-    """Bring files to the disk, and the entries of every folder between them and `root`.
-
-    Parameters
-    ----------
-    files : iterable of str
-        Paths below `root`.
-    root : str
-        The folder at which to end; its own entries are synced too.
-    """
+    """Flush files below `root` to the disk, and the entries of `root` and of all folders between."""
     paths = list(files)
     folders: set[str] = set()
     for path in paths:
@@ -283,12 +237,12 @@ def remove_tree(path: str) -> None:
         if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
             return
-        for left in reversed(range(_REMOVALS)):
+        for left in reversed(range(_REMOVAL_TRIES)):
             try:
                 shutil.rmtree(path)
                 return
             except OSError as error:
-                # A straggler put a file into a folder that had just been emptied.
+                # A task of a cancelled run put a file into a folder that had just been emptied.
                 if error.errno != errno.ENOTEMPTY or not left:
                     raise
 
@@ -312,10 +266,10 @@ def rename_new(source: str, target: str) -> None:
 
 
 def exchange(source: str, target: str, aside: str) -> None:
-    """Put `source` in the place of `target`, and `target` at `aside`.
+    """Rename `source` to `target`, and what was there to `aside`.
 
-    In one step where the file system can; else the old one is moved aside first, so that
-    for a moment nothing lies at `target`, but never is it lost.
+    One step if the file system supports it. Otherwise the old one is moved aside first: for a
+    moment nothing is at `target`, and nothing is lost.
     """
     with _point("exchange", target):
         swapped = _rename_with(source, target, _EXCHANGE)

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.model.errors import RequestError
-from pipeline.storage.durable import whole_file
+from pipeline.storage.whole_file import whole_file
 
 
 def test_it_is_not_there_before_it_is_whole_and_nothing_else_is_after(tmp_path):
