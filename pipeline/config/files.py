@@ -124,7 +124,7 @@ def _not_a_config(path: str) -> tuple[str, str] | None:
 def _configs_in(folder: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if name.lower().endswith(_SUFFIXES))
-    except OSError:
+    except (OSError, ValueError):  # a lone surrogate in the name is a UnicodeEncodeError
         return []
 
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.model.errors import Problem, RequestError
+from pipeline.model.errors import Problem, RequestError, StoppedError
 from pipeline.storage import durable
 from pipeline.storage.files import METADATA_FILES, is_node
 from pipeline.write.layout import Layout
@@ -18,6 +18,7 @@ from pipeline.write.metadata import BGONE
 from pipeline.write.region import read_file
 
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")  # the end of a work folder's name
+_GONE = re.compile(r"[0-9a-f]{16}\.gone")  # the same while it is removed
 ABOVE = "above"  # lists the folders made for the work folder, which go with it if they are empty
 SEALED = "sealed"  # holds the id of the run whose result is complete
 
@@ -67,6 +68,19 @@ def discard_work(folder: str) -> None:
     for parent in reversed(above):
         if folder.startswith(f"{parent}{os.sep}"):
             durable.remove_empty(parent)
+
+
+def remove_gone(prefix: str) -> None:
+    """Finish the removals of work folders, of any config, that killed runs of an output began.
+
+    `prefix` is the path of its work folders up to the fingerprint.
+    """
+    parent, start = os.path.split(prefix)
+    # What cannot be removed is no reason for the run that finds it to fail.
+    with contextlib.suppress(OSError, StoppedError):
+        for name in sorted(os.listdir(parent or ".")):
+            if name.startswith(start) and _GONE.fullmatch(name, len(start)):
+                remove_work(os.path.join(parent, name))
 
 
 def remove_work(folder: str) -> None:

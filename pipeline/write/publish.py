@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pipeline.model.errors import RequestError, StoppedError
 from pipeline.storage import durable
-from pipeline.write.layout import Layout
+from pipeline.write.layout import Layout, work_path
 from pipeline.write.metadata import BGONE
-from pipeline.write.own import SEALED, discard_work, holds_run, overwrite_refusal, remove_work
+from pipeline.write.own import SEALED, discard_work, holds_run, overwrite_refusal, remove_gone, remove_work
 from pipeline.write.region import read_file
 
 State = Literal["new", "unfinished", "sealed", "published"]
@@ -165,5 +165,6 @@ def _image_on_same_disk(layout: Layout) -> str:
 def discard(layout: Layout) -> None:
     """Remove the work folder, and the copy beside the output if there is one."""
     parents = [os.path.dirname(output.path) or "." for output in layout.outputs]
-    for folder in {layout.work, *(layout.at(layout.fingerprint, parent).work for parent in parents)}:
-        discard_work(folder)
+    for run in {layout.work_root, *parents}:
+        discard_work(work_path(layout.path, layout.fingerprint, run))
+        remove_gone(work_path(layout.path, "", run))

@@ -365,3 +365,17 @@ def test_names_that_json_must_escape_survive(tmp_path):
         (channel,) = json.load(file)["attributes"]["ome"]["omero"]["channels"]
     assert (channel["label"], channel["color"]) == ('é "x" \\ µ', "FFFFFF")
     yaozarrs.validate_zarr_store(layout.path)
+
+
+def test_what_killed_runs_of_other_configs_began_to_remove_is_removed(tmp_path):
+    begun = tmp_path / f"out.ome.zarr.work-{16 * 'a'}.gone"
+    foreign = [
+        tmp_path / name for name in ("out.ome.zarr.work-mine.gone", f"other.zarr.work-{16 * 'a'}.gone")
+    ]
+    for folder in (begun, *foreign):
+        (folder / "image").mkdir(parents=True)
+        (folder / "lock").touch()
+    finished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["out.ome.zarr", *(path.name for path in foreign)]
+    )

@@ -25,7 +25,13 @@ _SIZES = {"z": "PhysicalSizeZ", "y": "PhysicalSizeY", "x": "PhysicalSizeX", "t":
 # OME's words for the unit of an unknown size.
 _NO_UNITS = ("pixel", "reference frame")
 # OME's names of pixel types that numpy calls otherwise.
-_TYPES = {"float": "float32", "double": "float64", "bit": "bool"}
+_TYPES = {
+    "float": "float32",
+    "double": "float64",
+    "bit": "bool",
+    "complex": "complex64",
+    "double-complex": "complex128",
+}
 
 
 @dataclass(frozen=True)
