@@ -1,7 +1,7 @@
-"""Codecs of chunks: encoders, and decoders that stop at a chunk's size, whatever its bytes expand to.
+"""Codecs of chunks, with decoders that stop at a chunk's size.
 
-A few bytes can say of themselves that they become gigabytes, or do. The size of a chunk is known from the
-metadata: it is the most that any of these takes.
+A few damaged or malicious bytes can decode to gigabytes. The size of a chunk is known from the metadata, and
+no decoder here allocates more.
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ import numcodecs
 from numcodecs.blosc import Blosc
 
 Encoder = Callable[[Any], bytes]
-Decoder = Callable[[bytes, int], bytes]
-"""Bytes, and the most that they may become → what they become."""
+Decoder = Callable[[bytes, int], bytes]  # (encoded bytes, the most that they may decode to) → decoded bytes
 
 _BLOSC_LEVEL = {"lz4": 5, "zstd": 1}
 _ZSTD_LEVEL = 1
 _PIECE = 1 << 20
 _MOST_PARTS = 4096
-_LZMA_MEMORY = 256 << 20
-"""What the decoder itself may take for its dictionary: four times that of the strongest preset."""
+_LZMA_MEMORY = 256 << 20  # for the decoder's dictionary: four times what the strongest preset takes
 
 
 class SizeError(ValueError):
-    """A chunk becomes more than it should, or less."""
+    """A chunk does not decode to its size."""
 
 
 def too_large(most: int, size: int | None = None) -> SizeError:
-    """Return the refusal of bytes that become more than they may."""
+    """Return the error for bytes that decode to more than they may."""
     return SizeError(f"it decodes to {'more' if size is None else size} bytes where there should be {most}")
 
 
@@ -44,12 +42,12 @@ def crc32c(data: bytes) -> int:
 
 
 def with_crc32c(data: bytes) -> bytes:
-    """Put a checksum behind bytes."""
+    """Append a checksum to bytes."""
     return data + crc32c(data).to_bytes(4, "little")
 
 
 def checked_crc32c(data: bytes, most: int) -> bytes:
-    """Return what stands before a checksum that fits it."""
+    """Return bytes without the checksum at their end, or raise ValueError if that is wrong."""
     body, checksum = data[:-4], data[-4:]
     if crc32c(body).to_bytes(4, "little") != checksum:
         raise ValueError("a checksum does not fit its chunk")
@@ -57,7 +55,7 @@ def checked_crc32c(data: bytes, most: int) -> bytes:
 
 
 def compressor_of(name: str) -> Blosc | numcodecs.Zstd | None:
-    """Return the codec of numcodecs that an output's compressor means."""
+    """Return the numcodecs codec of a config's `output.compressor`."""
     if name == "none":
         return None
     if name == "zstd":
@@ -67,19 +65,20 @@ def compressor_of(name: str) -> Blosc | numcodecs.Zstd | None:
 
 
 def decoder_of(codec: Any) -> Decoder | None:
-    """Return the decoder of a codec of numcodecs, or None where there is none here."""
+    """Return the bounded decoder of a numcodecs codec, or None if there is none."""
     return _lzma_decoder(codec) if type(codec) is numcodecs.LZMA else _DECODERS.get(type(codec))
 
 
 def from_blosc(data: bytes, most: int) -> bytes:
-    """Decode Blosc, whose header tells both lengths."""
+    """Decode Blosc."""
     if (size := blosc_size(data)) > most:
         raise too_large(most, size)
     return bytes(Blosc().decode(data))
 
 
 def blosc_size(data: bytes) -> int:
-    """Return the bytes that a Blosc chunk becomes; one that was cut is refused: Blosc reads on beyond it."""
+    """Return the decoded size in a Blosc header; raise ValueError if the chunk was cut."""
+    # Blosc would read beyond the end of a chunk that was cut.
     if len(data) < 16 or int.from_bytes(data[12:16], "little") != len(data):
         raise ValueError(f"it has {len(data)} bytes and should have another number")
     return int.from_bytes(data[4:8], "little")
@@ -104,7 +103,7 @@ def from_lz4(data: bytes, most: int) -> bytes:
 
 
 def from_gzip(data: bytes, most: int) -> bytes:
-    """Decode gzip, in one part or several."""
+    """Decode gzip, of one member or several."""
     return _in_parts(lambda: zlib.decompressobj(wbits=31), data, most)
 
 
@@ -126,11 +125,11 @@ def _lzma_decoder(codec: Any) -> Decoder:
 
 
 def _in_parts(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
-    """Decode a stream, or several one after the other, up to a number of bytes."""
+    """Decode one stream, or several behind each other, up to a number of bytes."""
     try:
         return _stream(engine_of, data, most)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        # The disk is well, whatever class they give to bytes that are none of their own.
+        # Damaged bytes, whatever the class: an OSError would be taken for a fault of the disk.
         raise ValueError(str(error)) from error
 
 
@@ -148,7 +147,7 @@ def _stream(engine_of: Callable[[], Any], data: bytes, most: int) -> bytes:
                 raise ValueError(f"it has more than {_MOST_PARTS} parts")
         piece = view[at : at + _PIECE]
         result += engine.decompress(piece, most + 1 - len(result))
-        # What is not taken in here: zlib hands it back, the others keep it until they are asked again.
+        # zlib hands back what it has not taken in; the others keep it until they are called again.
         while len(result) <= most and not engine.eof and not getattr(engine, "needs_input", True):
             result += engine.decompress(b"", most + 1 - len(result))
         if len(result) > most:
@@ -168,5 +167,5 @@ _DECODERS: dict[type, Decoder] = {
     numcodecs.BZ2: from_bz2,
 }
 
-GIVE_AT_ONCE = (from_blosc, from_zstd, from_lz4, checked_crc32c)
-"""Decoders that give all of a chunk at once; the others hold it once more while they put it together."""
+# These decode a chunk in one go; the others hold it once more while they join its pieces.
+ONE_SHOT = (from_blosc, from_zstd, from_lz4, checked_crc32c)

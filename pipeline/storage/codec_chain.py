@@ -1,4 +1,4 @@
-"""The steps between the pixels of a chunk and its bytes."""
+"""The codecs of an array, from pixels to bytes and back."""
 
 from __future__ import annotations
 
@@ -12,42 +12,23 @@ from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
 
 from pipeline.model.image import Region
-from pipeline.storage.codec import GIVE_AT_ONCE, Decoder, Encoder, SizeError, blosc_size, from_blosc
+from pipeline.storage.codec import ONE_SHOT, Decoder, Encoder, SizeError, blosc_size, from_blosc
 
-_ADDED = 64 << 10
-"""What codecs add to a chunk that cannot be made smaller, beside a small part of it."""
-
-_WIDER = 8
-"""Filters may keep pixels in a type that is so many times wider, or hold them so many times."""
+_ADDED = 64 << 10  # bytes that codecs add to incompressible chunks, beside a small fraction of their size
+_WIDER = 8  # times the size of a chunk that filters may hold, as in a wider type
 
 
 @dataclass(frozen=True)
 class CodecChain:
-    """How the pixels of a chunk become bytes, and bytes its pixels.
+    """The codecs of the chunks of an array, in the order in which they are applied."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of a chunk.
-    dtype : numpy.dtype
-        Of its pixels as they are decoded, byte order included.
-    decode, encode : tuple of callable
-        What turns a chunk's bytes into the bytes of its pixels and back, in this order.
-    unpack : callable, optional
-        What turns the decoded bytes into pixels; without it they are the pixels in C's order.
-    packed : int, optional
-        Bytes that `unpack` takes, where that is one number.
-    wide : bool
-        Whether a step may make more of a chunk than its pixels, and bring it back.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    shape: tuple[int, ...]  # of a chunk
+    dtype: np.dtype  # of the decoded pixels, with their byte order
     decode: tuple[Decoder, ...] = ()
     encode: tuple[Encoder, ...] = ()
-    unpack: Callable[[bytes], NDArray] | None = None
-    packed: int | None = None
-    wide: bool = False
+    unpack: Callable[[bytes], NDArray] | None = None  # decoded bytes → pixels; None for pixels in C order
+    packed: int | None = None  # bytes that `unpack` takes, if their number is fixed
+    wide: bool = False  # whether a filter may make a chunk larger than its pixels
 
     @property
     def nbytes(self) -> int:
@@ -55,39 +36,39 @@ class CodecChain:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def most(self) -> int:
-        """The most that a chunk takes encoded, or between two steps."""
+    def max_bytes(self) -> int:
+        """The most bytes of a chunk, encoded or between two codecs."""
         return (_WIDER if self.wide else 2) * self.nbytes + _ADDED
 
     @property
     def copies(self) -> int:
-        """How many times a chunk is held while it is decoded: as stored, and once or twice decoded."""
+        """How many times a chunk is in memory while it is decoded: as stored, and once or twice decoded."""
         if self.wide:
             return _WIDER
-        slow = any(step not in GIVE_AT_ONCE for step in self.decode)
+        slow = any(step not in ONE_SHOT for step in self.decode)
         return 1 + min(len(self.decode) + slow, 2)
 
     @property
     def direct(self) -> bool:
-        """Whether a whole chunk can be decoded into the place where its pixels shall be."""
+        """Whether a whole chunk can be decoded straight into the result."""
         return self.decode[-1:] == (from_blosc,) and self.unpack is None
 
-    def place(self, data: bytes, part: Region, target: NDArray) -> None:
-        """Decode a chunk and put a part of its pixels into an array of that part's shape.
+    def decode_into(self, data: bytes, part: Region, target: NDArray) -> None:
+        """Decode a chunk, and copy a part of it into an array of that part's shape.
 
         Raises
         ------
         SizeError
-            It becomes another number of bytes than its pixels have.
+            The chunk does not decode to its size.
         Exception
-            Whatever a codec raises at bytes that are damaged.
+            Whatever a codec raises for damaged bytes.
         """
         if not (self.direct and target.shape == self.shape and target.flags.c_contiguous):
             target[...] = self.pixels(data)[part]
             return
         for step in self.decode[:-1]:
-            data = step(data, self.most)
-        # It fills a larger target only in part, and says nothing.
+            data = step(data, self.max_bytes)
+        # Blosc silently fills only a part of a larger target.
         self._check(blosc_size(data), self.nbytes)
         Blosc().decode(data, out=target)
 
@@ -95,9 +76,9 @@ class CodecChain:
         """Return all pixels of a chunk."""
         size = self.nbytes if self.unpack is None else self.packed
         for step in self.decode[:-1]:
-            data = step(data, self.most)
+            data = step(data, self.max_bytes)
         for step in self.decode[-1:]:
-            data = step(data, self.most if size is None else size)
+            data = step(data, self.max_bytes if size is None else size)
         if size is not None:
             self._check(len(data), size)
         if self.unpack is not None:
@@ -110,7 +91,7 @@ class CodecChain:
             raise SizeError(f"it decodes to {length} bytes where there should be {expected}")
 
     def encoded(self, block: NDArray) -> bytes | None:
-        """Return the bytes of a chunk, or None where every bit is 0; at an image's end it is filled up."""
+        """Encode a chunk, padded with 0 if the array's end cuts it; None if all bits are 0."""
         if is_zero(block):
             return None
         if block.shape != self.shape:
@@ -128,6 +109,6 @@ def is_zero(block: NDArray) -> bool:
     if block.size == 0:
         return True
     bits = block.view(f"u{block.dtype.itemsize}")
-    # Most blocks that hold anything show it in their first row.
+    # A quick look first: most blocks that are not all 0 have something in their first row.
     first = bits[(0,) * (bits.ndim - 1)]
     return not first.any() and not bits.any()

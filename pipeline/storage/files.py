@@ -1,4 +1,4 @@
-"""Files and folders of a Zarr on a disk: what is one, and bytes of one that are read in parts."""
+"""Files of a Zarr on a disk, and bytes that are read in parts."""
 
 from __future__ import annotations
 
@@ -8,49 +8,42 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-"""Files that hold the metadata of arrays and groups, of Zarr 3 and 2."""
+METADATA_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs")  # of arrays and groups, Zarr 3 and 2
 
 _KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-}  # fmt: skip
+}
 
 
 class NoFileError(ValueError):
-    """In the place of a file is something else, or a file that is far too large for what it should hold."""
+    """A path is no regular file, or the file is far too large for what it should hold."""
 
 
 def check_regular(path: str, status: os.stat_result) -> None:
-    """Refuse what is no file, before somebody waits for ever for its first byte.
-
-    Raises
-    ------
-    NoFileError
-        It is a folder, a FIFO, a device.
-    """
+    """Raise NoFileError unless `path` is a regular file: reading a FIFO or a device may never end."""
     if not stat.S_ISREG(status.st_mode):
         raise NoFileError(f"{path!r} is {file_kind(status)}, no file")
 
 
 def file_kind(status: os.stat_result) -> str:
-    """Return what a file is, where it is no regular file."""
+    """Return in words what an irregular file is."""
     return _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
 
 
 def is_node(folder: str) -> bool:
-    """Return whether a folder is a group or an array of a Zarr."""
+    """Check whether a folder is a group or an array of a Zarr."""
     return any(os.path.lexists(f"{folder}/{name}") for name in METADATA_FILES[:3])
 
 
 class Blob(NamedTuple):
-    """Bytes that are read in parts: of a file, of an object behind a URL, or in memory.
-
-    `read` takes a start and a length, and returns so many bytes, or fewer where there are no more.
-    """
+    """Bytes of a file, of an object behind a URL, or in memory, which are read in parts."""
 
     size: int
-    read: Callable[[int, int], bytes]
+    read: Callable[[int, int], bytes]  # (start, length) → bytes, fewer at the end
     close: Callable[[], object] = lambda: None
 
 
@@ -60,17 +53,17 @@ def blob_of(data: bytes) -> Blob:
 
 
 def open_blob(path: str) -> Blob | None:
-    """Open a file to be read, or return None where there is none.
+    """Open a file for reading, or return None if there is none.
 
     Raises
     ------
     NoFileError
-        Something else than a file is there.
+        It is no regular file.
     OSError
         It cannot be opened.
     """
     try:
-        # Opening a FIFO would wait for somebody to write into it.
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -85,7 +78,7 @@ def open_blob(path: str) -> Blob | None:
 
 def _read(descriptor: int, start: int, length: int) -> bytes:
     data = os.pread(descriptor, length, start)
-    # The system hands out 2 GiB at most, and some network file systems less.
+    # Linux reads 2 GiB at most in one call, and some network file systems less.
     while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
         data += more
     return data

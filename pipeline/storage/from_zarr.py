@@ -1,7 +1,7 @@
 """The codec chain of an array, read from its Zarr metadata.
 
-What is common is decoded here, within the memory of a chunk. Filters and codecs of others are called one by
-one, in zarr-python's or numcodecs' own code.
+Common codecs are decoded by `pipeline.storage.codec`, in bounded memory; all others by zarr-python's or
+numcodecs' own code.
 """
 
 from __future__ import annotations
@@ -46,38 +46,31 @@ _Filter = Callable[[Any], Any]
 
 
 def chunk_array(array: zarr.Array, open_file: Callable[[str], Blob | None], at_once: int = 1) -> ChunkArray:
-    """Return how an open array is read.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        Open, v2 or v3, whole or sharded.
-    open_file : callable
-        Name of a file of chunks → its bytes, or None where there is none.
-    at_once : int
-        Files that are fetched side by side.
-    """
+    """Return the `ChunkArray` of an open array of Zarr 2 or 3; for the parameters see there."""
     metadata: Any = array.metadata
     fill = 0 if metadata.fill_value is None else metadata.fill_value
-    place: dict[str, Any] = {
-        "shape": array.shape, "key": metadata.encode_chunk_key, "open_file": open_file, "at_once": at_once,
-    }  # fmt: skip
+    files: dict[str, Any] = {
+        "shape": array.shape,
+        "key": metadata.encode_chunk_key,
+        "open_file": open_file,
+        "at_once": at_once,
+    }
     if metadata.zarr_format == 2:
-        return ChunkArray(units=array.chunks, chain=_chain_v2(metadata, array.chunks), fill=fill, **place)
-    spec = ArraySpec(
-        array.shards or array.chunks, metadata.data_type, fill, array.async_array.config,
-        default_buffer_prototype(),
-    )  # fmt: skip
+        return ChunkArray(
+            file_shape=array.chunks, chain=_chain_v2(metadata, array.chunks), fill=fill, **files
+        )
+    config, prototype = array.async_array.config, default_buffer_prototype()
+    spec = ArraySpec(array.shards or array.chunks, metadata.data_type, fill, config, prototype)
     codecs = metadata.codecs
     shard = _shard(codecs[0], spec) if len(codecs) == 1 else None
     if shard is not None:
-        return replace(shard, **place)
-    return ChunkArray(units=spec.shape, chain=_chain_v3(codecs, spec), fill=fill, **place)
+        return replace(shard, **files)
+    return ChunkArray(file_shape=spec.shape, chain=_chain_v3(codecs, spec), fill=fill, **files)
 
 
 def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> CodecChain:
-    codecs = [*([metadata.compressor] if metadata.compressor is not None else ()),
-              *reversed(metadata.filters or ())]  # fmt: skip
+    compressor = [] if metadata.compressor is None else [metadata.compressor]
+    codecs = [*compressor, *reversed(metadata.filters or ())]
     dtype = metadata.dtype.to_native_dtype()
 
     def by_columns(data: bytes) -> NDArray:
@@ -86,7 +79,7 @@ def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> CodecChain:
     return CodecChain(
         shape,
         dtype,
-        tuple(decoder_of(codec) or _by_numcodecs(codec) for codec in codecs),
+        tuple(decoder_of(codec) or _numcodecs_decoder(codec) for codec in codecs),
         unpack=None if metadata.order == "C" else by_columns,
         packed=math.prod(shape) * dtype.itemsize,
         wide=any(decoder_of(codec) is None for codec in codecs),
@@ -94,7 +87,7 @@ def _chain_v2(metadata: Any, shape: tuple[int, ...]) -> CodecChain:
 
 
 def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> CodecChain:
-    """Return what chunks of a shape and dtype go through."""
+    """Return the codec chain of chunks of a shape and dtype."""
     outer, rest, wide = spec, list(codecs), False
     filters: list[_Filter] = []
     while isinstance(rest[0], ArrayArrayCodec):
@@ -105,11 +98,11 @@ def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> CodecChain:
     serializer, *compressors = rest
     decode = []
     for codec in reversed(compressors):
-        # numcodecs' own codecs, as they are called in v3, keep the one of v2 inside.
+        # The codecs that numcodecs registers for Zarr 3 wrap those of Zarr 2.
         decoder = _V3.get(type(codec)) or decoder_of(getattr(codec, "_codec", None))
         wide |= decoder is None
-        decode.append(decoder or _by_zarr(codec, spec))
-    serial, packed = _serial(serializer, spec)
+        decode.append(decoder or _zarr_decoder(codec, spec))
+    serial, packed = _deserializer(serializer, spec)
     if packed is not None and not filters:
         dtype = spec.dtype.to_native_dtype().newbyteorder(_byte_order(serializer))
         return CodecChain(spec.shape, dtype, tuple(decode), wide=wide)
@@ -120,30 +113,28 @@ def _chain_v3(codecs: Sequence[Any], spec: ArraySpec) -> CodecChain:
             pixels = step(pixels)
         return pixels
 
-    return CodecChain(
-        outer.shape, outer.dtype.to_native_dtype(), tuple(decode),
-        unpack=unpack, packed=packed, wide=wide or packed is None,
-    )  # fmt: skip
+    dtype, wide = outer.dtype.to_native_dtype(), wide or packed is None
+    return CodecChain(outer.shape, dtype, tuple(decode), unpack=unpack, packed=packed, wide=wide)
 
 
-def _serial(codec: Any, spec: ArraySpec) -> tuple[Callable[[Any], NDArray], int | None]:
-    """Return what turns bytes into pixels, and how many bytes it takes where that is one number."""
+def _deserializer(codec: Any, spec: ArraySpec) -> tuple[Callable[[Any], NDArray], int | None]:
+    """Return the function that makes pixels of bytes, and the number of bytes it takes, if that is fixed."""
     if type(codec) is BytesCodec:
         dtype = spec.dtype.to_native_dtype().newbyteorder(_byte_order(codec))
         size = math.prod(spec.shape) * dtype.itemsize
         return lambda data: np.frombuffer(data, dtype).reshape(spec.shape), size
     shard = _shard(codec, spec)
-    return (_by_zarr(codec, spec) if shard is None else partial(_whole_shard, shard)), None
+    return (_zarr_decoder(codec, spec) if shard is None else partial(_read_nested_shard, shard)), None
 
 
 def _byte_order(codec: BytesCodec) -> Literal["<", ">"]:
-    # Its own words: the attribute is an enum in some versions of zarr-python and a text in others.
+    # From its metadata: the attribute is an enum in some versions of zarr-python, and a string in others.
     configuration: Any = codec.to_dict().get("configuration") or {}
     return ">" if configuration.get("endian") == "big" else "<"
 
 
 def _shard(codec: Any, spec: ArraySpec) -> ChunkArray | None:
-    """Return what lies in a shard, or None where it is none or its table is not kept plainly."""
+    """Return the chunks of a shard, or None if the codec is another or encodes its table unusually."""
     if not isinstance(codec, ShardingCodec):
         return None
     table, *checks = codec.index_codecs
@@ -155,35 +146,40 @@ def _shard(codec: Any, spec: ArraySpec) -> ChunkArray | None:
     grid = tuple(size // px for size, px in zip(spec.shape, inner, strict=True))
     first = getattr(codec.index_location, "value", codec.index_location) == "start"
     return ChunkArray(
-        spec.shape, spec.shape, _chain_v3(codec.codecs, replace(spec, shape=inner)), spec.fill_value,
-        key=lambda unit: "a shard", open_file=lambda key: None, table=ShardTable(grid, first, len(checks)),
-    )  # fmt: skip
+        spec.shape,
+        spec.shape,
+        _chain_v3(codec.codecs, replace(spec, shape=inner)),
+        spec.fill_value,
+        key=lambda index: "a shard",
+        open_file=lambda key: None,
+        table=ShardTable(grid, first, len(checks)),
+    )
 
 
-def _whole_shard(shard: ChunkArray, data: bytes) -> NDArray:
-    """Return the pixels of a shard that lies inside something else."""
+def _read_nested_shard(shard: ChunkArray, data: bytes) -> NDArray:
+    """Decode a shard that is itself encoded, or a chunk of another shard."""
     block = np.empty(shard.shape, shard.chain.dtype)
     shard.read_file(blob_of(data), (0,) * block.ndim, tuple(map(slice, [0] * block.ndim, shard.shape)), block)
     return block
 
 
-def _by_numcodecs(codec: Any) -> Decoder:
+def _numcodecs_decoder(codec: Any) -> Decoder:
     return lambda data, most: ensure_bytes(codec.decode(data))
 
 
 def _filter(codec: Any, spec: ArraySpec) -> _Filter:
-    """Return what undoes a filter, which was given pixels of a shape and dtype."""
+    """Return the function that undoes a filter, given the shape and dtype before it."""
     if isinstance(codec, TransposeCodec):
         order = [int(axis) for axis in np.argsort(codec.order)]
         return lambda pixels: pixels.transpose(order)
-    return _by_zarr(codec, spec)
+    return _zarr_decoder(codec, spec)
 
 
-def _by_zarr(codec: Any, spec: ArraySpec) -> Any:
-    """Return what undoes a codec that only zarr-python knows, or a plug-in of it."""
+def _zarr_decoder(codec: Any, spec: ArraySpec) -> Any:
+    """Return the function that undoes a codec of zarr-python or of a plug-in."""
 
     def decode(data: Any, most: int = 0) -> Any:
-        # Pixels from a filter's side, bytes from a compressor's.
+        # Filters decode pixels, compressors bytes.
         kind: Any = spec.prototype.nd_buffer if isinstance(data, np.ndarray) else spec.prototype.buffer
         buffer = (kind.from_ndarray_like if isinstance(data, np.ndarray) else kind.from_bytes)(data)
         (decoded,) = cast(Any, sync(codec.decode([(buffer, spec)])))

@@ -1,4 +1,4 @@
-"""Shards of a Zarr: files that hold many chunks, and a table of where each of them is."""
+"""Shards of a Zarr: files of many chunks, with a table of their offsets and sizes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,11 @@ _NOWHERE = int(np.iinfo(np.uint64).max)
 
 @dataclass(frozen=True)
 class ShardTable:
-    """How the shards of an array keep their table: for each chunk where it begins, and its bytes.
+    """Format of the tables in an array's shards: the first byte and the size of each chunk."""
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Chunks of a shard along each axis.
-    first : bool
-        Whether the table stands at the start of the file, or at its end.
-    checks : int
-        How many checksums stand behind it.
-    """
-
-    shape: tuple[int, ...]
-    first: bool = False
-    checks: int = 1
+    shape: tuple[int, ...]  # chunks of a shard along each axis
+    first: bool = False  # whether the table is at the start of the file, rather than at its end
+    checks: int = 1  # number of checksums behind the table
 
     @property
     def nbytes(self) -> int:
@@ -39,7 +29,7 @@ class ShardTable:
         return 16 * math.prod(self.shape) + 4 * self.checks
 
     def joined_chunks(self, chunks: Mapping[tuple[int, ...], bytes]) -> bytes:
-        """Return a shard of chunks by their places, with a table at its end."""
+        """Encode a shard from its chunks, with the table at its end."""
         table = np.full((*self.shape, 2), _NOWHERE, "<u8")
         begin = 0
         for index, data in chunks.items():
@@ -48,19 +38,18 @@ class ShardTable:
         return b"".join([*chunks.values(), with_crc32c(table.tobytes())])
 
     def read(self, shard: Blob, path: str) -> NDArray[np.uint64]:
-        """Return the table of a shard, whose `path` is for messages.
+        """Read the table of a shard; `path` is for messages.
 
         Returns
         -------
         numpy.ndarray
-            Of `shape` with an axis of length 2 behind it: first byte and number of bytes, both the
-            largest number there is where the shard does not hold the chunk.
+            Of `shape` and a last axis of length 2: first byte and size, both 2⁶⁴ − 1 for a chunk
+            that is not stored.
 
         Raises
         ------
         ValueError
-            The file is too short for it, its checksum does not fit, or it leads outside the file or
-            to chunks that lie in one another.
+            The file is too short, the checksum is wrong, or chunks overlap or lie outside the file.
         """
         if shard.size < self.nbytes:
             raise ValueError(f"shard {path} has {shard.size} bytes, too few for the table of its chunks")
@@ -77,22 +66,22 @@ class ShardTable:
             return
         starts, lengths = filled[:, 0], filled[:, 1]
         first, stop = (self.nbytes, size) if self.first else (0, size - self.nbytes)
-        # Subtracted, since a sum of two such numbers may begin again at 0.
+        # By subtraction: a sum of two uint64 may overflow.
         outside = (starts < first) | (starts > stop) | (lengths > stop - np.minimum(starts, np.uint64(stop)))
         if outside.any():
             raise ValueError(f"the table of shard {path} leads outside it")
-        # Chunks that are alike may share their bytes; no two can share a part of them.
+        # Equal chunks may share all of their bytes, others none.
         if (starts[1:] < starts[:-1] + lengths[:-1]).any():
             raise ValueError(f"the table of shard {path} has chunks that lie in one another")
 
 
 def entry_of(table: NDArray[np.uint64], index: tuple[int, ...]) -> tuple[int, int] | None:
-    """Return where a chunk begins and its bytes, or None where the shard does not hold it."""
+    """Return the first byte and the size of a chunk, or None if it is not stored."""
     start, length = (int(number) for number in table[index])
     return None if start == length == _NOWHERE else (start, length)
 
 
-def chunks_held(table: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return which chunks a shard holds."""
-    held: NDArray[np.bool_] = (table != _NOWHERE).any(-1)
-    return held
+def stored_mask(table: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which chunks of a shard are stored."""
+    mask: NDArray[np.bool_] = (table != _NOWHERE).any(-1)
+    return mask

@@ -32,7 +32,7 @@ def open_zarr(root: str, series: int | None, level: int) -> Opened:
     if isinstance(node, zarr.Array):
         _refuse_level(root, series, level)
         opened = open_array(node, root)
-        return opened if UNKNOWN not in opened.axes else _as_level(opened, root)
+        return opened if UNKNOWN not in opened.axes else _axes_from_parent(opened, root)
     attributes = ome_attributes(node)
     if "plate" in attributes:
         raise _refuse_plate(root, attributes["plate"])
@@ -41,7 +41,7 @@ def open_zarr(root: str, series: int | None, level: int) -> Opened:
     if "multiscales" in attributes:
         return open_multiscale(root, "", node, series, level)
     if "bioformats2raw.layout" in attributes or _listed_series(root):
-        return _collection(root, node, series, level)
+        return _open_collection(root, node, series, level)
     raise _refuse_group(root, node)
 
 
@@ -56,7 +56,7 @@ def _refuse_level(root: str, series: int | None, level: int) -> None:
         )
 
 
-def _as_level(opened: Opened, root: str) -> Opened:
+def _axes_from_parent(opened: Opened, root: str) -> Opened:
     """Return an array that does not name its axes as what it is of the image that it lies in, if it is."""
     parent, _, name = root.rpartition("/")
     if "://" in root or not is_node(parent):
@@ -77,7 +77,7 @@ def _as_level(opened: Opened, root: str) -> Opened:
     return opened
 
 
-def _collection(root: str, group: zarr.Group, series: int | None, level: int) -> Opened:
+def _open_collection(root: str, group: zarr.Group, series: int | None, level: int) -> Opened:
     paths = _listed_series(root) or _image_paths(root, group, depth=0)
     if not paths:
         raise _refuse_group(root, group)
@@ -162,12 +162,12 @@ def _refuse_images(root: str, message: str, paths: list[str]) -> RequestError:
         return RequestError(f"{root!r} is {message} in which no image is found", "give another", FIELD)
     return RequestError(
         f"{root!r} is {message}: {listed(paths)}",
-        f"give one image of it, such as {_there(root, paths)}",
+        f"give one image of it, such as {_first_openable(root, paths)}",
         FIELD,
     )
 
 
-def _there(root: str, paths: list[str]) -> str:
+def _first_openable(root: str, paths: list[str]) -> str:
     """Return where the first image is that can be opened, so that nobody is sent to one that is missing."""
     for path in paths[:_WELLS_SHOWN]:
         with contextlib.suppress(RequestError):
@@ -185,7 +185,7 @@ def _refuse_group(root: str, group: zarr.Group) -> RequestError:
         message = "an image" if len(images) == 1 else "several images"
         return RequestError(
             f"{root!r} is a Zarr group that holds {message}: {listed(images)}",
-            f"give one, such as {_there(root, images)}",
+            f"give one, such as {_first_openable(root, images)}",
             FIELD,
         )
     arrays = array_list(root, group)

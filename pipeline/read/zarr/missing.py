@@ -1,7 +1,7 @@
-"""Chunks of a Zarr that no file holds: zarr reads the fill value for them, and says nothing.
+"""Chunks of a Zarr that are not stored, which zarr silently reads as the fill value.
 
-Whether such a chunk was empty or was lost, the files cannot tell; they are counted, so that a person
-can. Two things do tell: the manifest of an image that bgone wrote, and metadata without a fill value.
+Such a chunk may have been empty, or be lost. They are counted, so that the user can judge. In two cases it
+is known: an image of bgone has a manifest, and without a fill value a missing chunk is lost.
 """
 
 from __future__ import annotations
@@ -25,44 +25,40 @@ from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.write.manifest import MANIFEST, check_files, read_manifest
 from pipeline.write.region import ChunkRecord
 
-MOST_SHARDS = 4096
-"""Shards whose index is read; where there are more, so many of them, evenly spread."""
-
-Numbers = range | tuple[int, ...]
-"""Chunks or files along an axis, in order."""
+MOST_SHARDS = 4096  # shards whose table is read; of more, a sample that is evenly spread
+Numbers = range | tuple[int, ...]  # sorted indices of chunks or files along an axis
 
 
 def missing_chunks(array: ChunkArray, where: str, kept: Sequence[Sequence[int]], fill: Any) -> Missing | None:
-    """Count the chunks that no file holds.
+    """Count the chunks that are not stored.
 
     Parameters
     ----------
     array : ChunkArray
-        How the chunks are kept.
     where : str
         Its folder.
     kept : sequence of sequence of int
-        For each stored axis, the indices that will be read; chunks beside them do not count.
+        The indices that will be read along each stored axis; other chunks do not count.
     fill : Any
-        The fill value as the metadata gives it; None where it gives none.
+        The fill value in the metadata, or None if there is none.
 
     Returns
     -------
     Missing or None
-        None where there are none, where bgone wrote the array and all is there, and where it cannot
-        be told: a URL, names of chunks in an encoding of their own.
+        None if all are there, and if that cannot be found out: for URLs, and for chunk names in an
+        unknown encoding.
 
     Raises
     ------
     DataError
-        A file that bgone wrote is missing or cut, or the array has no fill value and chunks are
-        missing, so that nothing says what they are.
+        A file that bgone wrote is missing or cut, or chunks are missing from an array without a
+        fill value.
     """
     if "://" in where or not all(len(indices) for indices in kept):
         return None
     folder, name = os.path.split(where.rstrip("/"))
     if os.path.isfile(f"{folder}/{MANIFEST}"):
-        _refuse_lost(folder, name, [_met_by(*axis) for axis in zip(kept, array.units, strict=True)])
+        _refuse_lost(folder, name, [_met_by(*axis) for axis in zip(kept, array.file_shape, strict=True)])
         return None
     missing = _count(
         array, where, [_met_by(*axis) for axis in zip(kept, array.chain.shape, strict=True)], fill
@@ -78,20 +74,20 @@ def missing_chunks(array: ChunkArray, where: str, kept: Sequence[Sequence[int]],
 
 
 def _met_by(indices: Sequence[int], px: int) -> Numbers:
-    """Return the chunks of an axis that hold any of its indices, in order."""
+    """Return the chunks of an axis that contain any of the given indices, sorted."""
     if isinstance(indices, range) and 0 < indices.step <= px:
         return range(indices[0] // px, indices[-1] // px + 1)
     return tuple(sorted({index // px for index in indices}))
 
 
 def _refuse_lost(image: str, name: str, files: Sequence[Numbers]) -> None:
-    """Compare the files of an array with the manifest that bgone wrote for them: names and sizes."""
+    """Raise DataError if files of an array differ in name or size from bgone's manifest."""
     axes = [axis if isinstance(axis, range) else frozenset(axis) for axis in files]
 
     def needed() -> Iterator[ChunkRecord]:
         for record in read_manifest(image):
             level, _, key = record.key.partition("/")
-            # Its own metadata file was read already, and may have been edited.
+            # The array's metadata file is left out: it was read already, and may have been edited.
             index = key.removeprefix("c/").split("/")
             if level == name and len(index) == len(axes) and all(map(_is_in, index, axes)):
                 yield record
@@ -114,19 +110,19 @@ def _is_in(number: str, numbers: Container[int]) -> bool:
 
 
 class _Axis:
-    """The chunks of an axis that are looked for, and the files that would hold them."""
+    """The chunks of interest along an axis, and their files."""
 
     def __init__(self, chunks: Numbers, per_file: int) -> None:
         self.chunks, self.per_file = chunks, per_file
         self.files = _met_by(chunks, per_file)
 
     def position(self, file: int) -> int | None:
-        """Return which of the files it is, or None for another."""
+        """Return the position of a file among `files`, or None."""
         at = bisect_left(self.files, file)
         return at if at < len(self.files) and self.files[at] == file else None
 
     def within(self, file: int) -> Numbers:
-        """Return the chunks in a file."""
+        """Return the chunks of interest in a file."""
         start, stop = (bisect_left(self.chunks, number * self.per_file) for number in (file, file + 1))
         return self.chunks[start:stop]
 
@@ -137,19 +133,19 @@ def _count(array: ChunkArray, where: str, chunks: Sequence[Numbers], fill: Any) 
         return None
     axes = [
         _Axis(numbers, unit // px)
-        for numbers, unit, px in zip(chunks, array.units, array.chain.shape, strict=True)
+        for numbers, unit, px in zip(chunks, array.file_shape, array.chain.shape, strict=True)
     ]
     grid = tuple(len(axis.files) for axis in axes)
     present = _files_present(where, axes, pattern)
     firsts = []
     if len(present) < math.prod(grid):
         gap = np.flatnonzero(present != np.arange(len(present)))
-        empty = _index_of(int(gap[0]) if len(gap) else len(present), grid)
+        empty = np.unravel_index(gap[0] if len(gap) else len(present), grid)
         firsts.append(tuple(axis.within(axis.files[at])[0] for axis, at in zip(axes, empty, strict=True)))
     looked = absent = math.prod(len(axis.chunks) for axis in axes)
     step = max(1, -(-len(present) // MOST_SHARDS))
     for number, flat in enumerate(present):
-        files = tuple(axis.files[at] for axis, at in zip(axes, _index_of(int(flat), grid), strict=True))
+        files = tuple(axis.files[at] for axis, at in zip(axes, np.unravel_index(flat, grid), strict=True))
         inside = [axis.within(file) for axis, file in zip(axes, files, strict=True)]
         absent -= math.prod(map(len, inside))
         if array.table is None:
@@ -167,24 +163,16 @@ def _count(array: ChunkArray, where: str, chunks: Sequence[Numbers], fill: Any) 
 
 
 def _held(array: ChunkArray, file: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return which chunks a shard holds; what cannot be read here shows when its pixels are."""
+    """Return which chunks of a shard are stored; all, if it cannot be read: reading its pixels will fail."""
     try:
-        return array.held(file)
+        return array.stored_chunks(file)
     except (OSError, ChunkError):
         return np.ones(array.table.shape if array.table else (), bool)
 
 
-def _index_of(flat: int, grid: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the index in a grid of a number that counts its cells, the last axis first."""
-    index = []
-    for length in reversed(grid):
-        flat, at = divmod(flat, length)
-        index.append(at)
-    return tuple(reversed(index))
-
-
 def _name_pattern(array: ChunkArray) -> re.Pattern[str] | None:
-    """Return what the names of files match, with a group for each number, or None where that is not known."""
+    """Return a pattern of the files' names with a group for each index, or None if it is not that simple."""
+    # The key of an index whose numbers are easily found in it.
     marks = tuple(range(10**6, 10**6 + len(array.shape)))
     pattern = re.escape(array.key(marks))
     if re.findall("[0-9]{7}", pattern) != list(map(str, marks)):
@@ -193,9 +181,9 @@ def _name_pattern(array: ChunkArray) -> re.Pattern[str] | None:
 
 
 def _files_present(where: str, axes: Sequence[_Axis], pattern: re.Pattern[str]) -> NDArray[np.int64]:
-    """Return which files there are of those that could be, as sorted numbers in their grid.
+    """Return the files that exist, as sorted flat indices into the grid of all files.
 
-    Nothing is opened, only folders are listed; it takes as much memory as there are files.
+    Only lists folders; needs 8 bytes of memory a file.
     """
     present = numbers_of("q")
     for path, _ in files_below(where):

@@ -143,7 +143,7 @@ def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
     """
     entries = multiscale.get("axes")
     if entries is None:
-        return _without_axes(multiscale, ndim)
+        return _default_axes(multiscale, ndim)
     if not isinstance(entries, list):
         raise MetadataError(f"{place}.axes", f"{quoted(entries)} and no list of axes")
     if len(entries) != ndim:
@@ -169,7 +169,7 @@ def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
     return Axes(letters, units, tuple(notes))
 
 
-def _without_axes(multiscale: Mapping[str, object], ndim: int) -> Axes:
+def _default_axes(multiscale: Mapping[str, object], ndim: int) -> Axes:
     """Return the axes where none are said: up to 0.2 every image had five, in one order."""
     if ndim != len(ORDER):
         return Axes(UNKNOWN * ndim)

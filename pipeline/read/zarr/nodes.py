@@ -47,7 +47,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-class _Folder(LocalStore):
+class _CheckedFolder(LocalStore):
     """The metadata of a folder as zarr-python reads them, with a look at each file before."""
 
     async def get(
@@ -67,7 +67,7 @@ class _Folder(LocalStore):
         return text
 
 
-class _Address(WrapperStore[Storage]):
+class _CheckedRemote(WrapperStore[Storage]):
     """A URL as zarr-python reads it; metadata that are far too large are not looked at."""
 
     async def get(
@@ -110,7 +110,7 @@ def storage(root: str) -> Storage:
     RequestError
         It is a URL and the extra `remote` is not installed.
     """
-    return _Address(url_storage(root)) if "://" in root else _Folder(root, read_only=True)
+    return _CheckedRemote(url_storage(root)) if "://" in root else _CheckedFolder(root, read_only=True)
 
 
 def joined_path(*parts: str) -> str:
@@ -153,7 +153,7 @@ def open_node(root: str, path: str = "") -> Node:
             ) from None
         reason = _reason(error)
         raise RequestError(
-            f"{where!r} cannot be opened as Zarr: {reason}", _mend(root, reason), FIELD
+            f"{where!r} cannot be opened as Zarr: {reason}", _hint(root, reason), FIELD
         ) from error
 
 
@@ -217,7 +217,7 @@ def _reason(error: Exception) -> str:
     return first_line(error)
 
 
-def _mend(root: str, reason: str) -> str:
+def _hint(root: str, reason: str) -> str:
     if "://" in root:
         return "see to the address, the network and what it asks for to let you in"
     if re.search("codec not available|Unknown codec|registers a codec", reason):
