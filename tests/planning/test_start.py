@@ -297,14 +297,14 @@ SPEC = ImageSpec("tyx", (2, 8, 8), np.dtype("uint8"))
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("changes", "words"),
     [({"scale": {"y": float("nan")}}, "is no size"), ({"scale": {"t": 0.0}}, "is no size"),
      ({"translation": {"x": float("inf")}}, "is no place")],
     ids=str,
 )  # fmt: skip
-def test_metadata_that_cannot_be_written_is_known_before_the_start(tmp_path, message, words):
+def test_metadata_that_cannot_be_written_is_known_before_the_start(tmp_path, changes, words):
     with pytest.raises(RequestError, match=words):
-        check_layout(make_layout(SPEC.with_(**message), f"{tmp_path}/out.zarr"))
+        check_layout(make_layout(SPEC.with_(**changes), f"{tmp_path}/out.zarr"))
 
 
 def test_a_name_that_is_no_text_is_refused(tmp_path):

@@ -85,7 +85,7 @@ CASES = {
     "floats of exact results": ([TOPHAT], {}, {"dtype": "float32", "offset": -7.25}),
     "selected, with a step between frames": ([TOPHAT], {"select": {"t": "0:3:2", "c": ["mCherry"]}}, {}),
     "one channel filtered, one untouched": (
-        [{name: {**message, "channels": ["GFP"]}} for name, message in (*TOPHAT.items(), *GAUSSIANS.items())],
+        [{name: {**fields, "channels": ["GFP"]}} for name, fields in (*TOPHAT.items(), *GAUSSIANS.items())],
         {}, {},
     ),
     "a coarser level": ([TOPHAT], {"level": 1}, {}),

@@ -311,7 +311,7 @@ def test_what_tells_that_a_run_was_whole_goes_last(folder, monkeypatch):
     put("notes.txt", b"mine")(work)
     removed = []
     monkeypatch.setattr(
-        durable, "hook", lambda message, path: removed.append(path) if message == "before remove" else None
+        durable, "hook", lambda event, path: removed.append(path) if event == "before remove" else None
     )
     remove_work(str(work))
     assert [os.path.basename(path) for path in removed][-1] == "sealed"

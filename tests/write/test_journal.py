@@ -156,7 +156,7 @@ def test_whatever_is_lost_of_the_work_folder_the_run_ends_right(stopped, tmp_pat
 )
 def test_a_file_harmed_before_the_end_is_computed_again(output, monkeypatch, window, harm):
     """Sizes, the last window and what the pyramid reads are looked at without being asked."""
-    kill_when(monkeypatch, lambda message, path: message == "before write" and "/1/c/" in path)
+    kill_when(monkeypatch, lambda event, path: event == "before write" and "/1/c/" in path)
     with pytest.raises(Killed):
         small_run(output)
     monkeypatch.setattr(durable, "hook", None)
@@ -235,7 +235,7 @@ def test_a_full_disk_in_the_journal_loses_one_line(output, monkeypatch):
 
 def test_a_window_is_journalled_after_its_files_and_folders_are_on_disk(output, monkeypatch):
     events = []
-    monkeypatch.setattr(durable, "hook", lambda message, path: events.append((message, path)))
+    monkeypatch.setattr(durable, "hook", lambda event, path: events.append((event, path)))
     small_run(output)
     appended = [at for at, (message, _) in enumerate(events) if message == "before append"]
     written = [
@@ -253,13 +253,13 @@ def test_a_window_is_journalled_after_its_files_and_folders_are_on_disk(output, 
 
 def test_the_name_appears_after_everything_else_is_on_disk(output, monkeypatch):
     events = []
-    monkeypatch.setattr(durable, "hook", lambda message, path: events.append((message, path)))
+    monkeypatch.setattr(durable, "hook", lambda event, path: events.append((event, path)))
     small_run(output)
     renamed = events.index(("before rename", output))
-    written = {path for message, path in events[:renamed] if message == "after write"}
-    synced = {path for message, path in events[:renamed] if message == "after fsync"}
+    written = {path for event, path in events[:renamed] if event == "after write"}
+    synced = {path for event, path in events[:renamed] if event == "after fsync"}
     assert written <= synced
-    assert not any(message.endswith("write") for message, _ in events[renamed:])
+    assert not any(event.endswith("write") for event, _ in events[renamed:])
 
 
 def test_another_config_is_refused_by_what_changed_and_overwrite_drops_the_old_run(stopped):
@@ -279,7 +279,7 @@ def test_overwrite_does_not_drop_a_run_that_is_alive(output):
 
 def test_a_run_stopped_while_it_overwrites_goes_on_and_the_old_output_stays(output, monkeypatch):
     small_run(output, fill=5)
-    kill_when(monkeypatch, lambda message, path: message == "before write" and "/1/c/" in path)
+    kill_when(monkeypatch, lambda event, path: event == "before write" and "/1/c/" in path)
     with pytest.raises(Killed):
         small_run(output, overwrite=True)
     monkeypatch.setattr(durable, "hook", None)

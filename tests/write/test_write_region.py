@@ -207,9 +207,9 @@ def test_a_straggler_does_not_bring_a_removed_work_folder_back(small):
 def test_sync_reaches_every_file_and_every_folder_that_names_one(small, monkeypatch):
     records = write_region(small, 0, whole((4, 16, 16)), coordinates((4, 16, 16), "uint16"))
     synced = []
-    monkeypatch.setattr("pipeline.storage.durable.hook", lambda message, path: synced.append((message, path)))
+    monkeypatch.setattr("pipeline.storage.durable.hook", lambda event, path: synced.append((event, path)))
     sync(small, records)
-    done = {path for message, path in synced if message == "after fsync"}
+    done = {path for event, path in synced if event == "after fsync"}
     for record in records:
         path = f"{small.image}/{record.key}"
         while path != small.work:

@@ -1,4 +1,4 @@
-"""Groups of a Zarr told apart: an array, an image, several images, a plate, or something else."""
+"""Finding the image in a Zarr: an array, an image, one of several, a plate, or something else."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _refuse_level(root: str, series: int | None, level: int) -> None:
 
 
 def _axes_from_parent(opened: Opened, root: str) -> Opened:
-    """Return an array that does not name its axes as what it is of the image that it lies in, if it is."""
+    """Take the axes, scale and channels of an array from the image of which it is a level, if it is one."""
     parent, _, name = root.rpartition("/")
     if "://" in root or not is_node(parent):
         return opened
@@ -69,11 +69,16 @@ def _axes_from_parent(opened: Opened, root: str) -> Opened:
             if name in paths and isinstance(group, zarr.Group):
                 level = paths.index(name)
                 image = open_multiscale(parent, "", group, series, level)
-                said = f"axes and scale are those of {parent!r}, of which this is level {level}"
+                note = f"axes and scale are those of {parent!r}, of which this is level {level}"
                 return replace(
-                    opened, axes=image.axes, scale=image.scale, units=image.units,
-                    translation=image.translation, channels=image.channels, notes=(said, *image.notes),
-                )  # fmt: skip
+                    opened,
+                    axes=image.axes,
+                    scale=image.scale,
+                    units=image.units,
+                    translation=image.translation,
+                    channels=image.channels,
+                    notes=(note, *image.notes),
+                )
     return opened
 
 
@@ -99,7 +104,7 @@ def _open_collection(root: str, group: zarr.Group, series: int | None, level: in
 
 
 def _listed_series(root: str) -> list[str]:
-    """Return the images that a collection lists in its group OME, or none."""
+    """Return the paths of the images that a collection lists in its group OME."""
     try:
         listing = open_node(root, "OME")
     except RequestError:
@@ -109,33 +114,33 @@ def _listed_series(root: str) -> list[str]:
 
 
 def _texts(value: object) -> list[str]:
-    """Return the paths in a list of whatever; numbers are paths to some writers."""
+    """Return the paths in a list of anything; some writers give numbers."""
     entries = value if isinstance(value, list) else []
     texts = [str(entry).strip("/") for entry in entries if isinstance(entry, str | int)]
     return [text for text in texts if text]
 
 
 def _image_paths(root: str, group: zarr.Group, depth: int = 3) -> list[str]:
-    """Return the images below a group, in natural order."""
-    found: list[str] = []
+    """Return the paths of the images below a group, in natural order."""
+    images: list[str] = []
     for name, member in children(root, group):
         if not isinstance(member, zarr.Group):
             continue
         if "multiscales" in ome_attributes(member):
-            found.append(name)
+            images.append(name)
         elif depth:
-            found += [f"{name}/{path}" for path in _image_paths(root, member, depth - 1)]
-    return sorted(found, key=natural_key)
+            images += [f"{name}/{path}" for path in _image_paths(root, member, depth - 1)]
+    return sorted(images, key=natural_key)
 
 
 def _refuse_plate(root: str, plate: object) -> RequestError:
     wells = plate.get("wells") if isinstance(plate, Mapping) else None
     named = (
-        [each.get("path") for each in wells if isinstance(each, Mapping)] if isinstance(wells, list) else []
+        [well.get("path") for well in wells if isinstance(well, Mapping)] if isinstance(wells, list) else []
     )
     paths: list[str] = []
     for well in _texts(named)[:_WELLS_SHOWN]:
-        # One that cannot be read is no reason not to list the others.
+        # A well that cannot be read must not hide the others.
         with contextlib.suppress(RequestError):
             node = open_node(root, well)
             paths += [f"{well}/{image}" for image in _fields(root, node)]
@@ -147,28 +152,28 @@ def _refuse_well(root: str, group: zarr.Group) -> RequestError:
 
 
 def _fields(root: str, well: Any) -> list[str]:
-    """Return the images of a well: those it lists, else those that are there."""
+    """Return the paths of a well's images: those it lists, or else all in it."""
     if not isinstance(well, zarr.Group):
         return []
-    said = ome_attributes(well).get("well")
-    images = said.get("images") if isinstance(said, Mapping) else None
+    metadata = ome_attributes(well).get("well")
+    images = metadata.get("images") if isinstance(metadata, Mapping) else None
     entries = images if isinstance(images, list) else []
-    paths = _texts([each.get("path") for each in entries if isinstance(each, Mapping)])
+    paths = _texts([entry.get("path") for entry in entries if isinstance(entry, Mapping)])
     return paths or _image_paths(root, well, depth=0)
 
 
-def _refuse_images(root: str, message: str, paths: list[str]) -> RequestError:
+def _refuse_images(root: str, kind: str, paths: list[str]) -> RequestError:
     if not paths:
-        return RequestError(f"{root!r} is {message} in which no image is found", "give another", FIELD)
+        return RequestError(f"{root!r} is {kind} in which no image is found", "give another", FIELD)
     return RequestError(
-        f"{root!r} is {message}: {listed(paths)}",
+        f"{root!r} is {kind}: {listed(paths)}",
         f"give one image of it, such as {_first_openable(root, paths)}",
         FIELD,
     )
 
 
 def _first_openable(root: str, paths: list[str]) -> str:
-    """Return where the first image is that can be opened, so that nobody is sent to one that is missing."""
+    """Return the path of the first image that can be opened, for a hint that works."""
     for path in paths[:_WELLS_SHOWN]:
         with contextlib.suppress(RequestError):
             open_node(root, path)
@@ -177,14 +182,14 @@ def _first_openable(root: str, paths: list[str]) -> str:
 
 
 def _refuse_group(root: str, group: zarr.Group) -> RequestError:
-    """Return the refusal of a group that is no image; `root` is its own folder."""
+    """Return the error for a group that is no image; `root` is its own folder."""
     inside = open_node(root)
     group = inside if isinstance(inside, zarr.Group) else group
     images = _image_paths(root, group)
     if images:
-        message = "an image" if len(images) == 1 else "several images"
+        count = "an image" if len(images) == 1 else "several images"
         return RequestError(
-            f"{root!r} is a Zarr group that holds {message}: {listed(images)}",
+            f"{root!r} is a Zarr group that holds {count}: {listed(images)}",
             f"give one, such as {_first_openable(root, images)}",
             FIELD,
         )

@@ -1,4 +1,4 @@
-"""OME-Zarr images: their arrays, and the metadata of the one that is read."""
+"""OME-Zarr images: the array of a level, with its axes, scale and channels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pipeline.read.zarr.ngff import (
     letter_of,
     quoted,
     too_new,
-    transforms_of,
 )
 from pipeline.read.zarr.nodes import MOST_AXES, array_list, children, describe_arrays, joined_path, open_node
 from pipeline.read.zarr.store import ZarrStore
+from pipeline.read.zarr.transforms import transforms_of
 
+# The OME attributes of a group.
 KEYS = ("multiscales", "plate", "well", "series", "labels", "bioformats2raw.layout")
-"""What a group says of itself where it is more than a group."""
 
 
 def open_array(array: zarr.Array, root: str) -> Opened:
-    """Describe a plain array; its axes are known where its dimensions have names, or are two."""
-    # Before its axes: who has just named them should not hear then that it was in vain.
+    """Describe a plain array. Its axes are known if its dimensions are named, or if there are only two."""
+    # Checked before the axes, so that nobody is asked to name them in vain.
     read_dtype(array.dtype, repr(root))
     store = ZarrStore.of(array, root, "")
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
@@ -40,7 +40,7 @@ def open_array(array: zarr.Array, root: str) -> Opened:
 
 
 def ome_attributes(group: zarr.Group) -> Mapping[str, Any]:
-    """Return a group's OME attributes, wherever its writer keeps them."""
+    """Return a group's OME attributes: those under `ome` (0.5), or all."""
     attributes: dict[str, Any] = group.attrs.asdict()
     ome = attributes.get("ome")
     if isinstance(ome, Mapping) and (any(key in ome for key in KEYS) or not any(map(attributes.get, KEYS))):
@@ -73,16 +73,16 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
     index, entry = _entry(attributes, where, series, root, group)
     place = f"multiscales.{index}"
 
-    def understood(read: Callable[..., Any], *given: Any) -> Any:
+    def parsed(read: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return read(*given)
+            return read(*arguments)
         except MetadataError as error:
             raise _invalid(where, str(error), _instead(root, path, group)) from None
 
-    paths = understood(dataset_paths, entry, place)
+    paths = parsed(dataset_paths, entry, place)
     array, inner = _array(root, path, paths, level, group)
-    axes = understood(axes_of, entry, array.ndim, place)
-    scale, translation = understood(
+    axes = parsed(axes_of, entry, array.ndim, place)
+    scale, translation = parsed(
         transforms_of, entry, level, axes, place, lambda name: _stored(root, joined_path(path, name))
     )
     by_axis = dict(zip(axes.letters, scale, strict=True))
@@ -99,7 +99,7 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
             attributes.get("omero"), array.shape[axes.letters.index("c")] if "c" in axes.letters else 0
         ),
         name=name if isinstance(name, str) else "",
-        not_carried=_extras(root, group, {each.split("/")[0] for each in paths if each}),
+        not_carried=_extras(root, group, {path.split("/")[0] for path in paths if path}),
         notes=axes.notes,
     )
 
@@ -107,15 +107,15 @@ def open_multiscale(root: str, path: str, group: zarr.Group, series: int | None,
 def _entry(
     attributes: Mapping[str, Any], where: str, series: int | None, root: str, group: zarr.Group
 ) -> tuple[int, Mapping[str, Any]]:
-    """Return the image that is asked for, of those that a group lists, and its number."""
-    entries = attributes["multiscales"]
-    found = entries if isinstance(entries, list) else [entries]
+    """Return the index and the metadata of the requested image of a group."""
+    multiscales = attributes["multiscales"]
+    entries = multiscales if isinstance(multiscales, list) else [multiscales]
     instead = _instead(root, group.path, group)
-    if not found:
+    if not entries:
         raise _invalid(where, "multiscales: an empty list, without an image", instead)
-    names = listed(f"{index} ({_entry_name(entry)})" for index, entry in enumerate(found))
-    if series is None and len(found) > 1:
-        # Inside a collection input.series is the number of one of its images already.
+    names = listed(f"{index} ({_entry_name(entry)})" for index, entry in enumerate(entries))
+    if series is None and len(entries) > 1:
+        # In a collection, input.series has already selected one of its images.
         way = (
             f"give {where} itself, and say which in input.series"
             if group.path
@@ -123,12 +123,12 @@ def _entry(
         )
         raise RequestError(f"{where!r} holds several images: {names}", way, "input.series")
     index = series or 0
-    if not 0 <= index < len(found):
+    if not 0 <= index < len(entries):
         raise RequestError(f"{where!r} has no series {index}", f"it has {names}", "input.series")
-    entry = found[index]
+    entry = entries[index]
     if not isinstance(entry, Mapping):
         raise _invalid(where, f"multiscales.{index}: {quoted(entry)} in the place of an image", instead)
-    version = next((each for each in (entry.get("version"), attributes.get("version")) if each), None)
+    version = entry.get("version") or attributes.get("version")
     if too_new(version):
         raise RequestError(f"{where!r} is OME-Zarr {version}, and bgone reads 0.1 to 0.5", instead, FIELD)
     return index, entry
@@ -140,8 +140,8 @@ def _array(
     """Return the array of a level, and its path."""
     where = joined_path(root, path)
     if not 0 <= level < len(paths):
-        found = listed(f"{index} ({name})" for index, name in enumerate(paths))
-        raise RequestError(f"{where!r} has no level {level}", f"its levels are {found}", "input.level")
+        levels = listed(f"{index} ({name})" for index, name in enumerate(paths))
+        raise RequestError(f"{where!r} has no level {level}", f"its levels are {levels}", "input.level")
     name = paths[level]
     if name is None:
         raise _invalid(
@@ -152,9 +152,9 @@ def _array(
         array = open_node(root, inner)
     except RequestError as error:
         problem = error.problems[0]
-        others = {each for each, _ in array_list(root, group)}
-        there = listed(str(number) for number, each in enumerate(paths) if each in others)
-        hint = f"say one that is there in input.level: {there}" if there else problem.hint
+        arrays = {path for path, _ in array_list(root, group)}
+        levels = listed(str(number) for number, path in enumerate(paths) if path in arrays)
+        hint = f"say one that is there in input.level: {levels}" if levels else problem.hint
         raise RequestError(f"level {level} of {where!r}: {problem.message}", hint, FIELD) from None
     if not isinstance(array, zarr.Array):
         raise RequestError(f"{where!r} names {inner!r}, which is no array", "write it again", FIELD)
@@ -162,7 +162,7 @@ def _array(
 
 
 def _stored(root: str, path: str) -> object:
-    """Return numbers that a transformation keeps in an array of its own."""
+    """Return the numbers of a transformation that are stored in an array."""
     node = open_node(root, path)
     if not isinstance(node, zarr.Array) or node.ndim != 1 or node.size > MOST_AXES:
         return None
@@ -176,7 +176,7 @@ def _invalid(where: str, reason: str, instead: str) -> RequestError:
 
 
 def _instead(root: str, path: str, group: zarr.Group) -> str:
-    """Return what may be given in the place of an image whose metadata cannot be understood."""
+    """Return a hint on what to read instead of an image with invalid metadata."""
     arrays = array_list(root, group)
     if not arrays:
         return "mend it, or give another"
@@ -191,11 +191,11 @@ def _entry_name(entry: object) -> str:
 
 
 def _extras(root: str, group: zarr.Group, levels: set[str]) -> tuple[str, ...]:
-    found = []
+    extras = []
     for name, node in children(root, group):
-        if name in levels or name == "bgone":  # bgone's own notes on how the image was made
+        if name in levels or name == "bgone":  # the provenance of an output of bgone
             continue
         inside = ome_attributes(node).get(name, []) if isinstance(node, zarr.Group) else []
         names = [str(item) for item in inside] if isinstance(inside, list) else []
-        found.append(f"{name} ({listed(names)})" if names else name)
-    return tuple(found)
+        extras.append(f"{name} ({listed(names)})" if names else name)
+    return tuple(extras)

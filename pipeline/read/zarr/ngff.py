@@ -1,14 +1,13 @@
-"""OME-Zarr metadata, versions 0.1 to 0.5, as far as it bears on pixels, scale and channels.
+"""OME-Zarr metadata, versions 0.1 to 0.5: levels, axes, units and channels.
 
-Versions are told apart by what is there, since the number is often left out or wrong. Writers differ in what
-they add, leave out and spell in their own way: what bears on neither pixels nor scale is passed over,
-and the rest is understood or refused with the whole reason.
+The version is not asked: it is often missing or wrong. Writers add, omit and misspell entries. What decides
+neither pixels nor scale is ignored if it is not valid, and the rest refused with its place and the reason.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.model.axes import ORDER, SPACE, kind
@@ -17,10 +16,7 @@ from pipeline.model.image import Channel
 from pipeline.model.units import convertible, unit_name
 from pipeline.read.opened import UNKNOWN
 
-NEWEST = (0, 5)
-"""From here on axes and transformations are said in another way."""
-
-TRANSFORMS = "coordinateTransformations"
+NEWEST = (0, 5)  # later versions describe axes and transformations in another way
 
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})")
 _COLOR = re.compile(r"[0-9A-F]{6}")
@@ -28,20 +24,9 @@ _WORDS = {"time": "t", "channel": "c", "channels": "c"}
 _NO_UNIT = {"", "px", "pixel", "pixels", "none", "null", "unknown", "arbitrary", "arbitrary unit"}
 _SHOWN = 60
 
-Stored = Callable[[str], object]
-"""Path of a stored list of numbers → the numbers."""
-
 
 class MetadataError(ValueError):
-    """Metadata that cannot be understood.
-
-    Parameters
-    ----------
-    place : str
-        Where, as a dotted path.
-    reason : str
-        What is wrong there.
-    """
+    """Invalid metadata, with its place as a dotted path."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(f"{place}: {reason}")
@@ -49,25 +34,15 @@ class MetadataError(ValueError):
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of an image.
+    """The axes of an image."""
 
-    Parameters
-    ----------
-    letters : str
-        One for each stored axis: t c z y x, or ? where nothing says it.
-    units : mapping
-        Of those that have one.
-    notes : tuple of str
-        What was assumed or passed over.
-    """
-
-    letters: str
+    letters: str  # one of t c z y x for each stored axis, or ? if unknown
     units: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was assumed or ignored
 
 
 def too_new(version: object) -> bool:
-    """Return whether a version is one whose axes and scales are said in another way.
+    """Check whether a version is too new to be read.
 
     >>> [too_new(version) for version in ("0.4", "0.5-dev1", "0.6.dev3", None, "newest")]
     [False, False, True, False, False]
@@ -77,7 +52,7 @@ def too_new(version: object) -> bool:
 
 
 def letter_of(name: object) -> str:
-    """Return the axis that a name stands for, or ? for another.
+    """Return the letter of the axis that a name stands for, or ?.
 
     >>> [letter_of(name) for name in ("T", "time", " y", "phase")]
     ['t', 't', 'y', '?']
@@ -88,13 +63,13 @@ def letter_of(name: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value in few letters, whatever it is."""
+    """Return a short repr of any JSON value."""
     text = repr(value) if not isinstance(value, list | Mapping) else f"a {kind_of(value)} of {len(value)}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def kind_of(value: object) -> str:
-    """Return in JSON's words what a value is."""
+    """Return the JSON type of a value."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     for kinds, word in (((int, float), "number"), (str, "text"), (Mapping, "mapping"), (list, "list")):
@@ -104,42 +79,27 @@ def kind_of(value: object) -> str:
 
 
 def dataset_paths(multiscale: Mapping[str, object], place: str) -> list[str | None]:
-    """Return the paths of an image's levels, None for one that does not say it.
-
-    Raises
-    ------
-    MetadataError
-        There is no list of them.
-    """
+    """Return the paths of an image's levels, None for those without; raise MetadataError without a list."""
     datasets = multiscale.get("datasets")
     if not isinstance(datasets, list) or not datasets:
-        found = "missing" if datasets is None else f"{quoted(datasets)} and no list of levels"
-        raise MetadataError(f"{place}.datasets", found)
+        reason = "missing" if datasets is None else f"{quoted(datasets)} and no list of levels"
+        raise MetadataError(f"{place}.datasets", reason)
     return [_path(dataset) for dataset in datasets]
 
 
 def _path(dataset: object) -> str | None:
-    # A bare path is what some of the first writers put there.
+    # Some early writers list bare paths.
     path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return path.strip("/") if isinstance(path, str) and path.strip("/") else None
 
 
 def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
-    """Return the axes of an image.
-
-    Parameters
-    ----------
-    multiscale : mapping
-        One entry of `multiscales`.
-    ndim : int
-        Axes of its arrays.
-    place : str
-        Where the entry is, for messages.
+    """Return the axes of an entry of `multiscales`, whose arrays have `ndim` of them.
 
     Raises
     ------
     MetadataError
-        They are no list, name one twice, or are not as many as the array has.
+        They are no list, not `ndim`, or one occurs twice; `place` is that of the entry.
     """
     entries = multiscale.get("axes")
     if entries is None:
@@ -151,7 +111,7 @@ def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
             f"{place}.axes", f"has {len(entries)} axes in its metadata and {ndim} in its array"
         )
     named = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
-    names, types = [entry.get("name") for entry in named], [_word(entry.get("type")) for entry in named]
+    names, types = [entry.get("name") for entry in named], [word_of(entry.get("type")) for entry in named]
     letters = _letters(names, types)
     twice = [letter for letter in ORDER if letters.count(letter) > 1]
     if twice:
@@ -170,20 +130,21 @@ def axes_of(multiscale: Mapping[str, object], ndim: int, place: str) -> Axes:
 
 
 def _default_axes(multiscale: Mapping[str, object], ndim: int) -> Axes:
-    """Return the axes where none are said: up to 0.2 every image had five, in one order."""
+    """Return the axes of an image without metadata of them: up to 0.2 all had the same five."""
     if ndim != len(ORDER):
         return Axes(UNKNOWN * ndim)
-    said = str(multiscale.get("version")) in ("0.1", "0.2")
+    old = str(multiscale.get("version")) in ("0.1", "0.2")
     note = "its metadata names no axes: they are taken as t, c, z, y and x, as in OME-Zarr 0.1 and 0.2"
-    return Axes(ORDER, notes=() if said else (note,))
+    return Axes(ORDER, notes=() if old else (note,))
 
 
-def _word(value: object) -> str:
+def word_of(value: object) -> str:
+    """Return a string in lower case, or an empty one for other values."""
     return value.strip().lower() if isinstance(value, str) else ""
 
 
 def _letters(names: Sequence[object], types: Sequence[str]) -> str:
-    """Return a letter for each axis: by its name, or by its type where names are free."""
+    """Return the letters of axes from their names, or if those are unknown from their types."""
     by_name = [letter_of(name) for name in names]
     if UNKNOWN not in by_name:
         return "".join(by_name)
@@ -191,112 +152,27 @@ def _letters(names: Sequence[object], types: Sequence[str]) -> str:
     plain = {"time": "t", "channel": "c"}
     by_type = [next(space, UNKNOWN) if type_ == "space" else plain.get(type_, UNKNOWN) for type_ in types]
     agree = all(name in (UNKNOWN, type_) for name, type_ in zip(by_name, by_type, strict=True))
-    # Names and types that contradict each other leave it to the user.
+    # If names and types contradict each other, the user decides.
     return "".join(by_type) if agree else UNKNOWN * len(names)
 
 
-def _unit(letter: str, said: object) -> tuple[str, str]:
-    """Return the unit of an axis, and what is to be told about it; either may be empty."""
-    text = _word(said)
+def _unit(letter: str, value: object) -> tuple[str, str]:
+    """Return the unit of an axis, and a note; either may be empty."""
+    text = word_of(value)
     if letter in ("c", UNKNOWN) or text in _NO_UNIT:
         return "", ""
     try:
         unit = unit_name(text)
     except RequestError:
-        return "", f"the unit of {letter}, {quoted(said)}, is not known and left out"
+        return "", f"the unit of {letter}, {quoted(value)}, is not known and left out"
     if not convertible(unit, "second" if letter == "t" else "meter"):
         measure = "time" if letter == "t" else "length"
-        return "", f"the unit of {letter}, {quoted(said)}, is none of {measure} and left out"
+        return "", f"the unit of {letter}, {quoted(value)}, is none of {measure} and left out"
     return unit, ""
 
 
-def transforms_of(
-    multiscale: Mapping[str, object], level: int, axes: Axes, place: str, stored: Stored
-) -> tuple[list[float], list[float]]:
-    """Return scale and translation of each axis: the level's own transformations, then the pyramid's.
-
-    Parameters
-    ----------
-    multiscale : mapping
-        One entry of `multiscales`.
-    level : int
-        One that is there.
-    axes : Axes
-        Of its array.
-    place : str
-        Where the entry is, for messages.
-    stored : callable
-        What reads numbers that stand in an array of their own.
-
-    Raises
-    ------
-    MetadataError
-        One is of another kind or not of the right form.
-    """
-    datasets = multiscale["datasets"]
-    own = datasets[level] if isinstance(datasets, list) else None
-    lists = [
-        (f"{place}.datasets.{level}.{TRANSFORMS}", own.get(TRANSFORMS) if isinstance(own, Mapping) else None),
-        (f"{place}.{TRANSFORMS}", multiscale.get(TRANSFORMS)),
-    ]
-    scale, translation = [1.0] * len(axes.letters), [0.0] * len(axes.letters)
-    for where, entries in lists:
-        for number, transform in enumerate(_transform_list(entries, where)):
-            name, numbers = _transform(transform, f"{where}.{number}", axes.letters, stored)
-            if name == "scale":
-                scale = [old * new for old, new in zip(scale, numbers, strict=True)]
-                translation = [old * new for old, new in zip(translation, numbers, strict=True)]
-            elif name == "translation":
-                translation = [old + new for old, new in zip(translation, numbers, strict=True)]
-    return scale, translation
-
-
-def _transform_list(entries: object, place: str) -> list[object]:
-    if entries is None:
-        return []
-    if isinstance(entries, Mapping):
-        return [entries]
-    if not isinstance(entries, list):
-        raise MetadataError(place, f"{quoted(entries)} and no list of transformations")
-    return entries
-
-
-def _transform(transform: object, place: str, letters: str, stored: Stored) -> tuple[str, list[float]]:
-    name = _word(transform.get("type")) if isinstance(transform, Mapping) else ""
-    if not isinstance(transform, Mapping) or name not in ("identity", "scale", "translation"):
-        message = quoted(transform.get("type") if isinstance(transform, Mapping) else transform)
-        raise MetadataError(place, f"{message} is no transformation that bgone knows (scale, translation)")
-    if name == "identity":
-        return name, []
-    numbers = transform.get(name)
-    path = transform.get("path")
-    if numbers is None and isinstance(path, str):
-        numbers = stored(path)
-    if not isinstance(numbers, list):
-        found = "missing" if numbers is None else f"{quoted(numbers)} and no list of numbers"
-        raise MetadataError(f"{place}.{name}", found)
-    if len(numbers) != len(letters):
-        count = f"{len(numbers)} {'number' if len(numbers) == 1 else 'numbers'} for {len(letters)} axes"
-        raise MetadataError(f"{place}.{name}", f"{count} ({', '.join(letters)})")
-    neutral = 1.0 if name == "scale" else 0.0
-    return name, [
-        # What stands for channels means nothing, so nothing is wrong with it.
-        neutral if letter == "c" else _number(number, f"{place}.{name}.{at}")
-        for at, (number, letter) in enumerate(zip(numbers, letters, strict=True))
-    ]
-
-
-def _number(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise MetadataError(place, f"{quoted(value)} is no number")
-    try:
-        return float(value)
-    except OverflowError:  # whole numbers have no end in JSON
-        return float("inf") if value > 0 else float("-inf")
-
-
 def channels_of(omero: object, count: int) -> tuple[Channel, ...]:
-    """Return names and colours; what is not of the right form is no reason to refuse the pixels."""
+    """Return names and colours of channels. What is invalid is ignored: it does not concern pixels."""
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(entries, list) or len(entries) != count:
         return ()

@@ -1,4 +1,4 @@
-"""Arrays and groups of a Zarr, opened so that nothing on the disk makes that hang or take all memory."""
+"""Opening arrays and groups of a Zarr, safe against FIFOs, endless files, huge and deeply nested metadata."""
 
 from __future__ import annotations
 
@@ -25,30 +25,28 @@ from pipeline.storage.files import NoFileError, check_regular, file_kind, is_nod
 
 Node = zarr.Array | zarr.Group
 
+# Bytes of a metadata file: 15 times that of a plate of 384 wells. As Python objects they take ten times more.
 _MOST_METADATA = 16 << 20
-"""Bytes of one metadata file: some 15 times what a plate of 384 wells has. They become ten times as much."""
-
-_MOST_DEEP = 100
-"""Levels within levels of what a metadata file holds."""
+_MOST_DEEP = 100  # nested lists and mappings in a metadata file
 
 MOST_AXES = 16
 
-# Filters of warnings belong to the whole process: two threads that change them would mix them up.
+# Warning filters are global: two threads that change them at a time would leave them changed.
 _quiet = threading.RLock()
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep Python's warnings from the user, who can do nothing with a line of zarr's source."""
+    """Suppress Python warnings, which quote a line of zarr's source and do not help a user."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # zarr-python from 3.4 on takes chunks of 0 for chunks of 1, in which no file of the array is found.
+        # From 3.4 on, zarr-python reads chunks of 0 as chunks of 1, of which it then finds none.
         warnings.filterwarnings("error", message="(?s).*stored chunk shape .* is invalid")
         yield
 
 
 class _CheckedFolder(LocalStore):
-    """The metadata of a folder as zarr-python reads them, with a look at each file before."""
+    """A folder whose metadata files are checked before zarr-python reads them."""
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
@@ -68,7 +66,7 @@ class _CheckedFolder(LocalStore):
 
 
 class _CheckedRemote(WrapperStore[Storage]):
-    """A URL as zarr-python reads it; metadata that are far too large are not looked at."""
+    """A URL whose metadata files must not be too large."""
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -85,36 +83,30 @@ def _check_size(path: str, size: int) -> None:
 
 
 def _with_separator(text: bytes, folder: str) -> bytes:
-    """Return the text of a `.zarray`, with the separator of its chunks' names where it does not say it.
+    """Add the separator of chunk names to a `.zarray` that lacks it, as found in the folder.
 
-    Writers of the first OME-Zarrs nested the chunks in folders and did not say so; read as files whose
-    names have dots in them, none of them would be there, and all pixels would be the fill value.
+    Writers of the first OME-Zarrs nested chunks in folders without saying so. With the default, names
+    with dots, no chunk would be found, and all pixels would be the fill value.
     """
     try:
-        said = json.loads(text)
+        metadata = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if not isinstance(said, dict) or said.get("dimension_separator") is not None:
+    if not isinstance(metadata, dict) or metadata.get("dimension_separator") is not None:
         return text
     with os.scandir(folder) as entries:
         if not any(entry.name.isdigit() and entry.is_dir() for entry in entries):
             return text
-    return json.dumps(said | {"dimension_separator": "/"}).encode()
+    return json.dumps(metadata | {"dimension_separator": "/"}).encode()
 
 
 def storage(root: str) -> Storage:
-    """Return the storage of a folder or URL, read only.
-
-    Raises
-    ------
-    RequestError
-        It is a URL and the extra `remote` is not installed.
-    """
+    """Return a read-only storage; raise RequestError for a URL without the extra `remote`."""
     return _CheckedRemote(url_storage(root)) if "://" in root else _CheckedFolder(root, read_only=True)
 
 
 def joined_path(*parts: str) -> str:
-    """Return a folder or URL and paths below it as one.
+    """Join a folder or URL and paths below it.
 
     >>> joined_path("/data/a.zarr/", "", "0")
     '/data/a.zarr/0'
@@ -130,7 +122,7 @@ def open_node(root: str, path: str = "") -> Node:
     Raises
     ------
     RequestError
-        It cannot be opened, or is an array that nobody can have written.
+        It cannot be opened, or its shape or chunks are impossible.
     """
     where = joined_path(root, path)
     if ".." in path.split("/"):
@@ -144,8 +136,8 @@ def open_node(root: str, path: str = "") -> Node:
         raise unreadable(where, error) from None
     except RequestError:
         raise
-    # zarr raises its own errors, KeyError, ValueError and what json and the codecs do, for one
-    # and the same thing: metadata that it cannot make an array of.
+    # zarr raises its own errors, KeyError, ValueError, and those of json and the codecs, all for
+    # metadata that it cannot use.
     except Exception as error:
         if "://" in root and isinstance(error, FileNotFoundError):
             raise RequestError(
@@ -158,7 +150,7 @@ def open_node(root: str, path: str = "") -> Node:
 
 
 def _check(node: Node) -> None:
-    """Refuse what zarr-python opens and nothing can be done with."""
+    """Raise NoFileError for nodes that zarr-python opens but that cannot be read."""
     attributes: object = node.metadata.attributes
     if not isinstance(attributes, dict):
         raise NoFileError("its attributes are no mapping")
@@ -169,24 +161,18 @@ def _check(node: Node) -> None:
 
 
 def check_shape(array: zarr.Array) -> None:
-    """Refuse an array whose shape or chunks are none.
-
-    Raises
-    ------
-    NoFileError
-        A length is negative or beyond what there can be, or there are far too many axes.
-    """
+    """Raise NoFileError for an impossible shape or chunk shape."""
     if not 0 < array.ndim <= MOST_AXES:
         raise NoFileError(f"it has {array.ndim} axes")
-    for message, lengths, least in (("shape", array.shape, 0), ("chunks", array.chunks, 1)):
+    for name, lengths, least in (("shape", array.shape, 0), ("chunks", array.chunks, 1)):
         text = " × ".join(map(str, lengths))
         if any(length < least for length in lengths):
-            raise NoFileError(f"its {message}, {text[:80]}, cannot be: a length is below {least}")
+            raise NoFileError(f"its {name}, {text[:80]}, cannot be: a length is below {least}")
         nbytes = array.dtype.itemsize
         for length in lengths:
             nbytes *= max(1, length)
         if nbytes >= 1 << 63:
-            raise NoFileError(f"its {message}, {text[:80]}, cannot be: no computer holds so many pixels")
+            raise NoFileError(f"its {name}, {text[:80]}, cannot be: no computer holds so many pixels")
 
 
 def _flat_enough(value: Any) -> bool:
@@ -203,7 +189,7 @@ def _flat_enough(value: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Return in a line why zarr-python could not open something."""
+    """Explain in one line an error of zarr-python."""
     if isinstance(error, RecursionError):
         return "its metadata lie too many levels within each other"
     if isinstance(error, UnicodeDecodeError):
@@ -226,27 +212,27 @@ def _hint(root: str, reason: str) -> str:
 
 
 def children(root: str, group: zarr.Group) -> list[tuple[str, Node]]:
-    """Return the members of a group by name; what cannot be opened is left out."""
-    found = []
+    """Return the members of a group that can be opened, sorted by name."""
+    members = []
     for name in sorted(_names_below(root, group)):
         with contextlib.suppress(RequestError):
-            found.append((name, open_node(root, joined_path(group.path, name) if group.path else name)))
-    return found
+            members.append((name, open_node(root, joined_path(group.path, name) if group.path else name)))
+    return members
 
 
 def array_list(root: str, group: zarr.Group, depth: int = 3) -> list[tuple[str, zarr.Array]]:
     """Return the arrays below a group, with their paths."""
-    found: list[tuple[str, zarr.Array]] = []
+    arrays: list[tuple[str, zarr.Array]] = []
     for name, node in children(root, group):
         if isinstance(node, zarr.Array):
-            found.append((name, node))
+            arrays.append((name, node))
         elif depth:
-            found += [(f"{name}/{path}", array) for path, array in array_list(root, node, depth - 1)]
-    return found
+            arrays += [(f"{name}/{path}", array) for path, array in array_list(root, node, depth - 1)]
+    return arrays
 
 
 def describe_arrays(root: str, group: zarr.Group) -> str:
-    """Return the arrays below a group in one line, or an empty text."""
+    """List the arrays below a group in one line."""
     return listed(f"{path} ({' × '.join(map(str, array.shape))})" for path, array in array_list(root, group))
 
 
@@ -259,7 +245,7 @@ def _names_below(root: str, group: zarr.Group) -> list[str]:
     try:
         with quietly():
             return list(group.keys())
-    # A web server lists nothing, and foreign objects beside the members make zarr raise several errors.
+    # Web servers cannot list, and zarr raises several errors at foreign objects among the members.
     except Exception:
         return []
 
@@ -270,7 +256,7 @@ def files_below(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     Raises
     ------
     DataError
-        One is a FIFO or a device, which nobody can read to its end.
+        One is a FIFO or a device, reading which may never end.
     OSError
         A folder cannot be listed.
     """
@@ -280,13 +266,13 @@ def files_below(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with os.scandir(f"{folder}/{inside}") as entries:
             for entry in entries:
                 if entry.is_dir():
-                    # Links may lead round in circles.
+                    # Symbolic links may form a cycle.
                     linked = os.path.realpath(entry.path) if entry.is_symlink() else ""
                     if not linked or linked not in entered:
                         entered.add(linked)
                         below.append(f"{inside}{entry.name}/")
                 elif entry.is_file():
                     yield f"{inside}{entry.name}", entry
-                elif os.path.exists(entry.path):  # a link to nothing is nothing
+                elif os.path.exists(entry.path):  # not a broken link
                     message = f"{entry.path!r} is {file_kind(entry.stat())}, no file"
                     raise DataError(message, "remove it, or give a copy", FIELD)

@@ -28,31 +28,20 @@ from pipeline.storage.chunks import ChunkArray, ChunkError
 from pipeline.storage.files import METADATA_FILES, open_blob
 from pipeline.storage.from_zarr import chunk_array
 
-_SIDE_BY_SIDE = 10
-"""Objects behind a URL that are fetched at a time: each of them waits for an answer."""
+_CONCURRENT_REQUESTS = 10  # for objects behind a URL, each of which waits for an answer
 
 _opening = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ZarrStore(Store):
-    """A Zarr array, v2 or v3, whole or sharded.
+    """An array of Zarr 2 or 3, sharded or not."""
 
-    Parameters
-    ----------
-    root : str
-        Folder or URL that was opened.
-    path : str
-        Of the array within it; empty for the root itself.
-    shape, dtype, chunks, shards
-        Of the array; `chunks` are the inner ones where it is sharded.
-    """
-
-    root: str
-    path: str
+    root: str  # folder or URL of the Zarr
+    path: str  # of the array in it; empty for the root itself
     shape: tuple[int, ...]
     dtype: np.dtype
-    chunks: tuple[int, ...]
+    chunks: tuple[int, ...]  # of the shards, if there are any
     shards: tuple[int, ...] | None = None
 
     @classmethod
@@ -95,7 +84,7 @@ class ZarrStore(Store):
                 return _array(self.root, self.path, stamped)
         except OSError:
             raise
-        # It was opened before, so its metadata is another now, and zarr raises whatever it does at that.
+        # Its metadata was valid before, so it has changed; zarr raises all kinds of errors then.
         except Exception as error:
             raise DataError(
                 f"{self.where!r} has changed since it was opened: {first_line(error)}",
@@ -107,14 +96,14 @@ class ZarrStore(Store):
         return (self.root,)
 
     def identity(self) -> dict[str, Any]:
-        """Return digests of the metadata, and of the chunks: names with sizes, times, what they hold."""
-        message: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
+        """Return digests of the metadata, and of the names, sizes, times and content of the chunks."""
+        array: dict[str, Any] = {"format": "zarr", "array": self.path, "metadata": self._metadata_digest()}
         if "://" in self.root:
-            return {**message, **objects_of(self.where)}
+            return {**array, **objects_of(self.where)}
         found = listing_of(_stamped_files(self.where))
         some = [(f"{self.where}/{name}", size) for name, size in found.some]
         return {
-            **message,
+            **array,
             "files": found.files,
             "bytes": found.nbytes,
             "sizes": found.sizes,
@@ -123,7 +112,7 @@ class ZarrStore(Store):
         }
 
     def missing(self, kept: Sequence[Pick]) -> Missing | None:
-        """Return how many chunks of some indices no file holds."""
+        """Count the chunks of the given indices that are not stored."""
         array = open_node(self.root, self.path)
         try:
             if not isinstance(array, zarr.Array):
@@ -152,20 +141,20 @@ def _array_stamp(where: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=32)
 def _array(root: str, path: str, changed: tuple[int, int]) -> ChunkArray:
-    """Return what reads an array; one written anew is opened anew, by `changed`."""
+    """Open an array; `changed`, its time and size, makes the cache forget one that was written again."""
     with quietly():
         array = zarr.open_array(store=storage(root), path=path, mode="r")
         check_shape(array)
         where = joined_path(root, path)
         if "://" not in root:
             return chunk_array(array, lambda key: open_blob(f"{where}/{key}"))
-        # Of a whole object no size is asked first: some web servers give neither that nor parts.
+        # Whole objects are fetched without asking for a size: some web servers give neither that nor ranges.
         fetch, store = object_in_parts if array.shards else whole_object, url_storage(root)
-        return chunk_array(array, lambda key: fetch(store, joined_path(path, key)), _SIDE_BY_SIDE)
+        return chunk_array(array, lambda key: fetch(store, joined_path(path, key)), _CONCURRENT_REQUESTS)
 
 
 def _native(block: NDArray) -> NDArray:
-    """Return pixels in native byte order, turned in place where they are the reader's own."""
+    """Convert pixels to native byte order, in place if they are writeable."""
     if block.dtype.isnative or not block.flags.writeable:
         return block
     return block.byteswap(inplace=True).view(block.dtype.newbyteorder("="))
