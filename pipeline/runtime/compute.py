@@ -6,7 +6,7 @@ import math
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -85,7 +85,7 @@ def compute(
         try:
             computation.run()
             computed.seconds = time.monotonic() - computed.began
-            computation.read_again(unread_since(before, len(layout.levels)))
+            computation.read_again(unread_since(before, journal.levels, len(layout.levels)))
         except DamagedChunksError as error:
             lost = journal.forget_files(error.keys)
             progress.say(f"{error}: {len(lost)} windows are computed again")
@@ -120,36 +120,37 @@ class _Computation:
     computed: Totals  # added up here
 
     def run(self) -> None:
-        """Compute windows and levels."""
-        self._compute_windows()
-        levels = Levels(self.layout, self.windows.tiling, self.journal)
-        for level in range(1, len(self.layout.levels)):
-            compute_windows(
-                self.executor,
-                (group for group in levels.groups(level) if group not in self.journal),
-                lambda group: levels.tasks(group, self._guarded),
-                self._record,
-                self.stop,
-            )
-
-    def _compute_windows(self) -> None:
+        """Compute windows, and groups of the coarser levels once all that they are built from is there."""
         tiling, plan = self.windows.tiling, self.job.plan
-        store = self._guarded(StoreRegion(self.layout, plan.offset, plan.overflow, plan.backgrounds))
         # Eight bytes a window where a list takes 36: there may be millions.
         todo = array("q", (n for n in range(tiling.windows) if WindowKey(0, n) not in self.journal))
+        with_windows = self._levels_with_windows(todo)
+        store = StoreRegion(self.layout, plan.offset, plan.overflow, plan.backgrounds, with_windows)
+        store_block = self._guarded(store)
+        levels = Levels(self.layout, tiling, self.journal, with_windows)
+        groups = levels.groups()
+        parts = (_Part(WindowKey(0, n), number) for n in todo for number in range(len(self.windows.parts(n))))
         parts_of_window = len(self.windows.parts(todo[0])) if todo else 1
         results: dict[WindowKey, dict[int, np.ndarray]] = defaultdict(dict)  # of windows with parts to come
 
-        def tasks(part: _Part) -> da.Array:
-            return self._tasks(self.windows.parts(part.window.number)[part.number], store)
+        def following() -> _Part | WindowKey | None:
+            return next(groups) or next(parts, None)
 
-        def finished(part: _Part, result: np.ndarray) -> None:
-            window, number = part
+        def tasks(key: _Part | WindowKey) -> da.Array:
+            if isinstance(key, WindowKey):
+                return levels.tasks(key, self._guarded)
+            return self._tasks(self.windows.parts(key.window.number)[key.number], store_block)
+
+        def finished(key: _Part | WindowKey, result: np.ndarray) -> None:
+            if isinstance(key, WindowKey):
+                self._record(key, result)
+                return
+            window, number = key
             results[window][number] = result.reshape(-1)
             if len(results[window]) < len(self.windows.parts(window.number)):
                 return
-            parts = results.pop(window)
-            self._record(window, np.concatenate([parts[number] for number in sorted(parts)]))
+            done = results.pop(window)
+            self._record(window, np.concatenate([done[number] for number in sorted(done)]), with_windows)
             nbytes = self._bytes(window.number)
             self.computed.bytes_in += nbytes
             self.progress.advance(nbytes)
@@ -157,7 +158,8 @@ class _Computation:
         # Added later than the other methods: a caller's own `Progress` may lack it.
         within = getattr(self.progress, "within", lambda windows: None)
 
-        def moved(begun: float) -> None:
+        def moved(shares: Mapping[Hashable, float]) -> None:
+            begun = sum(share for key, share in shares.items() if isinstance(key, _Part))
             within((begun + sum(map(len, results.values()))) / parts_of_window)
 
         self.progress.say(
@@ -165,11 +167,17 @@ class _Computation:
         )
         self.progress.start(tiling.windows, tiling.windows - len(todo), sum(map(self._bytes, todo)))
         self.executor.expect(tiling.blocks * len(todo) // tiling.windows)
-        parts = (_Part(WindowKey(0, n), number) for n in todo for number in range(len(self.windows.parts(n))))
         try:
-            compute_windows(self.executor, parts, tasks, finished, self.stop, moved)
+            compute_windows(self.executor, following, tasks, finished, self.stop, moved)
         finally:
             self.progress.stop()
+
+    def _levels_with_windows(self, todo: Sequence[int]) -> int:
+        """Count the coarser levels that are made of each block, so that they need not be read back."""
+        tiling = self.windows.tiling
+        # Blocks begin at multiples of these.
+        sizes = (tiling.window, self.windows.part, tiling.block) if todo else ()
+        return min([self.journal.levels, *map(self.layout.whole_levels, sizes)])
 
     def _bytes(self, window: int) -> int:
         """Return the input bytes of a window without its halo."""
@@ -194,7 +202,7 @@ class _Computation:
     def _guarded(self, write: Callable[..., Any]) -> Callable[..., Any]:
         return write if self.guard is None else RemoteWrite(self.guard, self.layout, write)
 
-    def _record(self, window: WindowKey, result: np.ndarray) -> None:
+    def _record(self, window: WindowKey, result: np.ndarray, levels: int = 0) -> None:
         """Bring the files of a window or group to the disk, and journal it."""
         blocks: list[BlockResult] = list(result.reshape(-1))
         records = [record for block in blocks for record in block.records]
@@ -207,6 +215,7 @@ class _Computation:
                 window,
                 records,
                 background,
+                levels,
                 clipped=sum(block.clipped for block in blocks),
                 planes=merge(sums for block in blocks for sums in block.planes),
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import TypeVar, cast
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -13,18 +13,17 @@ from pipeline.runtime.executors.executor import Executor, run_error
 from pipeline.runtime.signals import Stop
 from pipeline.write import DamagedChunksError
 
-Key = TypeVar("Key", bound=Hashable)
-
 OUTCOME_SECONDS = 0.2  # after which a wait for a window looks whether the run was asked to stop
 
 
 def compute_windows(
     executor: Executor,
-    windows: Iterable[Key],
-    tasks: Callable[[Key], da.Array],  # called when a window begins, so that its graph is held no longer
-    finished: Callable[[Key, np.ndarray], None],  # called in this thread with a window's results
+    following: Callable[[], Hashable | None],  # gives the next window that can begin; None: none can now
+    tasks: Callable[[Any], da.Array],  # called when a window begins, so that its graph is held no longer
+    finished: Callable[[Any, np.ndarray], None],  # called in this thread with a window's results
     stop: Stop,
-    moved: Callable[[float], None] = lambda begun: None,  # called with the computed part of those under way
+    # Called with the computed share of each window under way.
+    moved: Callable[[Mapping[Hashable, float]], None] = lambda shares: None,
 ) -> None:
     """Compute windows, a few at a time, until all are done; after a signal none begins any more.
 
@@ -36,15 +35,14 @@ def compute_windows(
     DamagedChunksError
         A window read files of the output that are not what was written.
     """
-    waiting = iter(windows)
     under_way = 0
-    failure: tuple[Key, BaseException] | None = None
+    failure: tuple[Hashable, BaseException] | None = None
     trouble = ""
 
     def begin() -> None:
         nonlocal under_way
         while failure is None and stop.signal is None and under_way < executor.in_flight:
-            window = next(waiting, None)
+            window = following()
             if window is None:
                 return
             executor.submit(window, tasks(window))
@@ -58,7 +56,7 @@ def compute_windows(
         stop.tell()
         if outcome is not None:
             under_way -= 1
-            window, result = cast(tuple[Key, np.ndarray | BaseException], outcome)
+            window, result = outcome
             if isinstance(result, BaseException):
                 failure = failure or (window, result)
                 continue

@@ -14,7 +14,7 @@ from pipeline.model.timing import Seconds, collect_seconds, spending
 from pipeline.runtime.planes import PlaneSums, plane_sums
 from pipeline.steps.background import background_pixels
 from pipeline.steps.contract import Background
-from pipeline.write import ChunkRecord, Layout, build_level, write_region
+from pipeline.write import ChunkRecord, Layout, build_level, write_levels
 
 Records = tuple[ChunkRecord, ...]
 
@@ -38,6 +38,7 @@ class StoreRegion:
     offset: float  # added before the cast
     overflow: str  # "fits", "clip" or "error"
     meanings: tuple[Background, ...] = ()  # for each channel, how the background comes from input and result
+    levels: int = 0  # coarser levels that are made of each block
 
     def __call__(self, region: Region, before: NDArray | None, block: NDArray) -> BlockResult:
         """Write one block, given its pixels as read, if they are known, and as the chain gives them.
@@ -52,13 +53,13 @@ class StoreRegion:
             if clipped and self.overflow == "error":
                 raise self._overflow_error(region, block, clipped)
             planes = plane_sums(region, before, block, clipped)
-        records = write_region(self.layout, 0, region, pixels)
+        records = write_levels(self.layout, region, pixels, self.levels)
         background: Records = ()
         if (second := self.layout.background) is not None:
             assert before is not None
             with spending("cast"):
                 pixels = self._background(region, before, block, second.spec.dtype)
-            background = write_region(second, 0, region, pixels)
+            background = write_levels(second, region, pixels, self.levels)
         return BlockResult(records, clipped, planes, collect_seconds(), background)
 
     def _background(self, region: Region, before: NDArray, block: NDArray, dtype: np.dtype) -> NDArray:

@@ -1,7 +1,8 @@
 """OME-Zarr output that survives a kill at any moment.
 
-The order of a run: `create`; `write_region` for every region, `sync`, journal; `build_level` for
-every coarser level, `sync`, journal; `seal`; `publish`. `verify` checks a finished output.
+The order of a run: `create`; `write_levels` for every region, `sync`, journal; `build_level` for the
+coarser levels of which regions hold no whole files, `sync`, journal; `seal`; `publish`. `verify` checks a
+finished output.
 
 Here belongs what knows the output on disk: layout, metadata, manifest, journal, lock, commit.
 """
@@ -12,7 +13,7 @@ from pipeline.write.layout import Layout, make_layout, with_background, work_pat
 from pipeline.write.lock import check_lock
 from pipeline.write.manifest import check_files, read_manifest, verify
 from pipeline.write.publish import check_publish, check_target, discard, provenance_of, publish, state
-from pipeline.write.pyramid import LevelRegions, build_level, cells_of_region, level_windows
+from pipeline.write.pyramid import LevelRegions, build_level, cells_of_region, level_windows, write_levels
 from pipeline.write.region import ChunkRecord, DamagedChunksError, read_region, sync, write_region
 from pipeline.write.seal import Contents, seal
 
@@ -44,5 +45,6 @@ __all__ = [
     "verify",
     "with_background",
     "work_path",
+    "write_levels",
     "write_region",
 ]

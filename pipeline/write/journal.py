@@ -28,7 +28,7 @@ from pipeline.write.region import ChunkRecord
 from pipeline.write.work import canonical, read_checked, remove_other_runs, touched, write_checked
 
 _KEY = re.compile(r"(\d{1,2})/(\d{1,9})", re.ASCII)  # a line's window: LEVEL/NUMBER
-_RESERVED = ("window", "chunks", "background", "of")  # keys of a line that are no facts
+_RESERVED = ("window", "chunks", "background", "of", "levels")  # keys of a line that are no facts
 
 
 @contextlib.contextmanager
@@ -96,6 +96,8 @@ class Journal:
         Input files of which only the time has changed since then.
     state : str
         What `pipeline.write.state` returned at the start.
+    levels : int
+        Coarser levels whose files are recorded with the windows; those of the others are recorded in groups.
     """
 
     def __init__(self, layout: Layout, windows: Any, touched: list[str], state: State) -> None:
@@ -103,6 +105,8 @@ class Journal:
         self.windows = windows
         self.touched = touched
         self.state = state
+        # All windows must agree on it, so it is that of the window with the fewest, in any start.
+        self.levels = len(layout.levels) - 1
         self._path = f"{layout.work}/journal"
         # Lines of a run that was cut in another way do not count.
         self._cut = f"{crc32c(canonical(windows)):08x}"
@@ -143,14 +147,15 @@ class Journal:
         window: WindowKey,
         records: Iterable[ChunkRecord],
         background: Iterable[ChunkRecord] = (),
+        levels: int = 0,
         **facts: Any,
     ) -> None:
         """Record a window as done, with its files in the output and in the background.
 
-        The files must be on the disk before (`sync`). `facts` are further results to keep, as
-        JSON: how many pixels were clipped.
+        The files must be on the disk before (`sync`); those of the first `levels` coarser levels are among
+        them. `facts` are further results to keep, as JSON: how many pixels were clipped.
         """
-        entry: dict[str, Any] = {"chunks": [list(record) for record in records], **facts}
+        entry: dict[str, Any] = {"chunks": [list(record) for record in records], "levels": levels, **facts}
         if second := [list(record) for record in background]:
             entry["background"] = second
         self._write(window, entry)
@@ -179,7 +184,11 @@ class Journal:
         name = "background" if background else "chunks"
         # In the order of their keys, so that the manifest does not tell of kills and restarts.
         for _, entry in self._entries(self._offsets if windows is None else sorted(set(windows))):
-            yield from (ChunkRecord(*record) for record in entry.get(name, ()))
+            records = (ChunkRecord(*record) for record in entry.get(name, ()))
+            if entry.get("levels", 0) > self.levels:
+                # Its other levels are built in groups, as those of the windows that have fewer.
+                records = (record for record in records if record.level <= self.levels)
+            yield from records
 
     def check(self, *, content: bool = False) -> list[WindowKey]:
         """Compare the files of finished windows with their records; forget and return damaged ones.
@@ -221,6 +230,7 @@ class Journal:
             self._offsets.discard(window)
         else:
             self._offsets[window] = offset
+            self.levels = min(self.levels, window.level - 1 if window.level else entry.get("levels", 0))
 
     def _load(self) -> None:
         offset = 0

@@ -140,6 +140,39 @@ class Layout:
             for side, step, size in zip(region, self.steps(level), self.levels[level - 1].shape, strict=True)
         )
 
+    def coarser_region(self, level: int, region: Region) -> Region:
+        """Return the region of a level whose pixels a region of the next finer level has a part in."""
+        return tuple(
+            slice(side.start // step, -(-side.stop // step))
+            for side, step in zip(region, self.steps(level), strict=True)
+        )
+
+    def whole_levels(self, block: Mapping[str, int]) -> int:
+        """Count the coarser levels of which blocks of the full resolution hold whole files.
+
+        They need no neighbour for these: each level, from the first on, is the mean of the one before.
+
+        Parameters
+        ----------
+        block : mapping of str to int
+            Axis → px of a block, or of what else blocks begin at multiples of.
+
+        Examples
+        --------
+        Files of 8 px are 16 px of the full resolution in the first level, and 32 px in the second.
+
+        >>> spec = ImageSpec("yx", (8, 2000), np.dtype("uint8"))
+        >>> layout = make_layout(spec, "out.zarr", chunks={"x": 8})
+        >>> [layout.whole_levels({"x": px}) for px in (8, 16, 1600, 2000)]
+        [0, 1, 2, 2]
+        """
+        for count, level in enumerate(self.levels[1:]):
+            files = zip(self.spec.axes, level.file_shape, level.factors, strict=True)
+            px = {axis: file * factor for axis, file, factor in files}
+            if any(side % px[axis] and side < self.spec.sizes[axis] for axis, side in block.items()):
+                return count
+        return len(self.levels) - 1
+
 
 def with_background(layout: Layout, path: str, dtype: np.dtype) -> Layout:
     """Return a layout with a second output at `path`: the same files, with pixels of another dtype."""

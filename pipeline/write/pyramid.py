@@ -1,4 +1,8 @@
-"""The coarser levels: each the mean of the next finer one, read back from the disk."""
+"""The coarser levels: each the mean of the next finer one.
+
+Those of which a block holds whole files are written with it (`write_levels`). The others are read back
+from the disk (`build_level`).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.halve import halve
-from pipeline.model.image import Region
+from pipeline.model.image import Region, region_shape
+from pipeline.model.timing import spending
 from pipeline.write.chunks import cell_region, cells_meeting
 from pipeline.write.layout import Layout
 from pipeline.write.region import ChunkRecord, read_region, write_region
+
+
+def write_levels(layout: Layout, region: Region, block: NDArray[Any], levels: int) -> tuple[ChunkRecord, ...]:
+    """Write a block of the full resolution, and its part of the first coarser levels.
+
+    Parameters
+    ----------
+    layout : Layout
+    region : tuple of slice
+        Where the block lies, as in `write_region`.
+    block : ndarray
+        Its pixels, of the output's dtype.
+    levels : int
+        Number of coarser levels, as `Layout.whole_levels` counts them.
+
+    Returns
+    -------
+    tuple of ChunkRecord
+        One for each file written, of all levels.
+    """
+    written = write_region(layout, 0, region, block)
+    if levels and len(region) != len(layout.spec.axes):
+        region = layout.padded(region)
+        block = block.reshape(region_shape(region))
+    with spending("pyramid"):
+        for level in range(1, levels + 1):
+            region = layout.coarser_region(level, region)
+            block = mean_blocks(block, layout.steps(level))
+            written += write_region(layout, level, region, block)
+    return written
 
 
 def build_level(

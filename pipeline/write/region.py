@@ -36,6 +36,11 @@ class ChunkRecord(NamedTuple):
     crc: int | None  # None: all pixels are 0, so there is no file
 
     @property
+    def level(self) -> int:
+        """The level that the file belongs to."""
+        return int(self.key.partition("/")[0])
+
+    @property
     def empty(self) -> bool:
         """Whether there is no file because all pixels are 0."""
         return self.crc is None

@@ -367,16 +367,16 @@ def test_a_scheduler_that_answers_late_leaves_the_progress_as_it_was(monkeypatch
     tasks = da.zeros(4, chunks=1)
     cluster.submit("window", tasks)
     client.sync = lambda call, keys, callback_timeout: {keys[0]: ["tcp://a:0"], keys[1]: []}
-    assert cluster.begun() == 0.25
+    assert cluster.begun() == {"window": 0.25}
 
     def late(call, keys, callback_timeout):
         raise TimeoutError
 
     client.sync = late
-    assert cluster.begun() == 0.25
+    assert cluster.begun() == {"window": 0.25}
     client.sent[0].done()
     cluster.next(timeout=0)
-    assert cluster.begun() == 0
+    assert cluster.begun() == {}
 
 
 @pytest.mark.parametrize(

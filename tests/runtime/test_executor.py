@@ -79,15 +79,15 @@ def test_a_window_that_fails_lets_the_next_one_begin(tasks):
 
 def test_what_is_computed_of_a_window_is_counted_until_it_has_ended():
     noted, threads = Noted(), Threads(2)
-    assert threads.begun() == 0
+    assert threads.begun() == {}
     threads.submit("first", noted.window("first", 4))
     noted.end(2)
     noted.wait(4)  # the third and fourth begin once the first two have been counted
-    assert threads.begun() == 0.5
+    assert threads.begun() == {"first": 0.5}
     threads.submit("second", noted.window("second", 1))
     noted.end(5)
     ended = [threads.next(60)[0] for _ in range(2)]
-    assert (sorted(ended), threads.begun()) == (["first", "second"], 0)
+    assert (sorted(ended), threads.begun()) == (["first", "second"], {})
     threads.cancel()
 
 

@@ -1,6 +1,7 @@
 """The loop over windows: which begin, which are recorded, and what is told of a failure or a signal."""
 
 import signal
+from functools import partial
 
 import pytest
 
@@ -28,10 +29,10 @@ class InOrder:
         return window, self.failing.get(window, f"receipts of {window}")
 
     def begun(self):
-        return len(self.under_way) / 2
+        return dict.fromkeys(self.under_way, 0.5)
 
 
-def compute(executor, stop=None, note=lambda window: None, moved=lambda begun: None):
+def compute(executor, stop=None, note=lambda window: None, moved=lambda shares: None):
     """Compute four windows, and return those that were recorded and what it ended with."""
     recorded, ended = {}, None
 
@@ -41,7 +42,8 @@ def compute(executor, stop=None, note=lambda window: None, moved=lambda begun: N
 
     try:
         tasks = "tasks of {}".format
-        compute_windows(executor, "abcd", tasks, finished, stop or Stop(working=True), moved)
+        following = partial(next, iter("abcd"), None)
+        compute_windows(executor, following, tasks, finished, stop or Stop(working=True), moved)
     except PipelineError as error:
         ended = error
     assert recorded == {window: f"receipts of {window}" for window in recorded}
@@ -60,10 +62,25 @@ def test_while_a_window_is_recorded_the_next_ones_are_under_way():
     assert under_way == ["bc", "cd", "d", ""]
 
 
+def test_a_window_that_cannot_begin_yet_begins_once_others_are_recorded():
+    executor, recorded = InOrder(), []
+    waiting = ["a", "b", "c"]
+
+    def following():
+        # The last one needs both others.
+        return waiting.pop(0) if len(waiting) > 1 or len(recorded) == 2 and waiting else None
+
+    def finished(window, result):
+        recorded.append(window)
+
+    compute_windows(executor, following, "tasks of {}".format, finished, Stop(working=True))
+    assert (executor.submitted, recorded) == (list("abc"), list("abc"))
+
+
 def test_how_far_windows_are_is_told_after_each():
     told = []
     compute(InOrder(), moved=told.append)
-    assert told == [1, 1, 0.5, 0]
+    assert told == [{"b": 0.5, "c": 0.5}, {"c": 0.5, "d": 0.5}, {"d": 0.5}, {}]
 
 
 def test_after_a_failure_none_begins_and_what_was_under_way_is_recorded():

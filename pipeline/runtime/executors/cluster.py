@@ -6,7 +6,7 @@ import contextlib
 import queue
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -199,7 +199,7 @@ class Cluster(Executor):
                 if sent.future is not None:
                     sent.future.cancel(force=True)
 
-    def begun(self) -> float:
+    def begun(self) -> Mapping[Hashable, float]:
         """Ask the scheduler now and then which blocks it holds the results of."""
         now = time.monotonic()
         if now - self._asked >= ASKED_SECONDS and 0 < self._tasks() <= MOST_ASKED:
@@ -218,7 +218,7 @@ class Cluster(Executor):
                     window: sum(bool(holders.get(key)) for key in keys) / len(keys)
                     for window, keys in blocks.items()
                 }
-        return sum(share for window, share in self._shares.items() if window in self._sent)
+        return {window: share for window, share in self._shares.items() if window in self._sent}
 
     def close(self) -> None:
         """Stop what is under way, and leave the cluster as it was."""

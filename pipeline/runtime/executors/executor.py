@@ -58,8 +58,8 @@ class Executor(ABC):
         """Wait for any window to end and return it, or None after `timeout` seconds."""
 
     @abstractmethod
-    def begun(self) -> float:
-        """Return the computed part of the windows under way, as a number of windows."""
+    def begun(self) -> Mapping[Hashable, float]:
+        """Return the computed share of each window under way, 0 to 1."""
 
     def prepare(self, make: Callable[[], WorkerCheck]) -> Elsewhere | None:
         """Let workers on other machines pass a check, made by `make`, before their first task.
@@ -143,9 +143,9 @@ class Threads(Executor):
         self._shares.pop(outcome[0], None)
         return outcome
 
-    def begun(self) -> float:
-        """Add up the shares of tasks that have ended."""
-        return sum(self._shares.values())
+    def begun(self) -> Mapping[Hashable, float]:
+        """Return the share of each window's tasks that have ended."""
+        return self._shares
 
     def cancel(self, *, wait: bool = True) -> None:
         """Drop windows that have not begun, and optionally wait for the blocks under way."""
