@@ -157,8 +157,8 @@ def _memory_text(plan: Plan) -> str:
     memory = plan.memory
     total = f"{size_text(memory.predicted)} predicted, {size_text(plan.resources.memory)} allowed"
     shared = f" + {size_text(memory.shared)} for blocks that wait for neighbours" if memory.shared else ""
-    if memory.levels > memory.tasks * memory.task + memory.shared:
-        work = f"{size_text(memory.levels)} for coarser levels"
+    if memory.level > memory.task or memory.level_tasks > memory.tasks:
+        work = f"{size_text(memory.working)} for blocks and coarser levels{shared}"
     else:
         work = f"{memory.tasks} × {size_text(memory.task)} a block{shared}"
     return f"{total}: {size_text(memory.base)} of processes + {work}"

@@ -3,7 +3,8 @@
 predicted = processes before their first pixel
           + tasks at a time × (what one holds at its fullest + what the heap keeps of it)
           + what the blocks of a window and of its successor share (their halos)
-            or, after the last block, what building the coarser levels takes, where that is more
+
+Where blocks hold no whole files of a coarser level, a task may also build one of its files from the disk.
 
 Counted as `machine.tree_memory` measures: the resident memory of each process, summed.
 """
@@ -63,20 +64,31 @@ class Memory:
     task: int  # one block on its way from file to file
     tasks: int  # blocks at a time
     shared: int  # blocks of a window that wait for their neighbours
-    levels: int = 0  # building the coarser levels, after the last block
+    level: int = 0  # a file of a coarser level that is built from the disk; 0 if all are made in blocks
+    level_tasks: int = 0  # such files at a time
+
+    @property
+    def working(self) -> int:
+        """The most that all tasks hold together: some do blocks, others build coarser levels."""
+        further = max(0, self.level_tasks - self.tasks)
+        return self.tasks * max(self.task, self.level) + further * self.level
 
     @property
     def predicted(self) -> int:
         """The most that all processes hold together."""
-        return self.base + max(self.tasks * self.task + self.shared, self.levels)
+        return self.base + self.working + self.shared
 
 
 def memory_of_blocks(workload: Workload, block: Mapping[str, int], resources: Resources) -> Memory:
     """Return the memory of a run in blocks of this size that share nothing."""
     tasks = min(resources.workers, workload.count(block))
+    first = 1 + workload.layout.whole_levels(block)
+    level = max(_level_bytes(output, first) for output in workload.layout.outputs)
     # Coarser levels are built by all workers, even where there are fewer blocks.
-    levels = max((_level_bytes(output, resources.workers) for output in workload.layout.outputs), default=0)
-    return Memory(_base_bytes(workload, resources), _task_bytes(workload, block), tasks, 0, levels)
+    files = max((math.prod(array.grid) for array in workload.layout.levels[first:]), default=0)
+    level_tasks = min(resources.workers, files)
+    task = _task_bytes(workload, block)
+    return Memory(_base_bytes(workload, resources), task, tasks, 0, level, level_tasks)
 
 
 def memory_of(
@@ -124,12 +136,13 @@ def _task_bytes(workload: Workload, block: Mapping[str, int]) -> int:
     block = largest_block(block, workload.halo, image.sizes)
     shape = padded(block, workload.halo, image.sizes)
     pixels, kept = math.prod(shape), math.prod(block.values())
+    levels = workload.layout.whole_levels(block)
     # The input block is held to the end, for the figures of its planes.
     held = pixels * image.dtype.itemsize
     # Where a plane is cut, its parts are read without the halo that they have in common.
     reading = held + max(workload.bytes_beside(shape), workload.bytes_beside(tuple(block.values())))
     filtering = chain_bytes(workload.steps, shape, image.dtype, image.axes)
-    return with_heap(max(reading, filtering, held + writing_bytes(workload, pixels, kept)))
+    return with_heap(max(reading, filtering, held + writing_bytes(workload, pixels, kept, levels)))
 
 
 def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype, axes: str) -> int:
@@ -149,8 +162,8 @@ def chain_bytes(steps: tuple[Step, ...], shape: tuple[int, ...], dtype: np.dtype
     return held + largest
 
 
-def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
-    """Return the bytes of a result of `pixels` and of writing the `kept` ones of them."""
+def writing_bytes(workload: Workload, pixels: int, kept: int, levels: int) -> int:
+    """Return the bytes of a result of `pixels` and of writing the `kept` ones of them, and coarser levels."""
     layout, second, result = workload.layout, workload.layout.background, workload.chain.dtype
     dtype = layout.spec.dtype
     alike = result == dtype and not workload.offset
@@ -158,11 +171,20 @@ def writing_bytes(workload: Workload, pixels: int, kept: int) -> int:
     # On the way: an array without gaps for whole numbers, and for floats up to two that may be wider.
     widest = max(result.itemsize, dtype.itemsize)
     casting = 0 if alike else kept * result.itemsize if dtype.kind != "f" else 2 * kept * widest
-    most = max(casting, _file_bytes(layout))
+    whole = bool(cast) or kept == pixels
+    most = max(casting, _file_bytes(layout) + _mean_bytes(layout, kept, levels, whole=whole))
     if second is not None:
         taken = (2 if workload.mixed else 1) * kept * second.spec.dtype.itemsize
-        most = max(most, taken + _file_bytes(second))
+        most = max(most, taken + _file_bytes(second) + _mean_bytes(second, kept, levels, whole=True))
     return pixels * result.itemsize + cast + most
+
+
+def _mean_bytes(layout: Layout, kept: int, levels: int, *, whole: bool) -> int:
+    """Return the bytes of the coarser levels of a block of `kept` pixels; unless `whole`, it has gaps."""
+    if not levels:
+        return 0
+    nbytes = kept * layout.spec.dtype.itemsize
+    return nbytes // math.prod(layout.steps(1)) + (0 if whole else nbytes)
 
 
 def _file_bytes(layout: Layout) -> int:
@@ -170,17 +192,16 @@ def _file_bytes(layout: Layout) -> int:
     return (FILE + layout.checksum) * math.prod(layout.file_shape) * layout.spec.dtype.itemsize
 
 
-def _level_bytes(layout: Layout, workers: int) -> int:
-    """Return the bytes that the coarser levels take."""
+def _level_bytes(layout: Layout, first: int) -> int:
+    """Return the bytes that a file of the levels from `first` on takes, built from the disk."""
     largest = 0
-    for finer, level in itertools.pairwise(layout.levels):
+    for finer, level in itertools.pairwise(layout.levels[first - 1 :]):
         steps = (c // f for c, f in zip(level.factors, finer.factors, strict=True))
         sources = math.prod(
             min(px * step, size) for px, step, size in zip(level.file_shape, steps, finer.shape, strict=True)
         )
         file = math.prod(map(min, finer.file_shape, finer.shape))
-        tasks = min(workers, math.prod(level.grid))
-        largest = max(largest, tasks * with_heap((sources + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
+        largest = max(largest, with_heap((sources + LEVEL_FILES * file) * layout.spec.dtype.itemsize))
     return largest
 
 

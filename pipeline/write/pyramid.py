@@ -154,7 +154,7 @@ def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
     block : ndarray
         Integers or floats.
     steps : tuple of int
-        1 or 2 for each axis.
+        For each axis; 1 or 2 along y and x, else 1.
 
     Returns
     -------
@@ -167,39 +167,5 @@ def mean_blocks(block: NDArray[Any], steps: tuple[int, ...]) -> NDArray[Any]:
     >>> mean_blocks(np.array([[1, 2, 9], [2, 1, 4]], "uint8"), (2, 2))
     array([[2, 6]], dtype=uint8)
     """
-    # The kernel sums in 64 bits, which 64-bit integers could overflow.
-    compiled = block.dtype.kind == "f" or block.dtype.itemsize <= 4
-    if compiled and set(steps[:-2]) <= {1} and steps[-2:] == (2, 2):
-        planes = halve(np.ascontiguousarray(block).reshape(-1, *block.shape[-2:]))
-        return planes.reshape(*block.shape[:-2], *planes.shape[1:])
-    for axis, step in enumerate(steps):
-        if step == 2 and block.shape[axis] % 2:
-            # A pixel twice is the mean of that pixel alone.
-            block = np.concatenate([block, np.take(block, [-1], axis)], axis)
-    corners = [
-        block[tuple(slice(start, None, step) for start, step in zip(offsets, steps, strict=True))]
-        for offsets in np.ndindex(*steps)
-    ]
-    if block.dtype.kind == "f":
-        total = np.zeros(corners[0].shape, np.float64)
-        for corner in corners:
-            total += corner
-        return (total / len(corners)).astype(block.dtype)
-    return _integer_mean(corners)
-
-
-def _integer_mean(corners: list[NDArray[Any]]) -> NDArray[Any]:
-    """Return the mean of 1, 2, 4, … arrays, rounded half to even, without leaving their dtype."""
-    dtype = corners[0].dtype
-    shift = dtype.type(len(corners).bit_length() - 1)
-    count, mask = dtype.type(len(corners)), dtype.type(len(corners) - 1)
-    quotient, remainder = np.zeros((2, *corners[0].shape), dtype)
-    # Quotients and remainders by the count are summed apart, so that nothing overflows.
-    for corner in corners:
-        quotient += corner >> shift
-        remainder += corner & mask
-    quotient += remainder >> shift
-    remainder &= mask
-    twice = remainder + remainder
-    quotient += (twice > count) | ((twice == count) & (quotient & dtype.type(1) == 1))
-    return quotient
+    planes = halve(block.reshape(-1, *block.shape[-2:]), *steps[-2:])
+    return planes.reshape(*block.shape[:-2], *planes.shape[1:])

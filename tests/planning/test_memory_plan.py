@@ -105,14 +105,24 @@ def test_threads_hold_one_window_and_what_its_last_blocks_share():
 
 
 def test_coarser_levels_are_counted_where_a_file_holds_much():
-    shards = {"chunks": {"y": 512, "x": 512}, "shards": {"t": 8, "y": 2048, "x": 2048}}
-    found = plan(FRAMES, [TOPHAT], output=shards)
-    without = plan(FRAMES, [TOPHAT], output={**shards, "pyramid": False})
-    assert without.memory.levels == 0
-    # A file of level 1 is made of one of level 0, which is read as stored and decoded.
-    assert found.memory.levels >= 2 * 3 * 8 * 2048 * 2048 * 2
-    assert found.memory.levels <= 2 * 4.5 * 8 * 2048 * 2048 * 2
-    assert found.memory.predicted >= found.memory.base + found.memory.levels
+    """Blocks hold no whole file of level 1: each is made of four of level 0, as stored and decoded."""
+    image = ImageSpec("tyx", (100, 4096, 4096), np.dtype("uint16"), (1, 2048, 2048))
+    shards = {"chunks": {"y": 512, "x": 512}, "shards": {"y": 2048, "x": 2048}}
+    said = {"compute": {"block": {"t": 1, "y": 2048, "x": 2048}, "workers": 2}}
+    found = plan(image, [TOPHAT], output=shards, **said)
+    without = plan(image, [TOPHAT], output={**shards, "pyramid": False}, **said)
+    assert without.memory.level == 0
+    file = 2048 * 2048 * 2
+    assert (4 + 3) * file <= found.memory.level <= (4 + 3) * file + 24 * MIB
+    assert found.memory.level_tasks == 2
+    assert found.memory.predicted >= found.memory.base + 2 * found.memory.level
+
+
+def test_coarser_levels_made_of_a_block_take_a_part_of_it():
+    block = 2048 * 2048 * 2
+    found, without = (plan(FRAMES, [TOPHAT], output={"pyramid": made}).memory for made in (True, False))
+    assert found.level == without.level == 0
+    assert without.task <= found.task <= without.task + block // 4
 
 
 def test_a_checksum_is_counted_where_a_file_is_made():
@@ -132,7 +142,7 @@ def test_the_cast_is_counted(dtype, least):
     output = {"dtype": dtype, "overflow": "clip", "pyramid": False, "offset": 0 if dtype == "float32" else 5}
     found = plan(FRAMES, [{"gaussian": {"sigma": 3}}], output=output)
     pixels = 2048 * 2048
-    assert writing_bytes(found.workload, pixels, pixels) >= least * pixels
+    assert writing_bytes(found.workload, pixels, pixels, 0) >= least * pixels
     assert found.memory.task >= (2 + least) * pixels
 
 

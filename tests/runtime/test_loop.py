@@ -68,7 +68,7 @@ def test_a_window_that_cannot_begin_yet_begins_once_others_are_recorded():
 
     def following():
         # The last one needs both others.
-        return waiting.pop(0) if len(waiting) > 1 or len(recorded) == 2 and waiting else None
+        return waiting.pop(0) if len(waiting) > 1 or (len(recorded) == 2 and waiting) else None
 
     def finished(window, result):
         recorded.append(window)

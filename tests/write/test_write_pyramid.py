@@ -50,7 +50,7 @@ def test_floats_are_averaged_and_nan_stays_where_it_is(dtype):
     assert np.isnan(mean).sum() == 1
 
 
-@pytest.mark.parametrize("steps", [(1, 2, 2), (1, 1, 2), (1, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("steps", [(1, 2, 2), (1, 1, 2), (1, 2, 1)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_floats_of_32_bits_are_averaged_without_overflow(steps, sign):
     largest = sign * np.finfo("float32").max
