@@ -8,6 +8,7 @@ Prints ratios of times from this one run of the benchmark, each the minimum of s
 - the copy ÷ the sum of file in, decode, encode, file out over the cores;
 - the run ÷ (copy + kernel ÷ cores), for a copy that writes the input's pixels, and for one that writes
   the filtered pixels (floats of a DoG hardly compress, so more bytes are written);
+- the run with its pyramid ÷ without, and ÷ (copy that writes the same bytes + kernel ÷ cores);
 - one worker ÷ two; tiles with halos ÷ whole planes; the time per window of many ÷ of few;
 - a plain Dask script ÷ the run (on a few frames, scaled); start-up, separately.
 """
@@ -36,7 +37,7 @@ import pipeline
 from pipeline.model.machine import cores
 from pipeline.read import Source, open_source
 from pipeline.steps import Step
-from pipeline.write import Layout, create, make_layout, sync, write_region
+from pipeline.write import Layout, create, make_layout, sync, write_levels
 from pipeline.write.region import stored_array
 
 SIDE, DIFFERENT = 2048, 8
@@ -88,24 +89,27 @@ def whole(frame: int) -> tuple[slice, ...]:
     return slice(frame, frame + 1), slice(0, SIDE), slice(0, SIDE)
 
 
-def new_output(opened: Source, target: Path, dtype: np.dtype) -> Layout:
+def new_output(opened: Source, target: Path, dtype: np.dtype, *, pyramid: bool = False) -> Layout:
     """Return an empty output."""
-    layout = make_layout(opened.spec.with_(dtype=dtype), str(target), pyramid=False, fingerprint="copy")
+    layout = make_layout(opened.spec.with_(dtype=dtype), str(target), pyramid=pyramid, fingerprint="copy")
     shutil.rmtree(layout.work, ignore_errors=True)
     create(layout)
     return layout
 
 
-def copy_seconds(source: Path, target: Path, filtered: list[np.ndarray] | None, workers: int) -> float:
+def copy_seconds(
+    source: Path, target: Path, filtered: list[np.ndarray] | None, workers: int, *, pyramid: bool = False
+) -> float:
     """Copy frame by frame on some threads; write the `filtered` frames instead, if there are any."""
     opened = open_source(str(source))
-    layout = new_output(opened, target, np.dtype("uint16") if filtered is None else filtered[0].dtype)
+    dtype = np.dtype("uint16") if filtered is None else filtered[0].dtype
+    layout = new_output(opened, target, dtype, pyramid=pyramid)
 
     def copy_frame(frame: int) -> None:
         block = opened.read(whole(frame))
         if filtered is not None:
             block = filtered[frame % len(filtered)][None]
-        sync(layout, write_region(layout, 0, whole(frame), block))
+        sync(layout, write_levels(layout, whole(frame), block, len(layout.levels) - 1))
 
     with ThreadPoolExecutor(workers) as pool:
         seconds = seconds_of(lambda: list(pool.map(copy_frame, range(opened.spec.shape[0]))))
@@ -199,6 +203,7 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
         if output:
             filtered = [np.rint(frame).astype(output["dtype"]) for frame in filtered]
         copies, moved, runs, singles, startups = [copy], [], [], [], []
+        moved_whole, runs_whole = [], []
         kernel = kernel_seconds(filter_step) * frames
         for _ in range(rounds):
             copies.append(copy_seconds(source, target, None, workers))
@@ -207,6 +212,10 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
             runs.append(seconds)
             startups.append(startup)
             singles.append(run_seconds(source, target, step, 1, output=output)[0])
+            moved_whole.append(copy_seconds(source, target, filtered, workers, pyramid=True))
+            runs_whole.append(
+                run_seconds(source, target, step, workers, output={**output, "pyramid": True})[0]
+            )
         run, plain, real = min(runs), min(copies), min(moved)
         script = script_seconds(source, target, name, 1) * frames
         shares = ", ".join(
@@ -216,6 +225,9 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
         print(f"  result {real:.1f} s, kernel {kernel:.1f} s, start-up {min(startups):.1f} s; {shares}")
         print(f"  run ÷ (copy + kernel ÷ cores)              {run / (plain + kernel / workers):.2f}")
         print(f"  run ÷ (copy of the result + kernel ÷ cores) {run / (real + kernel / workers):.2f}")
+        with_pyramid, real = min(runs_whole), min(moved_whole)
+        print(f"  with its pyramid: run ÷ without            {with_pyramid / run:.2f}")
+        print(f"  run ÷ (copy of the result + kernel ÷ cores) {with_pyramid / (real + kernel / workers):.2f}")
         print(f"  one worker ÷ {workers} workers                   {min(singles) / run:.2f}")
         print(f"  the plain Dask script ÷ run                {script / run:.0f}", flush=True)
 
