@@ -13,14 +13,11 @@ def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], hint: str =
     """
     if block.dtype.kind != "f":
         return
-    # The sum is NaN or infinite if a pixel is, and needs no temporary; finite pixels can overflow it too.
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = np.sum(block, dtype=np.float64)
-    if np.isfinite(total):
-        return
+    # Extremes are NaN if a pixel is, and need no temporary array.
+    with np.errstate(invalid="ignore"):
+        if block.size == 0 or (np.isfinite(np.max(block)) and np.isfinite(np.min(block))):
+            return
     finite = np.isfinite(block)
-    if finite.all():
-        return
     pixel = np.unravel_index(np.argmin(finite), block.shape)
     kind = "a NaN" if np.isnan(block[pixel]) else "an infinity"
     where = ", ".join(f"{axis} {i + j}" for axis, i, j in zip(axes, origin, pixel, strict=True))

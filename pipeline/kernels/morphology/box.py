@@ -7,19 +7,21 @@ box in a stack, or an axis along which it is very long, takes passes of its own 
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.dtypes import highest_value
+from pipeline.kernels.jit import bound
 from pipeline.kernels.morphology.axis import AxisPass, axis_scratch, axis_strip, erode_axis
 from pipeline.kernels.morphology.plane import GROUP, BoxPass, Planes, Rows, Strip, filter_strip
 from pipeline.kernels.vectors import aligned, block_length
 
 # Reach up to which rows are read once for every GROUP results; the time of `erode_axis` does not grow.
-TALL = 40
-STRIP_BYTES = 3 << 18  # rows of a strip that are in use at once, to stay in a cache of 1 MB
+TALL = 50
+STRIP_BYTES = 1 << 22  # rows of a strip that are in use at once, to stay in a cache of several MB
 # Rows a multiple of this many bytes apart share a few lines of the first cache, 8 in each of its sets.
 SET_BYTES = 1 << 12
 
@@ -179,7 +181,7 @@ def _needs_copies(
     reach = reaches[0][0]
     # In place the first pass still needs rows above the one that the last pass has written.
     overwritten = in_place and reach > (reaches[1][0] if len(reaches) == 2 else 0)
-    colliding = 2 * reach + _fold(reach) > 4 * SET_BYTES // math.gcd(pitch, SET_BYTES)
+    colliding = 2 * reach + _fold(reach) > 16 * SET_BYTES // math.gcd(pitch, SET_BYTES)
     return step != itemsize or overwritten or colliding
 
 
@@ -210,6 +212,7 @@ def filter_box(
     """
     plan = plan_box(image.shape, image.strides, image.dtype, out.dtype, reaches, flip, minus)
     array = aligned((plan.size,), plan.dtype)
+    filter_columns = _bound_filter(plan.dtype, plan.wide.dtype)
     pixels, target = image.ctypes.data, out.ctypes.data
     source = pixels
     if plan.copied:
@@ -219,12 +222,19 @@ def filter_box(
         _along_axis(array, image.shape, step, source, pixels, target)
         source = target
     for strip in plan.strips:
-        filter_strip(array, plan.wide, strip, plan.planes, source, pixels, target)
+        filter_columns(array, plan.wide, strip, plan.planes, source, pixels, target)
     for step in plan.after:
         _along_axis(array, image.shape, step, target, pixels, target)
     if plan.copied and minus:
         with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞ beside NaN
             np.subtract(*((image, out) if minus == 1 else (out, image)), out=out)
+
+
+@functools.cache
+def _bound_filter(dtype: np.dtype, wide: np.dtype) -> Callable:
+    """Return `filter_strip` as compiled for these dtypes of scratch and result."""
+    plan = plan_box((1, 1), (0, 0), dtype, wide, ((0, 0),), False, 0)
+    return bound(filter_strip, aligned((1,), dtype), plan.wide, plan.strips[0], plan.planes, 0, 0, 0)
 
 
 def _along_axis(
