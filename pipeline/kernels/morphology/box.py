@@ -5,7 +5,6 @@ box in a stack, or an axis along which it is very long, takes passes of its own 
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,14 +15,12 @@ from numpy.typing import NDArray
 from pipeline.kernels.dtypes import highest_value
 from pipeline.kernels.jit import bound
 from pipeline.kernels.morphology.axis import AxisPass, axis_scratch, axis_strip, erode_axis
-from pipeline.kernels.morphology.plane import GROUP, BoxPass, Planes, Rows, Strip, filter_strip
+from pipeline.kernels.morphology.plane import Planes, Strip, filter_strip
+from pipeline.kernels.morphology.strips import plan_strips
 from pipeline.kernels.vectors import aligned, block_length
 
-# Reach up to which rows are read once for every GROUP results; the time of `erode_axis` does not grow.
+# The longest reach down columns of a plane: beyond it `erode_axis` is faster, whose time does not grow.
 TALL = 50
-STRIP_BYTES = 1 << 22  # rows of a strip that are in use at once, to stay in a cache of several MB
-# Rows a multiple of this many bytes apart share a few lines of the first cache, 8 in each of its sets.
-SET_BYTES = 1 << 12
 
 Reach = tuple[int, ...]
 
@@ -65,68 +62,6 @@ def _roles(shape: tuple[int, ...], reaches: tuple[Reach, ...]) -> tuple[tuple[in
     return (*(axis for axis in range(last) if axis != rows[0]), rows[0], last), outer
 
 
-def _fold(reach: int) -> int:
-    """Return for how many rows at once to take minima: the largest power of 2 within the window."""
-    return min(GROUP, 1 << ((2 * reach + 1).bit_length() - 1))
-
-
-def _cuts(width: int, reaches: list[tuple[int, int]], itemsize: int) -> list[tuple[int, int]]:
-    """Cut the columns of a plane into strips whose rows in use stay in cache."""
-    rows = sum(2 * y + 1 + 4 * GROUP for y, _ in reaches)
-    most = max(STRIP_BYTES // (rows * itemsize), 8 * max(x for _, x in reaches), 1)
-    edges = [width * i // -(-width // most) for i in range(-(-width // most) + 1)]
-    return list(itertools.pairwise(edges))
-
-
-def _strips(
-    shape: tuple[int, int],
-    dtype: np.dtype,
-    reaches: list[tuple[int, int]],
-    flip: bool,
-    minus: int,
-    copied: bool,
-) -> tuple[tuple[Strip, ...], int]:
-    """Plan the strips of planes of `shape`, and the size of their scratch."""
-    height, width = shape
-    block, cuts = block_length(dtype), _cuts(width, reaches, dtype.itemsize)
-    one, two = reaches[0], reaches[-1]
-    halo = two[1] if len(reaches) == 2 else 0
-    widest = min(width, max(b - a for a, b in cuts) + 2 * halo) + 2 * max(one[1], two[1])
-    # An odd number of blocks: rows a power of two apart would share the same few lines of the cache.
-    pitch = (-(-widest // block) | 1) * block
-    depth = 2 * max(one[0], two[0]) + 1 + 2 * GROUP
-    joined, spare = 2 * GROUP * pitch, 3 * GROUP * pitch
-    rings = [
-        Rows((spare + pitch + ring * depth * pitch) * dtype.itemsize, pitch * dtype.itemsize, depth)
-        for ring in range(2)
-    ]
-    strips = []
-    for first, last in cuts:
-        left, right = max(0, first - halo), min(width, last + halo)
-        passes = [BoxPass(*one, left, right, _fold(one[0]), 0, pitch)]
-        if len(reaches) == 2:
-            passes.append(BoxPass(*two, first, last, _fold(two[0]), GROUP * pitch, pitch))
-        strips.append(
-            Strip(
-                width=width,
-                height=height,
-                passes=len(reaches),
-                first=passes[0],
-                last=passes[-1],
-                flip=flip,
-                minus=minus,
-                copied=copied,
-                inputs=rings[0],
-                between=rings[1],
-                joined=joined,
-                spare=spare,
-                highest=highest_value(dtype),
-            )
-        )
-    # Joins read beyond the buffers, up to the reach of a box.
-    return tuple(strips), spare + (2 * depth if len(reaches) == 2 else depth) * pitch + 2 * pitch
-
-
 @functools.lru_cache(maxsize=64)
 def plan_box(
     shape: tuple[int, ...],
@@ -152,13 +87,14 @@ def plan_box(
     y, in_place = order[-2], copied or bool(before)
     inner = [(0 if y in outer else reach[y], reach[-1]) for reach in reaches]
     source = contiguous if in_place else strides
-    strips, size = _strips(
+    strips, size = plan_strips(
         (shape[y], shape[-1]),
+        (source[y], source[-1]),
         dtype,
         inner,
-        flip,
-        0 if after else minus,
-        _needs_copies(source[y], source[-1], dtype.itemsize, inner, in_place),
+        in_place=in_place,
+        flip=flip,
+        minus=0 if after else minus,
     )
     scratch = [axis_scratch(shape, dtype, step.axis, step.reach) for step in (*before, *after)]
     layout = [np.array([s[axis] for axis in order], dtype=np.int64) for s in (source, strides, contiguous)]
@@ -172,17 +108,6 @@ def plan_box(
         dtype=dtype,
         size=max(size, *scratch, 0) + block_length(dtype),
     )
-
-
-def _needs_copies(
-    pitch: int, step: int, itemsize: int, reaches: list[tuple[int, int]], in_place: bool
-) -> bool:
-    """Return whether rows of the source are copied before they are used."""
-    reach = reaches[0][0]
-    # In place the first pass still needs rows above the one that the last pass has written.
-    overwritten = in_place and reach > (reaches[1][0] if len(reaches) == 2 else 0)
-    colliding = 2 * reach + _fold(reach) > 16 * SET_BYTES // math.gcd(pitch, SET_BYTES)
-    return step != itemsize or overwritten or colliding
 
 
 def box_bytes(shape: tuple[int, ...], reaches: tuple[Reach, ...], dtype: np.dtype, wide: np.dtype) -> int:
