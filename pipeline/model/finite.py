@@ -13,7 +13,11 @@ def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], hint: str =
     """
     if block.dtype.kind != "f":
         return
-    # Extremes are NaN if a pixel is, and need no temporary array.
+    # Of floats that are not negative, infinities and NaN have the largest bits. All else takes two extremes,
+    # which are NaN if a pixel is. None of these needs a temporary array.
+    unsigned = np.dtype(f"u{block.itemsize}")
+    if block.size and np.max(block.view(unsigned)) < np.array(np.inf, block.dtype).view(unsigned):
+        return
     with np.errstate(invalid="ignore"):
         if block.size == 0 or (np.isfinite(np.max(block)) and np.isfinite(np.min(block))):
             return

@@ -97,13 +97,14 @@ def plan_box(
         minus=0 if after else minus,
     )
     scratch = [axis_scratch(shape, dtype, step.axis, step.reach) for step in (*before, *after)]
+    planes = [shape[axis] for axis in order[:-2]]
     layout = [np.array([s[axis] for axis in order], dtype=np.int64) for s in (source, strides, contiguous)]
     return BoxPlan(
         copied=copied,
         before=tuple(before),
         strips=strips,
         after=tuple(after),
-        planes=Planes(np.array([shape[axis] for axis in order[:-2]], dtype=np.int64), *layout),
+        planes=Planes(math.prod(planes), np.array(planes, dtype=np.int64), *layout),
         wide=np.empty(0, wide),
         dtype=dtype,
         size=max(size, *scratch, 0) + block_length(dtype),

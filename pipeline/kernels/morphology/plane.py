@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from pipeline.kernels.jit import jit
 from pipeline.kernels.morphology.rows import blocks_of, fill, read_row
 from pipeline.kernels.morphology.windows import (
+    GROUP,
     join,
-    rows_minimum_1,
-    rows_minimum_2,
-    rows_minimum_4,
-    rows_minimum_8,
+    minima_of_1,
+    minima_of_3,
+    minima_of_5,
+    minima_of_7,
+    minima_of_many,
     write_difference,
     write_minimum,
 )
-
-GROUP = 8  # result rows at a time
 
 
 class Rows(NamedTuple):
@@ -43,8 +43,8 @@ class BoxPass(NamedTuple):
     reach_x: int
     first: int  # columns first … last − 1 are computed
     last: int
-    fold: int  # rows that the minima down columns are computed for at once
     buffer: int  # position in the scratch array of GROUP rows
+    margin: int  # elements before the first pixel in a row of the buffer
     pitch: int  # from row to row of the buffer, in elements
 
 
@@ -69,6 +69,7 @@ class Strip(NamedTuple):
 class Planes(NamedTuple):
     """Layout of three arrays of the same shape: strides in bytes of the planes, the rows and the columns."""
 
+    number: int  # of planes
     shape: NDArray[np.int64]  # of the axes of planes alone
     source: NDArray[np.int64]
     image: NDArray[np.int64]
@@ -102,23 +103,23 @@ def _erode(
 ) -> tuple[int, int, int]:
     """Erode a group of rows but for the last join; return where that begins, and its two steps."""
     begin, end = max(0, one.first - one.reach_x), min(strip.width, one.last + one.reach_x)
-    at = one.buffer + begin - (one.first - one.reach_x)
-    length, width, none = 2 * one.reach_y + 1, end - begin, strip.highest
-    for i in range(0, GROUP, one.fold):
-        row = at + i * one.pitch
-        if one.fold == 1:
-            rows_minimum_1(array, row, one.pitch, table, i, length, width, turn, none)
-        elif one.fold == 2:
-            rows_minimum_2(array, row, one.pitch, table, i, length, width, turn, none)
-        elif one.fold == 4:
-            rows_minimum_4(array, row, one.pitch, table, i, length, width, turn, none)
-        else:
-            rows_minimum_8(array, row, one.pitch, table, i, length, width, turn, none)
-    at, run, rest = one.buffer, 1, 2 * one.reach_x
+    at = one.buffer + one.margin
+    width, none = end - begin, strip.highest
+    if one.reach_y == 0:
+        minima_of_1(array, at, one.pitch, table, width, turn, none)
+    elif one.reach_y == 1:
+        minima_of_3(array, at, one.pitch, table, width, turn, none)
+    elif one.reach_y == 2:
+        minima_of_5(array, at, one.pitch, table, width, turn, none)
+    elif one.reach_y == 3:
+        minima_of_7(array, at, one.pitch, table, width, turn, none)
+    else:
+        minima_of_many(array, at, one.pitch, table, 2 * one.reach_y + 1, width, turn, none)
+    rows, run, rest = one.buffer, 1, 2 * one.reach_x
     while rest > 2 * run:
-        join(array, strip.joined, at, run, 2 * run, blocks_of(array, GROUP * one.pitch))
-        at, run, rest = strip.joined, 3 * run, rest - 2 * run
-    return at, min(run, rest), rest
+        join(array, strip.joined, rows, run, 2 * run, blocks_of(array, GROUP * one.pitch))
+        rows, run, rest = strip.joined, 3 * run, rest - 2 * run
+    return rows + one.margin - (begin - one.first + one.reach_x), min(run, rest), rest
 
 
 @jit
@@ -175,45 +176,6 @@ def _write(
 
 
 @jit
-def _filter_plane(
-    array: NDArray,
-    wide: NDArray,
-    table: NDArray[np.int64],
-    strip: Strip,
-    planes: Planes,
-    source: int,
-    image: int,
-    out: int,
-) -> None:
-    """Filter a strip of one plane, whose arrays begin at three addresses."""
-    one, two, size = strip.first, strip.last, array.itemsize
-    base = array.ctypes.data
-    turn = 1 if strip.flip else 0
-    rows = Rows(source, planes.source[-2], strip.height)
-    if strip.copied:
-        rows = Rows(base + strip.inputs.address, strip.inputs.pitch, strip.inputs.depth)
-    between = Rows(base + strip.between.address, strip.between.pitch, strip.between.depth)
-    begin = max(0, two.first - two.reach_x) - one.first
-    seen = Rows(between.address + begin * size, between.pitch, between.depth)
-    at = near = far = copied = done = 0
-    for y in range(0, strip.height, GROUP):
-        need = y + 1 if strip.passes == 1 else min(strip.height, y + GROUP + two.reach_y)
-        while done < need:
-            if strip.copied:
-                to = done + GROUP + one.reach_y
-                copied = _copy(array, strip, rows, source, planes.source, copied, to)
-            _find(table, rows, done - one.reach_y, 2 * one.reach_y + GROUP, strip.height)
-            at, near, far = _erode(array, one, strip, table, turn)
-            if strip.passes == 2:
-                _keep(array, strip, between, done, at, near, far)
-            done += GROUP
-        if strip.passes == 2:
-            _find(table, seen, y - two.reach_y, 2 * two.reach_y + GROUP, strip.height)
-            at, near, far = _erode(array, two, strip, table, 0)
-        _write(array, wide, strip, planes, image, out, y, at, near, far)
-
-
-@jit
 def filter_strip(
     array: NDArray, wide: NDArray, strip: Strip, planes: Planes, source: int, image: int, out: int
 ) -> None:
@@ -222,7 +184,7 @@ def filter_strip(
     Parameters
     ----------
     array : ndarray
-        Scratch of the image's dtype; see `box.arrange`.
+        Scratch of the image's dtype; see `strips.plan_strips`.
     wide : ndarray
         Empty, of the dtype of the result.
     strip, planes : Strip, Planes
@@ -231,19 +193,38 @@ def filter_strip(
         Addresses of the first pixels of the array to filter, of the one to subtract from or to be
         subtracted, and of the result, whose columns are adjacent.
     """
-    one, two, shape = strip.first, strip.last, planes.shape
-    for each in (one, two):
-        fill(array, each.buffer, each.buffer + GROUP * each.pitch, strip.highest)
+    one, two, passes = strip.first, strip.last, strip.passes
+    fill(array, one.buffer, one.buffer + GROUP * one.pitch, strip.highest)
+    fill(array, two.buffer, two.buffer + GROUP * two.pitch, strip.highest)
     table = np.empty(2 * max(one.reach_y, two.reach_y) + GROUP, np.int64)
-    left = max(0, one.first - one.reach_x)
-    for plane in range(np.prod(shape)):
-        _filter_plane(
-            array,
-            wide,
-            table,
-            strip,
-            planes,
-            source + _offset(plane, left, shape, planes.source),
-            image + _offset(plane, two.first, shape, planes.image),
-            out + _offset(plane, two.first, shape, planes.out),
-        )
+    base, left = array.ctypes.data, max(0, one.first - one.reach_x)
+    inputs = Rows(base + strip.inputs.address, strip.inputs.pitch, strip.inputs.depth)
+    between = Rows(base + strip.between.address, strip.between.pitch, strip.between.depth)
+    skipped = (max(0, two.first - two.reach_x) - one.first) * array.itemsize
+    eroded = Rows(between.address + skipped, between.pitch, between.depth)
+    for plane in range(planes.number):
+        corner = source + _offset(plane, left, planes.shape, planes.source)
+        pixels = image + _offset(plane, two.first, planes.shape, planes.image)
+        target = out + _offset(plane, two.first, planes.shape, planes.out)
+        rows = inputs if strip.copied else Rows(corner, planes.source[-2], strip.height)
+        # A literal 0 is a type of its own to numba, for which it would compile all functions once more.
+        copied = done = y = 0 * strip.height
+        while y < strip.height:
+            # Each turn is a group of rows in one of the passes.
+            last = passes == 1 or done >= min(strip.height, y + GROUP + two.reach_y)
+            if last and passes == 2:
+                _find(table, eroded, y - two.reach_y, 2 * two.reach_y + GROUP, strip.height)
+                each, turn = two, 0
+            else:
+                if strip.copied:
+                    to = done + GROUP + one.reach_y
+                    copied = _copy(array, strip, rows, corner, planes.source, copied, to)
+                _find(table, rows, done - one.reach_y, 2 * one.reach_y + GROUP, strip.height)
+                each, turn = one, 1 if strip.flip else 0
+                done += GROUP
+            at, near, far = _erode(array, each, strip, table, turn)
+            if last:
+                _write(array, wide, strip, planes, pixels, target, y, at, near, far)
+                y += GROUP
+            else:
+                _keep(array, strip, between, done - GROUP, at, near, far)

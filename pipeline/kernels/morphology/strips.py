@@ -6,20 +6,16 @@ import math
 import numpy as np
 
 from pipeline.kernels.dtypes import highest_value
-from pipeline.kernels.morphology.plane import GROUP, BoxPass, Rows, Strip
+from pipeline.kernels.morphology.plane import BoxPass, Rows, Strip
+from pipeline.kernels.morphology.windows import GROUP
 from pipeline.kernels.vectors import block_length
 
 CACHE_BYTES = 1 << 22  # of the rows of a strip that are in use at once, to stay in a cache of several MB
-# Of addresses this many bytes apart the first cache holds 8, and twice as many cost little.
+# Of addresses this many bytes apart the first cache holds 8, and half as many again cost little.
 ALIAS_BYTES = 1 << 12
-ALIASES = 16
+ALIASES = 12
 
 Reaches = list[tuple[int, int]]  # of each pass, along y and x
-
-
-def _fold(reach: int) -> int:
-    """Return for how many rows at once to take minima: the largest power of 2 within the window."""
-    return min(GROUP, 1 << ((2 * reach + 1).bit_length() - 1))
 
 
 def _cuts(width: int, reaches: Reaches, itemsize: int) -> list[tuple[int, int]]:
@@ -68,9 +64,11 @@ def plan_strips(
     cuts = [(0, width)] if in_place else _cuts(width, reaches, dtype.itemsize)
     one, two = reaches[0], reaches[-1]
     halo = two[1] if len(reaches) == 2 else 0
-    widest = min(width, max(b - a for a, b in cuts) + 2 * halo) + 2 * max(one[1], two[1])
+    widest = min(width, max(b - a for a, b in cuts) + 2 * halo)
+    reach = max(one[1], two[1])
+    margin = -(-reach // block) * block
     # An odd number of blocks: rows a power of two apart would share the same few lines of the cache.
-    pitch = (-(-widest // block) | 1) * block
+    pitch = (-(-(margin + widest + reach) // block) | 1) * block
     depth = 2 * max(one[0], two[0]) + 1 + 2 * GROUP
     joined, spare = 2 * GROUP * pitch, 3 * GROUP * pitch
     rings = [
@@ -81,9 +79,9 @@ def plan_strips(
     strips = []
     for first, last in cuts:
         left, right = max(0, first - halo), min(width, last + halo)
-        passes = [BoxPass(*one, left, right, _fold(one[0]), 0, pitch)]
+        passes = [BoxPass(*one, left, right, 0, margin, pitch)]
         if len(reaches) == 2:
-            passes.append(BoxPass(*two, first, last, _fold(two[0]), GROUP * pitch, pitch))
+            passes.append(BoxPass(*two, first, last, GROUP * pitch, margin, pitch))
         strips.append(
             Strip(
                 width=width,
@@ -110,5 +108,5 @@ def _needs_copies(pitch: int, step: int, itemsize: int, reaches: Reaches, in_pla
     reach = reaches[0][0]
     # In place the first pass still needs rows above the one that the last pass has written.
     overwritten = in_place and reach > (reaches[1][0] if len(reaches) == 2 else 0)
-    colliding = 2 * reach + _fold(reach) > ALIASES * ALIAS_BYTES // math.gcd(pitch, ALIAS_BYTES)
+    colliding = 2 * reach + GROUP > ALIASES * ALIAS_BYTES // math.gcd(pitch, ALIAS_BYTES)
     return step != itemsize or overwritten or colliding

@@ -8,17 +8,25 @@ from numba.core import cgutils, types
 
 from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, Vectors, emitted
 
+GROUP = 8  # result rows at a time
 
-def _sweep(emit: Emitter, width: Any, body: Callable[[Vectors, Any], None]) -> None:
-    """Emit `body` for vectors that cover exactly `width` elements: the last one overlaps the one before.
 
-    So no neighbour of a row is read or written. Rows shorter than a vector are done by elements.
+def _sweep(emit: Emitter, width: Any, address: Any, body: Callable[[Vectors, Any], None]) -> None:
+    """Emit `body` for vectors that cover exactly `width` elements, aligned to the row at `address`.
+
+    The first and the last overlap their neighbours instead of the border, so nothing beyond a row is read
+    or written. Rows shorter than a vector are done by elements.
     """
     builder, wide, single = emit.builder, emit.vectors(BLOCK), emit.vectors(emit.itemsize)
     last = builder.sub(width, INDEX(wide.count))
+    ahead = builder.udiv(builder.and_(address, INDEX(BLOCK - 1)), INDEX(emit.itemsize))
     with builder.if_else(builder.icmp_signed(">=", last, INDEX(0))) as (long, short):
-        with long, cgutils.for_range_slice(builder, INDEX(0), width, INDEX(wide.count)) as (x, _):
-            body(wide, builder.select(builder.icmp_signed("<", x, last), x, last))
+        with (
+            long,
+            cgutils.for_range_slice(builder, builder.neg(ahead), width, INDEX(wide.count)) as (x, _),
+        ):
+            inside = builder.select(builder.icmp_signed(">", x, INDEX(0)), x, INDEX(0))
+            body(wide, builder.select(builder.icmp_signed("<", inside, last), inside, last))
         with short, cgutils.for_range(builder, width) as loop:
             body(single, loop.index)
 
@@ -26,6 +34,23 @@ def _sweep(emit: Emitter, width: Any, body: Callable[[Vectors, Any], None]) -> N
 def _pixels(emit: Emitter, array: Any, address: Any) -> Any:
     """Return a pointer to the pixels at an address."""
     return emit.builder.inttoptr(address, array.type)
+
+
+def _row(emit: Emitter, array: Any, rows: Any, number: Any) -> Any:
+    """Return a pointer to the row whose address is `number` in a table."""
+    return _pixels(emit, array, emit.builder.load(emit.builder.gep(rows, [number])))
+
+
+def _seen(emit: Emitter, vectors: Vectors, pixels: Any, turn: Any, so_far: Any) -> Any:
+    """Return the minimum of pixels, complemented if `turn` is 1, and of what is known; NaN loses."""
+    return vectors.smaller(_turned(emit, vectors, pixels, turn), so_far)
+
+
+def _put(
+    emit: Emitter, vectors: Vectors, result: Any, array: Any, at: Any, pitch: Any, x: Any, row: int
+) -> None:
+    start = emit.builder.add(emit.builder.add(at, x), emit.builder.mul(pitch, INDEX(row)))
+    vectors.store(result, array, start)
 
 
 def _turned(emit: Emitter, vectors: Vectors, vector: Any, turn: Any) -> Any:
@@ -40,62 +65,72 @@ def _turned(emit: Emitter, vectors: Vectors, vector: Any, turn: Any) -> Any:
     return emit.builder.bitcast(emit.builder.xor(emit.builder.bitcast(vector, bits), splat), vectors.kind)
 
 
-def _rows_minimum(group: int) -> Any:
-    """Return the function for `group` results at a time; the window must have so many rows or more."""
+def _short(length: int) -> Any:
+    """Return the function for windows of `length` rows, fewer than GROUP, entirely in registers."""
 
     def body(
-        emit: Emitter,
-        array: Any,
-        at: Any,
-        pitch: Any,
-        rows: Any,
-        begin: Any,
-        length: Any,
-        width: Any,
-        turn: Any,
-        highest: Any,
+        emit: Emitter, array: Any, at: Any, pitch: Any, rows: Any, width: Any, turn: Any, highest: Any
     ) -> None:
-        """Write to array[at + i × pitch:] the minimum of `length` rows from row i on, for i < `group`.
+        """Write to array[at + i × pitch:] the minimum of `length` rows from row i on, for i < GROUP.
 
-        `rows` holds the addresses of all length + group − 1 of them. NaN counts as `highest`.
+        `rows` holds the addresses of all length + GROUP − 1 of them. NaN counts as `highest`.
         """
-        # The rows common to all results are loaded once, and the others are combined in registers: for a
-        # window as long as the group these are van Herk's running minima.
-        builder = emit.builder
-        rows = builder.gep(rows, [begin])
-        others = [INDEX(i) for i in range(group - 1)]
-        others += [builder.add(length, INDEX(i)) for i in range(group - 1)]
-        edge = [_pixels(emit, array, builder.load(builder.gep(rows, [i]))) for i in others]
-        above, below = edge[: group - 1], edge[group - 1 :]
+        sources = [_row(emit, array, rows, INDEX(i)) for i in range(GROUP + length - 1)]
 
         def column(vectors: Vectors, x: Any) -> None:
             none = vectors.splat(highest)
-            [common] = vectors.variables(1)
-            builder.store(none, common)
+            minima = [_seen(emit, vectors, vectors.load(row, x), turn, none) for row in sources]
+            run = 1
+            while run < length:  # windows of 2ᵏ rows double, and the last two overlap
+                step = min(run, length - run)
+                minima = [vectors.smaller(*pair) for pair in zip(minima[:-step], minima[step:], strict=True)]
+                run += step
+            for i, result in enumerate(minima):
+                _put(emit, vectors, result, array, at, pitch, x, i)
 
-            def fold(row: Any, so_far: Any) -> Any:
-                # In this order a NaN of the row loses.
-                return vectors.smaller(_turned(emit, vectors, vectors.load(row, x), turn), so_far)
-
-            with cgutils.for_range_slice(builder, INDEX(group - 1), length, INDEX(1)) as (i, _):
-                row = _pixels(emit, array, builder.load(builder.gep(rows, [i])))
-                builder.store(fold(row, builder.load(common)), common)
-            results = [builder.load(common)]
-            for row in reversed(above):
-                results.insert(0, fold(row, results[0]))
-            reached = none
-            for i, result in enumerate(results):
-                if i:
-                    reached = fold(below[i - 1], reached)
-                    result = vectors.smaller(result, reached)
-                vectors.store(result, array, builder.add(builder.add(at, x), builder.mul(pitch, INDEX(i))))
-
-        _sweep(emit, width, column)
+        _sweep(emit, width, INDEX(0), column)
 
     return emitted(body)
 
 
-rows_minimum_1, rows_minimum_2, rows_minimum_4, rows_minimum_8 = map(_rows_minimum, (1, 2, 4, 8))
+minima_of_1, minima_of_3, minima_of_5, minima_of_7 = map(_short, (1, 3, 5, 7))
+
+
+@emitted
+def minima_of_many(
+    emit: Emitter,
+    array: Any,
+    at: Any,
+    pitch: Any,
+    rows: Any,
+    length: Any,
+    width: Any,
+    turn: Any,
+    highest: Any,
+) -> None:
+    """Do what `minima_of_3` does for a window of any `length` from GROUP rows on."""
+    # The rows common to all results are loaded once, and the others are combined in registers: for a
+    # window as long as the group these are van Herk's running minima.
+    builder = emit.builder
+    above = [_row(emit, array, rows, INDEX(i)) for i in range(GROUP - 1)]
+    below = [_row(emit, array, rows, builder.add(length, INDEX(i))) for i in range(GROUP - 1)]
+
+    def column(vectors: Vectors, x: Any) -> None:
+        reached = none = vectors.splat(highest)
+        [common] = vectors.variables(1)
+        builder.store(none, common)
+        with cgutils.for_range_slice(builder, INDEX(GROUP - 1), length, INDEX(1)) as (i, _):
+            pixels = vectors.load(_row(emit, array, rows, i), x)
+            builder.store(_seen(emit, vectors, pixels, turn, builder.load(common)), common)
+        minima = [builder.load(common)]
+        for row in reversed(above):
+            minima.insert(0, _seen(emit, vectors, vectors.load(row, x), turn, minima[0]))
+        _put(emit, vectors, minima[0], array, at, pitch, x, 0)
+        for i, row in enumerate(below, start=1):
+            reached = _seen(emit, vectors, vectors.load(row, x), turn, reached)
+            _put(emit, vectors, vectors.smaller(minima[i], reached), array, at, pitch, x, i)
+
+    _sweep(emit, width, INDEX(0), column)
 
 
 def _joined(emit: Emitter, vectors: Vectors, array: Any, at: Any, near: Any, far: Any) -> Any:
@@ -129,7 +164,7 @@ def write_minimum(
         result = _turned(emit, vectors, result, turn)
         vectors.store(result, _pixels(emit, array, target), x)
 
-    _sweep(emit, width, column)
+    _sweep(emit, width, target, column)
 
 
 @emitted
@@ -172,4 +207,4 @@ def write_difference(
         stored = builder.store(difference, builder.bitcast(start, kind.as_pointer()))
         stored.align = 1
 
-    _sweep(emit, width, column)
+    _sweep(emit, width, target, column)
