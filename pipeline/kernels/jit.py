@@ -100,12 +100,16 @@ class Kernel:
         return (self._prepare(args) if code is None else code)(*args)
 
     def _prepare(self, args: tuple) -> Any:
+        self._by_key[_call_key(args)] = code = self.signatures[self.signature(args)]
+        return code
+
+    def signature(self, args: tuple) -> tuple:
+        """Return numba's types of arguments, for which the function is then compiled."""
         signature = tuple(map(numba.typeof, args))
         with _compiling:
             if signature not in self.signatures:
                 self.signatures[signature] = self._load_or_compile(signature)
-        self._by_key[_call_key(args)] = self.signatures[signature]
-        return self.signatures[signature]
+        return signature
 
     def _load_or_compile(self, signature: tuple) -> Any:
         folder, code = cache_folder(), None
@@ -142,6 +146,16 @@ def _call_key(args: tuple) -> tuple:
             for arg in args
         ]
     )
+
+
+def bound(kernel: Callable, *args: Any) -> Callable:
+    """Return a kernel as compiled for arguments of these types, which it then takes unchecked.
+
+    Finding the code for the types of many arguments takes longer than a small image.
+    """
+    assert isinstance(kernel, Kernel)
+    signature = kernel.signature(args)
+    return kernel.signatures[signature].overloads[signature].entry_point
 
 
 def _kernel(function: Callable, fastmath: set[str] | bool) -> Any:

@@ -13,14 +13,15 @@ def check_finite(block: NDArray, axes: str, origin: tuple[int, ...], hint: str =
     """
     if block.dtype.kind != "f":
         return
-    # The sum is NaN or infinite if a pixel is, and needs no temporary; finite pixels can overflow it too.
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = np.sum(block, dtype=np.float64)
-    if np.isfinite(total):
+    # Of floats that are not negative, infinities and NaN have the largest bits. All else takes two extremes,
+    # which are NaN if a pixel is. None of these needs a temporary array.
+    unsigned = np.dtype(f"u{block.itemsize}")
+    if block.size and np.max(block.view(unsigned)) < np.array(np.inf, block.dtype).view(unsigned):
         return
+    with np.errstate(invalid="ignore"):
+        if block.size == 0 or (np.isfinite(np.max(block)) and np.isfinite(np.min(block))):
+            return
     finite = np.isfinite(block)
-    if finite.all():
-        return
     pixel = np.unravel_index(np.argmin(finite), block.shape)
     kind = "a NaN" if np.isnan(block[pixel]) else "an infinity"
     where = ", ".join(f"{axis} {i + j}" for axis, i, j in zip(axes, origin, pixel, strict=True))

@@ -76,6 +76,9 @@ class ImageSpec:
         if not self.chunks:
             object.__setattr__(self, "chunks", self.shape)
 
+    def __hash__(self) -> int:
+        return hash((self.axes, self.shape, self.dtype))  # the mappings have no hash
+
     @property
     def sizes(self) -> dict[str, int]:
         """Number of pixels along each axis, by axis."""

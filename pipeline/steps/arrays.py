@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,11 +44,25 @@ def apply_to(step: StepContract, image: Any, axes: str | None, scale: _Scale, un
     spec = _array_spec(image, axes, scale, units)
     if not isinstance(image, np.ndarray):
         return _apply_lazily(step, image, spec, refuse_nan)
-    resolved, origin = step.resolve(spec), (0,) * image.ndim
+    resolved, origin = _resolved(step, spec), (0,) * image.ndim
     native = np.asarray(image).astype(spec.dtype, copy=False)
     if refuse_nan:
         check_finite(native, spec.axes, origin, _NAN_HINT)
     return apply_step(resolved, native, spec.axes, origin)
+
+
+def _resolved(step: StepContract, spec: ImageSpec) -> StepContract:
+    """Resolve a step, or find it resolved for an image alike: that takes longer than a small frame."""
+    try:
+        hash(step)
+    except TypeError:  # a field of another package's step, such as a list
+        return step.resolve(spec)
+    return _resolve(step, spec)
+
+
+@functools.lru_cache(maxsize=64)
+def _resolve(step: StepContract, spec: ImageSpec) -> StepContract:
+    return step.resolve(spec)
 
 
 def _apply_lazily(step: StepContract, array: Any, spec: ImageSpec, refuse_nan: bool) -> Any:
@@ -98,12 +113,17 @@ def _array_spec(array: Any, axes: str | None, scale: _Scale, units: _Units) -> I
                 f"an array of {array.ndim} axes needs their names", "say axes='tyx', for instance", "axes"
             )
         axes = "yx"
-    native = np.dtype(array.dtype).newbyteorder("=")
+    spec = _plain_spec(axis_names(axes), tuple(array.shape), np.dtype(array.dtype))
+    return spec if scale is None and units is None else _with_scale(spec, scale, units)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain_spec(axes: str, shape: tuple[int, ...], dtype: np.dtype) -> ImageSpec:
+    native = dtype.newbyteorder("=")
     if native not in SUPPORTED:
         names = ", ".join(dtype.name for dtype in SUPPORTED)
-        raise RequestError(f"an array of {array.dtype} cannot be filtered", f"convert it to one of {names}")
-    spec = ImageSpec(axis_names(axes), tuple(array.shape), native)
-    return _with_scale(spec, scale, units)
+        raise RequestError(f"an array of {dtype} cannot be filtered", f"convert it to one of {names}")
+    return ImageSpec(axes, shape, native)
 
 
 def _with_scale(spec: ImageSpec, scale: _Scale, units: _Units) -> ImageSpec:

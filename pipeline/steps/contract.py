@@ -84,6 +84,11 @@ class StepContract(BaseModel, ABC):
     def __setattr__(self, name: str, value: Any) -> None:
         raise RequestError(f"a {type(self).__name__} cannot be changed", "make another one", name)
 
+    def __hash__(self) -> int:
+        # A length for each axis is a dict, which has no hash of its own.
+        values = (frozenset(v.items()) if isinstance(v, dict) else v for v in self.__dict__.values())
+        return hash((type(self), *values))
+
     @property
     def exact(self) -> bool:
         """Whether results equal the reference's, and those of the undivided image, in every bit."""
@@ -99,6 +104,8 @@ class StepContract(BaseModel, ABC):
 
     def resolve(self, spec: ImageSpec) -> Self:
         """Return the step with every length in px for each axis of `along`, and channels as indices.
+
+        The result depends on the step and `spec` alone, so that it can be kept for images alike.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC
 from typing import Annotated, Literal, Self
 
@@ -81,7 +82,7 @@ class FlatStep(Step, ABC):
 
     def footprints(self, axes: str) -> tuple[Footprint, ...]:
         """Return the footprints for the kernels, on an array of `axes` (resolved step)."""
-        return tuple(Footprint(shape, self._radii(field, axes)) for field, shape in self.extents())
+        return _footprints(self, axes)
 
     def masks(self, axes: str) -> tuple[NDArray[np.bool_], ...]:
         """Return the footprints for scikit-image, on an array of `axes` (resolved step)."""
@@ -132,6 +133,11 @@ class FlatStep(Step, ABC):
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return 0 and the width of the input's range."""
         return 0, high - low
+
+
+@functools.lru_cache(maxsize=256)
+def _footprints(step: FlatStep, axes: str) -> tuple[Footprint, ...]:
+    return tuple(Footprint(shape, step._radii(field, axes)) for field, shape in step.extents())
 
 
 class TophatStep(FlatStep, ABC):

@@ -205,3 +205,11 @@ def test_the_user_s_cache_is_used_and_else_the_temporary_folder(tmp_path, root, 
     cache_folder.cache_clear()
     assert cache_folder().parent == tmp_path / f"bgone-kernels-{os.getuid()}"
     assert numba.config.CACHE_DIR == ""
+
+
+def test_a_bound_kernel_is_the_code_for_its_types(load, root):
+    kernel = load()
+    for dtype in ("uint8", "float64"):
+        values = np.array([1, 2, 250]).astype(dtype)
+        assert module.bound(kernel, values)(values) == values.sum(dtype=dtype)
+    assert len(kernel.signatures) == len(files(root, "nbc")) == 2

@@ -9,6 +9,7 @@ import pytest
 import pipeline
 from pipeline import DifferenceOfGaussians, Gaussian, Image, ImageSpec, PipelineError, WhiteTophat
 from pipeline.model.errors import DataError, RequestError
+from pipeline.steps import arrays
 
 MOVIE = np.random.default_rng(0).integers(0, 99, (4, 20, 22)).astype(np.uint16)
 TOPHAT = WhiteTophat(radius=3)
@@ -172,3 +173,34 @@ def test_dims_that_are_no_axes_are_refused_unless_axes_are_said():
     with pytest.raises(RequestError, match="the dim 'frame' is not an axis"):
         TOPHAT(array)
     np.testing.assert_array_equal(TOPHAT(array, axes="tyx").data, TOPHAT(MOVIE, axes="tyx"))
+
+
+def test_a_step_is_resolved_once_for_arrays_alike(monkeypatch):
+    arrays._resolve.cache_clear()
+    resolved = []
+    resolve = WhiteTophat.resolve
+    monkeypatch.setattr(WhiteTophat, "resolve", lambda *args: resolved.append(args) or resolve(*args))
+    for size in ({"y": 3, "x": 5}, {"x": 5, "y": 3}):
+        step = WhiteTophat(size=size, along="xy")
+        for frame in MOVIE:
+            np.testing.assert_array_equal(step(frame), step.reference(frame, "yx"))
+    assert len(resolved) == 1
+    with pytest.raises(PipelineError, match="longest axis of yx has 2 px"):
+        step(MOVIE[0, :2, :2])
+    assert len(resolved) == 2
+
+
+def test_a_step_resolved_for_one_scale_is_not_used_for_another():
+    step = WhiteTophat(radius="2 um")
+    near, far = (step(MOVIE[0], scale={"y": size, "x": size}) for size in (1, 0.5))
+    np.testing.assert_array_equal(near, WhiteTophat(radius=2)(MOVIE[0]))
+    np.testing.assert_array_equal(far, WhiteTophat(radius=4)(MOVIE[0]))
+
+
+def test_a_step_whose_fields_have_no_hash_is_applied():
+    step = pipeline.SubtractMinimum(size=3).model_copy(update={"channels": [1]})
+    with pytest.raises(TypeError):
+        hash(step)
+    result = step(MOVIE, axes="cyx")
+    np.testing.assert_array_equal(result[0], MOVIE[0])
+    np.testing.assert_array_equal(result[1], pipeline.SubtractMinimum(size=3)(MOVIE[1]))

@@ -4,11 +4,14 @@ Pixels beyond the border count as +∞ for an erosion and −∞ for a dilation.
 filtered as if it were beyond the border, and differences with the image are NaN exactly there.
 """
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.dtypes import check_dtype, signed_dtype, unsigned_dtype
-from pipeline.kernels.morphology.box import box_scratch, filter_box
+from pipeline.kernels.morphology.box import box_bytes, filter_box
 from pipeline.kernels.morphology.flat import arrange, filter_flat
 from pipeline.kernels.morphology.footprint import Footprint
 
@@ -76,65 +79,69 @@ def morphology_bytes(shape: tuple[int, ...], dtype: np.dtype, footprints: tuple[
     """
     if 0 in shape:
         return OVERHEAD_BYTES
-    signed = _signed(footprints)
-    if _boxes(footprints):
-        wide = signed_dtype(dtype) if signed else dtype
-        size = box_scratch(shape, wide, tuple(footprint.reach for footprint in footprints))
-        return size * wide.itemsize + OVERHEAD_BYTES
+    kind = _kind(dtype, len(shape), footprints, True)
+    if kind.boxes:
+        return box_bytes(*_as_rows(shape, kind.reaches), dtype, _box_dtype(dtype, kind)) + OVERHEAD_BYTES
     plan = arrange(shape, dtype, footprints)
     tables = sum(field.nbytes for chords in plan.plans for field in chords if isinstance(field, np.ndarray))
-    opening = int(np.prod(shape)) if signed else 0
+    opening = int(np.prod(shape)) if kind.signed else 0
     return (plan.size + opening) * dtype.itemsize + tables + OVERHEAD_BYTES
 
 
-def _boxes(footprints: tuple[Footprint, ...]) -> bool:
-    """Return whether all are boxes, as a disk along one axis is too."""
-    return all(f.shape == "box" or sum(r > 0 for r in f.reach) <= 1 for f in footprints)
+class _Kind(NamedTuple):
+    """What follows from the dtype and the footprints alone."""
+
+    out_dtype: np.dtype
+    signed: bool  # whether the second footprint reaches further, so that a difference may be negative
+    boxes: bool  # whether all are boxes, as a disk along one axis is too
+    reaches: tuple[tuple[int, ...], ...]
 
 
-def _signed(footprints: tuple[Footprint, ...]) -> bool:
-    """Return whether the second reaches further than the first, so that a difference may be negative."""
-    first, last = footprints[0], footprints[-1]
-    return any(big > small for big, small in zip(last.reach, first.reach, strict=True))
+@functools.lru_cache(maxsize=64)
+def _kind(dtype: np.dtype, ndim: int, footprints: tuple[Footprint, ...], difference: bool) -> _Kind:
+    check_dtype(dtype)
+    for footprint in footprints:
+        if len(footprint.radii) != ndim:
+            raise ValueError(f"{footprint} has {len(footprint.radii)} radii for {ndim} axes")
+    reaches = tuple(footprint.reach for footprint in footprints)
+    signed = any(last > first for first, last in zip(reaches[0], reaches[-1], strict=True))
+    out_dtype = dtype if not difference else signed_dtype(dtype) if signed else unsigned_dtype(dtype)
+    boxes = all(f.shape == "box" or sum(r > 0 for r in f.reach) <= 1 for f in footprints)
+    return _Kind(out_dtype, signed, boxes, reaches)
 
 
 def _filter(
     image: NDArray, footprints: tuple[Footprint, ...], *, flip: bool = False, minus: int = 0
 ) -> NDArray:
     """Erode or open, with `flip` dilate or close; `minus` 1 is the image minus that, 2 the reverse."""
-    check_dtype(image.dtype)
-    for footprint in footprints:
-        if len(footprint.radii) != image.ndim:
-            raise ValueError(f"{footprint} has {len(footprint.radii)} radii for {image.ndim} axes")
-    signed = _signed(footprints)
-    out_dtype = image.dtype if not minus else (signed_dtype if signed else unsigned_dtype)(image.dtype)
+    kind = _kind(image.dtype, image.ndim, footprints, minus != 0)
     if image.size == 0:
-        return np.empty(image.shape, out_dtype)
-    if _boxes(footprints):
-        return _filter_box(image, footprints, flip, minus, out_dtype)
+        return np.empty(image.shape, kind.out_dtype)
+    if kind.boxes:
+        return _filter_box(image, kind, flip, minus)
     out = np.empty(image.shape, image.dtype)
-    filter_flat(image, out, footprints, flip=flip, minus=0 if signed else minus)
-    if not signed or not minus:
-        return out.view(out_dtype)
-    result = np.empty(image.shape, out_dtype)
-    return np.subtract(image, out, out=result, dtype=out_dtype)
+    filter_flat(image, out, footprints, flip=flip, minus=0 if kind.signed else minus)
+    if not kind.signed or not minus:
+        return out.view(kind.out_dtype)
+    result = np.empty(image.shape, kind.out_dtype)
+    return np.subtract(image, out, out=result, dtype=kind.out_dtype)
 
 
-def _filter_box(
-    image: NDArray, footprints: tuple[Footprint, ...], flip: bool, minus: int, out_dtype: np.dtype
-) -> NDArray:
-    """Filter axis by axis; an image that is not contiguous, or for a wider result, in a copy of it."""
-    reaches = tuple(footprint.reach for footprint in footprints)
-    if image.ndim and image.flags.c_contiguous and not _signed(footprints):
-        out = np.empty(image.shape, image.dtype)
-        filter_box(image, out, reaches, flip=flip, minus=minus)
-        return out.view(out_dtype)
-    out = image.astype(out_dtype if _signed(footprints) and minus else image.dtype, order="C")
-    if image.ndim:
-        filter_box(out, out, reaches, flip=flip)
-    with np.errstate(invalid="ignore", over="ignore"):  # ∞ − ∞ beside NaN
-        if minus == 1:
-            np.subtract(image, out, out=out)
-        elif minus == 2:
-            np.subtract(out, image, out=out)
-    return out.view(out_dtype)
+def _filter_box(image: NDArray, kind: _Kind, flip: bool, minus: int) -> NDArray:
+    rows, reaches = _as_rows(image.shape, kind.reaches)
+    out = np.empty(image.shape, _box_dtype(image.dtype, kind))
+    filter_box(image.reshape(rows), out.reshape(rows), reaches, flip=flip, minus=minus)
+    return out.view(kind.out_dtype)
+
+
+def _as_rows(
+    shape: tuple[int, ...], reaches: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Return a shape of two axes or more, and the reaches along these."""
+    missing = (1,) * (2 - len(shape))
+    return missing + shape, tuple((0,) * len(missing) + reach for reach in reaches)
+
+
+def _box_dtype(dtype: np.dtype, kind: _Kind) -> np.dtype:
+    """Return the dtype in which boxes write a result, which `kind.out_dtype` is a view of."""
+    return kind.out_dtype if kind.out_dtype.itemsize > dtype.itemsize else dtype

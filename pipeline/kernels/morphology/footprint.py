@@ -1,6 +1,8 @@
 """Flat footprints of morphological filters."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,10 +41,10 @@ class Footprint:
     shape: Shape
     radii: tuple[float, ...]
 
-    @property
+    @cached_property
     def reach(self) -> tuple[int, ...]:
         """Whole pixels to each side along each axis: the halo of one pass."""
-        return tuple(int(np.floor(radius + RIM)) for radius in self.radii)
+        return tuple(math.floor(radius + RIM) for radius in self.radii)
 
     def mask(self) -> NDArray[np.bool_]:
         """Return a boolean array of shape 2 × reach + 1, centred."""
