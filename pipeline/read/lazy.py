@@ -8,11 +8,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
-from dask.highlevelgraph import HighLevelGraph
 
 from pipeline.model.image import Image, ImageSpec
 from pipeline.model.tiling import Cut
@@ -22,9 +20,16 @@ from pipeline.read.select import Selector
 from pipeline.read.source import Source
 from pipeline.read.spans import Pick
 
+if TYPE_CHECKING:
+    import dask.array as da
+
 
 def lazy_array(source: Source, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """Return a source's pixels as a Dask array of the given chunk lengths, one read per chunk."""
+    # Dask takes a quarter of a second to import, which a plan of a run does not need.
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
     if tuple(map(sum, chunks)) != source.spec.shape:
         raise ValueError(f"chunks {chunks} do not add up to {source.spec.shape}")
     name = f"read-{uuid.uuid4().hex}"

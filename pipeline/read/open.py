@@ -26,7 +26,6 @@ from pipeline.read.formats import format_of
 from pipeline.read.opened import Opened
 from pipeline.read.overrides import make_source
 from pipeline.read.select import Selector
-from pipeline.read.sequence.folder import open_folder
 from pipeline.read.source import Source
 from pipeline.storage.files import is_node
 
@@ -99,13 +98,20 @@ def _check_chunks(source: Source) -> None:
         )
 
 
+def _open_files(path: str, files: list[str], axes: str | None, series: int | None, level: int) -> Opened:
+    # Importing tifffile takes as long as a plan of a Zarr.
+    from pipeline.read.sequence.folder import open_folder
+
+    return open_folder(path, files, axes, series, level)
+
+
 def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened:
     remote = "://" in path and not path.startswith("file://")
     if not remote:
         path = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
         check_name(path, FIELD)
         if is_pattern(path):
-            return open_folder(path, glob_files(path), axes, series, level)
+            return _open_files(path, glob_files(path), axes, series, level)
         check_exists(path)
     if remote or is_node(path):
         # Importing zarr takes 0.4 s, which other formats need not wait for.
@@ -122,4 +128,4 @@ def _open(path: str, axes: str | None, series: int | None, level: int) -> Opened
         inside = listed(sorted(os.listdir(path))[:4]) or "nothing"
         message = f"{path!r} is no Zarr: it has no zarr.json, .zgroup or .zarray, and inside is {inside}"
         raise input_error(message, "write it again, or give another")
-    return open_folder(path, tiffs_in(path), axes, series, level)
+    return _open_files(path, tiffs_in(path), axes, series, level)

@@ -7,7 +7,7 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.model.errors import StoppedError
 from pipeline.model.tiling import Cut
-from pipeline.model.timing import Seconds, collect_seconds, spending, sum_seconds
+from pipeline.model.timing import collect_seconds, spending, sum_seconds
 from pipeline.planning.job import Job
 from pipeline.planning.resume_tiling import Windows, resume_tiling
 from pipeline.read.lazy import LazySource
@@ -29,6 +29,7 @@ from pipeline.runtime.planes import merge
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import Stop
 from pipeline.runtime.store import BlockResult, StoreRegion
+from pipeline.runtime.summary import Totals
 from pipeline.runtime.windows import Reader, store_tasks, window_tasks
 from pipeline.steps.chain import ApplyChain
 from pipeline.write import ChunkRecord, DamagedChunksError, Layout, check_files, sync
@@ -37,22 +38,6 @@ from pipeline.write.offsets import WindowKey
 
 USUAL_SPEED = 200e6  # input bytes a second of one thread, until it has been measured
 REPAIRS = 3  # how often one start recomputes files that were damaged on the disk
-
-
-@dataclass
-class Totals:
-    """Totals of one start of a run."""
-
-    where: str = ""  # the executor, for the reader
-    began: float = 0.0  # when the first window began, by `time.monotonic`
-    seconds: float = 0.0  # from then to the last group of the pyramid
-    resumed: int = 0  # windows that an earlier start had done
-    bytes_in: int = 0  # pixels of the input that this start has filtered, uncompressed
-    predicted: int = 0  # bytes of memory
-    workers: int = 0  # tasks at a time; 0 where others may start and end workers
-    # Seconds by kind of work: of all tasks together, and of this process between them.
-    spent: Seconds = field(default_factory=dict)
-    driver: Seconds = field(default_factory=dict)
 
 
 def compute(

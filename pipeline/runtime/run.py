@@ -15,14 +15,10 @@ from pipeline.model.image import Image
 from pipeline.planning.describe import plan_dict
 from pipeline.planning.job import Job, prepare, prepare_save
 from pipeline.planning.start import check_start, check_targets
-from pipeline.reporting import run_files
-from pipeline.runtime.compute import Totals, compute
-from pipeline.runtime.executors.cluster import open_executor
-from pipeline.runtime.executors.executor import run_error
 from pipeline.runtime.peak import PeakMemory
 from pipeline.runtime.progress import Progress, say_after
 from pipeline.runtime.signals import Stop, stoppable
-from pipeline.runtime.summary import Summary, performance
+from pipeline.runtime.summary import Summary, Totals, performance
 from pipeline.write import (
     Contents,
     DamagedChunksError,
@@ -85,6 +81,8 @@ def run(
             with job.config.locating():
                 return _Run(job, overwrite, progress, stop, began).go()
         except MemoryError as error:
+            from pipeline.runtime.executors.executor import run_error
+
             raise run_error(error) from error
 
 
@@ -211,6 +209,10 @@ class _Run:
         journal.keep(inputs)
 
     def _compute(self, layout: Layout, journal: Journal) -> Totals:
+        # Dask, numba and the kernels are imported here, which a run that is complete already does not need.
+        from pipeline.runtime.compute import compute
+        from pipeline.runtime.executors.cluster import open_executor
+
         resources = self.job.plan.resources
         if resources.cluster != "remote":
             # Before the clock starts, and before workers look for the kernels in the cache. From the second
@@ -268,6 +270,8 @@ class _Run:
             )
 
     def _seal(self, layout: Layout, journal: Journal, summary: Summary, inputs: Mapping[str, Any]) -> None:
+        from pipeline.reporting import run_files
+
         try:
             limits = [contrast_limits(output) for output in layout.outputs]
         except DamagedChunksError as error:

@@ -9,6 +9,22 @@ from pipeline.model.text import MB, duration, number_of, size_text
 from pipeline.model.timing import KINDS, Seconds
 
 
+@dataclass
+class Totals:
+    """Totals of one start of a run."""
+
+    where: str = ""  # the executor, for the reader
+    began: float = 0.0  # when the first window began, by `time.monotonic`
+    seconds: float = 0.0  # from then to the last group of the pyramid
+    resumed: int = 0  # windows that an earlier start had done
+    bytes_in: int = 0  # pixels of the input that this start has filtered, uncompressed
+    predicted: int = 0  # bytes of memory
+    workers: int = 0  # tasks at a time; 0 where others may start and end workers
+    # Seconds by kind of work: of all tasks together, and of this process between them.
+    spent: Seconds = field(default_factory=dict)
+    driver: Seconds = field(default_factory=dict)
+
+
 def performance(spent: Seconds, driver: Seconds, workers: int, seconds: float) -> dict[str, Any]:
     """Break down the time of a run by kind of work.
 
