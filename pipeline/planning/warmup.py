@@ -33,5 +33,4 @@ class WarmUp:
             block = apply_step(step, block, self.image.axes, (0,) * block.ndim)
         cast(block, self.dtype, self.offset)
         for dtype in self.coarser:
-            if dtype.itemsize <= 4 or dtype.kind == "f":
-                halve(np.zeros((1, SIDE, SIDE), dtype))
+            halve(np.zeros((1, SIDE, SIDE), dtype))

@@ -11,7 +11,7 @@ from pipeline.model.paths import check_name
 from pipeline.storage import durable
 from pipeline.storage.codec import compressor_of
 from pipeline.write.layout import Layout
-from pipeline.write.metadata import group_files, image_attributes
+from pipeline.write.metadata import check_attributes, group_files, image_attributes
 from pipeline.write.region import read_file
 
 # What most file systems take; some cannot be asked.
@@ -35,8 +35,6 @@ def check_layout(layout: Layout) -> None:
         )
     with durable.before_start():
         group_files(layout, "", image_attributes(layout))
-        for level in range(len(layout.levels)):
-            array_metadata(layout, level)
 
 
 def _check_names(path: str, field: str) -> None:
@@ -81,7 +79,7 @@ def create(layout: Layout) -> None:
     with durable.before_start():
         for output in layout.outputs:
             # Metadata that cannot be written is refused now, rather than after the last pixel.
-            image_attributes(output)
+            check_attributes(output, image_attributes(output))
         durable.make_folder(layout.drafts)
         for output in layout.outputs:
             for level in range(len(output.levels)):

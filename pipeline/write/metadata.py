@@ -35,13 +35,11 @@ class ContrastLimits:
 
 
 def image_attributes(layout: Layout, limits: Sequence[ContrastLimits] | None = None) -> dict[str, Any]:
-    """Return the NGFF attributes of the image's group; StoppedError if they would be invalid.
+    """Return the NGFF attributes of the image's group; StoppedError if the scale cannot be expressed.
 
     `limits` has one for each channel (one in all without an axis c). Without limits and channel
     names there is no `omero` part.
     """
-    from yaozarrs import v04, v05
-
     _check_scale(layout)
     name = layout.spec.name or layout.path.rpartition("/")[2].removesuffix(".zarr").removesuffix(".ome")
     multiscale: dict[str, Any] = {
@@ -55,18 +53,25 @@ def image_attributes(layout: Layout, limits: Sequence[ContrastLimits] | None = N
     image: dict[str, Any] = {"multiscales": [multiscale]}
     if limits is not None or layout.spec.channels:
         image["omero"] = _omero(layout, limits, name)
-    model: type[v04.Image] | type[v05.Image]
     if layout.version == "0.4":
-        multiscale["version"], model, attributes = "0.4", v04.Image, image
-    else:
-        image["version"], model, attributes = "0.5", v05.Image, {"ome": image}
+        multiscale["version"] = "0.4"
+        return image
+    return {"ome": {**image, "version": "0.5"}}
+
+
+def check_attributes(layout: Layout, attributes: Mapping[str, Any]) -> None:
+    """Raise StoppedError if attributes from `image_attributes` are not valid NGFF."""
+    # Importing yaozarrs takes a tenth of a second, which a plan need not wait for.
+    from yaozarrs import v04, v05
+
+    model: type[v04.Image] | type[v05.Image]
+    model, image = (v04.Image, attributes) if layout.version == "0.4" else (v05.Image, attributes["ome"])
     try:
         # yaozarrs warns of units that NGFF does not list, which are allowed.
         with warnings.catch_warnings(action="ignore"):
             model.model_validate(image)
     except ValidationError as error:
         raise StoppedError(f"the metadata of {layout.path} is not valid NGFF: {error}") from error
-    return attributes
 
 
 def _check_scale(layout: Layout) -> None:

@@ -15,7 +15,7 @@ from pipeline.storage.codec import crc32c
 from pipeline.write.create import array_metadata
 from pipeline.write.layout import Layout
 from pipeline.write.manifest import MANIFEST, manifest_parts
-from pipeline.write.metadata import BGONE, ContrastLimits, group_files, image_attributes
+from pipeline.write.metadata import BGONE, ContrastLimits, check_attributes, group_files, image_attributes
 from pipeline.write.own import SEALED, write_note
 from pipeline.write.region import ChunkRecord
 
@@ -75,7 +75,9 @@ def _complete_image(layout: Layout, contents: Contents, run: str, files: Mapping
     inner = {f"{BGONE}/{name}": data for name, data in files.items()}
     inner |= group_files(layout, BGONE, attributes)
     # Readers see an image once its root metadata is there: flushed after all else.
-    root = group_files(layout, "", image_attributes(layout, contents.limits))
+    ngff = image_attributes(layout, contents.limits)
+    check_attributes(layout, ngff)
+    root = group_files(layout, "", ngff)
     for batch in (inner, root):
         for name, data in batch.items():
             durable.write_file(f"{layout.image}/{name}", data, layout.drafts)
