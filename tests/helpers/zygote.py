@@ -32,12 +32,13 @@ from pipeline import cli
 from pipeline.kernels import cast, halve
 from pipeline.planning import start as beginning
 from pipeline.runtime import compute
+from pipeline.runtime.executors import cluster
 from pipeline.runtime import run as runner
 from pipeline.storage import durable
 from pipeline.write import work
 
 # Imported here, so that not every child has to import them.
-LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, runner, cast)
+LOADED = (dask.array, distributed, tifffile, yaozarrs.v04, yaozarrs.v05, zarr, compute, cluster, runner, cast)
 
 # Also imported before a fork: a child that gives up root may not be able to read them.
 LATE = ("encodings.utf_8_sig", "multiprocessing.synchronize", "imagecodecs._zstd")
