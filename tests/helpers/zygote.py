@@ -32,8 +32,8 @@ from pipeline import cli
 from pipeline.kernels import cast, halve
 from pipeline.planning import start as beginning
 from pipeline.runtime import compute
-from pipeline.runtime.executors import cluster
 from pipeline.runtime import run as runner
+from pipeline.runtime.executors import cluster
 from pipeline.storage import durable
 from pipeline.write import work
 
