@@ -3,20 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
-from pipeline.kernels.jit import jit
+from pipeline.kernels.jit import Late, jit
+from pipeline.kernels.lazy import extending, types
 
 
-def _mean(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Return the mean of four pixels; compiled code takes the function for their dtype below."""
-    raise NotImplementedError
-
-
-@overload(_mean)
 def _mean_of_dtype(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Return the mean of four pixels of a dtype, as a function to compile."""
     if isinstance(a, types.Float):
 
         def mean(a: Any, b: Any, c: Any, d: Any) -> Any:
@@ -41,6 +35,17 @@ def _mean_of_dtype(a: Any, b: Any, c: Any, d: Any) -> Any:
             return quotient + ((rest + (quotient & one)) // three)
 
     return mean
+
+
+def _make_mean() -> Any:
+    def mean(a: Any, b: Any, c: Any, d: Any) -> Any:
+        raise NotImplementedError  # compiled code takes the function for the dtype
+
+    extending.overload(mean)(_mean_of_dtype)
+    return mean
+
+
+_mean = Late(_make_mean)
 
 
 @jit

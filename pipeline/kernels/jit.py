@@ -9,18 +9,19 @@ import contextlib
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
-from llvmlite import binding
-from numba.extending import typeof_impl
+
+from pipeline.kernels.lazy import extending, numba, registry
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -37,14 +38,13 @@ def cache_folder() -> Path | None:
     It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache or the temporary folder; None if none
     of them is writable.
     """
-    digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()}".encode())
-    digest.update(binding.get_host_cpu_features().flatten().encode())
+    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')} {_processor()}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     roots = [f"{cache}/bgone-kernels", f"{tempfile.gettempdir()}/bgone-kernels-{os.getuid()}"]
-    if numba.config.CACHE_DIR:
-        roots = [f"{numba.config.CACHE_DIR}/bgone-kernels"]
+    if root := os.environ.get("NUMBA_CACHE_DIR"):
+        roots = [f"{root}/bgone-kernels"]
     for root in roots:
         with contextlib.suppress(OSError):
             _make_private(root)
@@ -55,6 +55,17 @@ def cache_folder() -> Path | None:
             tempfile.TemporaryFile(dir=folder).close()  # raises OSError if the folder is read-only
             return folder
     return None
+
+
+def _processor() -> str:
+    """Return what tells processors apart whose code differs; numba itself compares LLVM's names for them."""
+    # Not by LLVM, which takes a plan as long to load as all of its own.
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").partition("\n\n")[0].splitlines()
+        return "\n".join(
+            line for line in lines if line.startswith(("model name", "flags", "Features", "CPU"))
+        )
+    return f"{platform.machine()} {platform.processor()}"
 
 
 def _make_private(folder: str) -> None:
@@ -88,11 +99,15 @@ class Kernel:
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
-        self.inner = numba.njit(function, **options)  # called by other kernels
         self.signatures: dict[tuple, Any] = {}  # numba's types → compiled function
         self._function = function
         self._options = options
         self._by_key: dict[tuple, Any] = {}  # the same by `_call_key`
+
+    @functools.cached_property
+    def inner(self) -> Any:
+        """The function as numba's dispatcher, which other kernels call."""
+        return numba.njit(self._function, **self._options)
 
     def __call__(self, *args: Any) -> Any:
         """Call the function compiled for these arguments."""
@@ -105,6 +120,8 @@ class Kernel:
 
     def signature(self, args: tuple) -> tuple:
         """Return numba's types of arguments, for which the function is then compiled."""
+        with _compiling:
+            _teach_numba()
         signature = tuple(map(numba.typeof, args))
         with _compiling:
             if signature not in self.signatures:
@@ -130,10 +147,37 @@ class Kernel:
         return self.inner
 
 
-@typeof_impl.register(Kernel)
-def _type_of_kernel(kernel: Kernel, _: Any) -> numba.types.Dispatcher:
-    """Let kernels call each other as they would functions of numba's own decorator."""
-    return numba.types.Dispatcher(kernel.inner)
+class Late:
+    """What kernels call and numba's extensions make, made when the first kernel is compiled.
+
+    Parameters
+    ----------
+    make : callable
+        Returns what `numba.extending.intrinsic` gives, or a function that `numba.extending.overload` knows.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def made(self) -> Any:
+        """What `make` returned."""
+        return self._make()
+
+
+@functools.cache
+def _teach_numba() -> None:
+    """Let kernels call each other as functions of numba's own decorator, and what is made late."""
+
+    @extending.typeof_impl.register(Kernel)
+    def _(kernel: Kernel, _: Any) -> Any:
+        return numba.types.Dispatcher(kernel.inner)
+
+    @extending.typeof_impl.register(Late)
+    def _(late: Late, _: Any) -> Any:
+        context, made = registry.cpu_target.typing_context, late.made
+        context.refresh()
+        return context.resolve_value_type(made)
 
 
 def _call_key(args: tuple) -> tuple:

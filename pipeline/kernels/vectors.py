@@ -11,14 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from pipeline.kernels.jit import Late
+from pipeline.kernels.lazy import cgutils, extending, ir, types
+
 BLOCK = 64  # bytes, a cache line
-INDEX = ir.IntType(64)
 FAST = ("contract", "reassoc", "nsz")  # fused multiply-add and any order of sums; NaN and infinities stay
+
+
+def const(value: int) -> Any:
+    """Return a number as a constant of LLVM, as wide as positions are."""
+    return ir.IntType(64)(value)
 
 
 def block_length(dtype: np.dtype) -> int:
@@ -46,7 +50,7 @@ class Vectors:
 
     def _pointer(self, base: Any, offset: Any, number: Any) -> Any:
         start = self.builder.bitcast(self.builder.gep(base, [offset]), self.kind.as_pointer())
-        return self.builder.gep(start, [INDEX(number) if isinstance(number, int) else number])
+        return self.builder.gep(start, [const(number) if isinstance(number, int) else number])
 
     def load(self, base: Any, offset: Any, number: Any = 0) -> Any:
         """Load the vector `number` of those that start at base[offset]."""
@@ -122,10 +126,10 @@ class Emitter:
         body : callable
             Called with the vectors, their number, and the element where the step starts.
         """
-        done: Any = INDEX(0)
+        done: Any = const(0)
         for nbytes, number in sizes:
             vectors = self.vectors(nbytes)
-            step = INDEX(vectors.count * number)
+            step = const(vectors.count * number)
             end = self.builder.sub(width, self.builder.srem(self.builder.sub(width, done), step))
             with cgutils.for_range_slice(self.builder, done, end, step) as (x, _):
                 body(vectors, number, x)
@@ -161,4 +165,4 @@ def emitted(body: Callable[..., None]) -> Any:
         return types.void(*kinds), generate
 
     # wraps hands on the names of the parameters, without which numba takes all arguments for one tuple.
-    return intrinsic(functools.wraps(body)(declare))
+    return Late(lambda: extending.intrinsic(functools.wraps(body)(declare)))

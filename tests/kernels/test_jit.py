@@ -45,7 +45,7 @@ for name in sys.argv[1:]:
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """An empty folder in which numba's caches are."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     cache_folder.cache_clear()
     yield tmp_path / "cache" / "bgone-kernels"
     cache_folder.cache_clear()
@@ -196,7 +196,8 @@ def test_code_is_kept_where_this_user_alone_can_write(root):
 
 
 def test_the_user_s_cache_is_used_and_else_the_temporary_folder(tmp_path, root, monkeypatch):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    before = numba.config.CACHE_DIR
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     assert cache_folder().parent == tmp_path / "mine" / "bgone-kernels"
@@ -204,7 +205,7 @@ def test_the_user_s_cache_is_used_and_else_the_temporary_folder(tmp_path, root, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     cache_folder.cache_clear()
     assert cache_folder().parent == tmp_path / f"bgone-kernels-{os.getuid()}"
-    assert numba.config.CACHE_DIR == ""
+    assert before == numba.config.CACHE_DIR
 
 
 def test_a_bound_kernel_is_the_code_for_its_types(load, root):

@@ -7,9 +7,8 @@ array gets `dest.start` plus the sums if `dest.fresh`, else the sums are added t
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import cgutils
-
-from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, Vectors, emitted
+from pipeline.kernels.lazy import cgutils
+from pipeline.kernels.vectors import BLOCK, Emitter, Vectors, const, emitted
 
 DOWN_ROWS = 4  # output rows that `fold_down` sums at once,
 DOWN_BYTES = 128  # and bytes of each
@@ -86,8 +85,8 @@ def fold_along(
         weight = vectors.splat(builder.load(half))
         for i, total in enumerate(totals):
             _add_weighted(vectors, total, weight, vectors.load(data, x, i))
-        end = builder.add(radius, INDEX(1))
-        with cgutils.for_range_slice(builder, INDEX(1), end, INDEX(1)) as (k, _):
+        end = builder.add(radius, const(1))
+        with cgutils.for_range_slice(builder, const(1), end, const(1)) as (k, _):
             weight = vectors.splat(builder.load(builder.gep(half, [k])))
             low, high = builder.sub(x, k), builder.add(x, k)
             for i, total in enumerate(totals):
@@ -117,15 +116,15 @@ def _fold(rows: int, nbytes: int) -> Callable:
         totals, low, high = (dict(zip(keys, vectors.variables(len(keys)), strict=True)) for _ in range(3))
         weight = vectors.splat(builder.load(half))
         for r, i in keys:
-            vector = vectors.load(data, builder.mul(stride, INDEX(r)), i)
+            vector = vectors.load(data, builder.mul(stride, const(r)), i)
             builder.store(vectors.multiply(weight, vector), totals[r, i])
             builder.store(vector, low[r, i])
             builder.store(vector, high[r, i])
-        end = builder.add(radius, INDEX(1))
-        with cgutils.for_range_slice(builder, INDEX(1), end, INDEX(1)) as (k, _):
+        end = builder.add(radius, const(1))
+        with cgutils.for_range_slice(builder, const(1), end, const(1)) as (k, _):
             weight = vectors.splat(builder.load(builder.gep(half, [k])))
             above = builder.neg(builder.mul(k, stride))
-            below = builder.mul(builder.add(k, INDEX(rows - 1)), stride)
+            below = builder.mul(builder.add(k, const(rows - 1)), stride)
             for i in range(nbytes // BLOCK):
                 lows = [vectors.load(data, above, i), *(builder.load(low[r, i]) for r in range(rows - 1))]
                 highs = [*(builder.load(high[r, i]) for r in range(1, rows)), vectors.load(data, below, i)]
@@ -134,7 +133,7 @@ def _fold(rows: int, nbytes: int) -> Callable:
                     builder.store(lows[r], low[r, i])
                     builder.store(highs[r], high[r, i])
         for r, i in keys:
-            vectors.store(builder.load(totals[r, i]), out, builder.mul(stride, INDEX(r)), i)
+            vectors.store(builder.load(totals[r, i]), out, builder.mul(stride, const(r)), i)
 
     return fold
 
@@ -146,7 +145,7 @@ fold_line = emitted(_fold(LINES, BLOCK))
 def _transposed(vectors: Vectors, source: Any, origin: Any, pitch: Any) -> list[Any]:
     """Load a square of vectors and transpose it, by exchanging ever smaller squares."""
     builder, count = vectors.builder, vectors.count
-    rows = [vectors.load(source, builder.add(origin, builder.mul(pitch, INDEX(i)))) for i in range(count)]
+    rows = [vectors.load(source, builder.add(origin, builder.mul(pitch, const(i)))) for i in range(count)]
     distance = count // 2
     while distance:
         keep = vectors.mask([j if not j & distance else count + j - distance for j in range(count)])
@@ -170,7 +169,7 @@ def transpose(emit: Emitter, target: Any, at: Any, stride: Any, source: Any, ori
     """
     builder, vectors = emit.builder, emit.vectors(BLOCK)
     for i, row in enumerate(_transposed(vectors, source, origin, pitch)):
-        vectors.store(row, target, builder.add(at, builder.mul(stride, INDEX(i))))
+        vectors.store(row, target, builder.add(at, builder.mul(stride, const(i))))
 
 
 @emitted
@@ -181,6 +180,6 @@ def transpose_onto(
     builder, vectors = emit.builder, emit.vectors(BLOCK)
     total = vectors.variables(1)
     for i, row in enumerate(_transposed(vectors, source, origin, pitch)):
-        start = builder.add(at, builder.mul(stride, INDEX(i)))
+        start = builder.add(at, builder.mul(stride, const(i)))
         _begin(vectors, total, dest, dest.array, start)
         vectors.store(vectors.add(builder.load(total[0]), row), dest.array, start)

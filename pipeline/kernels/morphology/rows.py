@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from pipeline.kernels.jit import jit
-from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, emitted
+from pipeline.kernels.lazy import cgutils
+from pipeline.kernels.vectors import BLOCK, Emitter, const, emitted
 
 # Bytes of a vector: half a cache line, since only every other unaligned load then crosses a line. That is
 # some 5 % faster on Zen 4, whose 512-bit registers are two of 256, and all that AVX2 has.
@@ -22,7 +22,7 @@ def minimum(emit: Emitter, array: Any, at: Any, sources: Any, blocks: Any) -> No
     """
     vectors = emit.vectors(VECTOR)
     first, *others = cgutils.unpack_tuple(emit.builder, sources)
-    with cgutils.for_range(emit.builder, emit.builder.mul(blocks, INDEX(BLOCK // VECTOR))) as loop:
+    with cgutils.for_range(emit.builder, emit.builder.mul(blocks, const(BLOCK // VECTOR))) as loop:
         result = vectors.load(array, first, loop.index)
         for source in others:
             result = vectors.smaller(vectors.load(array, source, loop.index), result)
@@ -43,7 +43,7 @@ def _transfer(
     builder = emit.builder
     row = builder.gep(array, [at])
     pixels = builder.inttoptr(address, cgutils.voidptr_t)
-    adjacent = builder.icmp_signed("==", step, INDEX(emit.itemsize))
+    adjacent = builder.icmp_signed("==", step, const(emit.itemsize))
     with builder.if_else(adjacent) as (yes, no):
         with yes:
             ends = (row, pixels) if inward else (pixels, row)

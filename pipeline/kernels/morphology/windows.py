@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
-from numba.core import cgutils, types
-
-from pipeline.kernels.vectors import BLOCK, INDEX, Emitter, Vectors, emitted
+from pipeline.kernels.lazy import cgutils, ir, types
+from pipeline.kernels.vectors import BLOCK, Emitter, Vectors, const, emitted
 
 GROUP = 8  # result rows at a time
 
@@ -18,14 +16,14 @@ def _sweep(emit: Emitter, width: Any, address: Any, body: Callable[[Vectors, Any
     or written. Rows shorter than a vector are done by elements.
     """
     builder, wide, single = emit.builder, emit.vectors(BLOCK), emit.vectors(emit.itemsize)
-    last = builder.sub(width, INDEX(wide.count))
-    ahead = builder.udiv(builder.and_(address, INDEX(BLOCK - 1)), INDEX(emit.itemsize))
-    with builder.if_else(builder.icmp_signed(">=", last, INDEX(0))) as (long, short):
+    last = builder.sub(width, const(wide.count))
+    ahead = builder.udiv(builder.and_(address, const(BLOCK - 1)), const(emit.itemsize))
+    with builder.if_else(builder.icmp_signed(">=", last, const(0))) as (long, short):
         with (
             long,
-            cgutils.for_range_slice(builder, builder.neg(ahead), width, INDEX(wide.count)) as (x, _),
+            cgutils.for_range_slice(builder, builder.neg(ahead), width, const(wide.count)) as (x, _),
         ):
-            inside = builder.select(builder.icmp_signed(">", x, INDEX(0)), x, INDEX(0))
+            inside = builder.select(builder.icmp_signed(">", x, const(0)), x, const(0))
             body(wide, builder.select(builder.icmp_signed("<", inside, last), inside, last))
         with short, cgutils.for_range(builder, width) as loop:
             body(single, loop.index)
@@ -49,7 +47,7 @@ def _seen(emit: Emitter, vectors: Vectors, pixels: Any, turn: Any, so_far: Any) 
 def _put(
     emit: Emitter, vectors: Vectors, result: Any, array: Any, at: Any, pitch: Any, x: Any, row: int
 ) -> None:
-    start = emit.builder.add(emit.builder.add(at, x), emit.builder.mul(pitch, INDEX(row)))
+    start = emit.builder.add(emit.builder.add(at, x), emit.builder.mul(pitch, const(row)))
     vectors.store(result, array, start)
 
 
@@ -75,7 +73,7 @@ def _short(length: int) -> Any:
 
         `rows` holds the addresses of all length + GROUP − 1 of them. NaN counts as `highest`.
         """
-        sources = [_row(emit, array, rows, INDEX(i)) for i in range(GROUP + length - 1)]
+        sources = [_row(emit, array, rows, const(i)) for i in range(GROUP + length - 1)]
 
         def column(vectors: Vectors, x: Any) -> None:
             none = vectors.splat(highest)
@@ -88,7 +86,7 @@ def _short(length: int) -> Any:
             for i, result in enumerate(minima):
                 _put(emit, vectors, result, array, at, pitch, x, i)
 
-        _sweep(emit, width, INDEX(0), column)
+        _sweep(emit, width, const(0), column)
 
     return emitted(body)
 
@@ -112,14 +110,14 @@ def minima_of_many(
     # The rows common to all results are loaded once, and the others are combined in registers: for a
     # window as long as the group these are van Herk's running minima.
     builder = emit.builder
-    above = [_row(emit, array, rows, INDEX(i)) for i in range(GROUP - 1)]
-    below = [_row(emit, array, rows, builder.add(length, INDEX(i))) for i in range(GROUP - 1)]
+    above = [_row(emit, array, rows, const(i)) for i in range(GROUP - 1)]
+    below = [_row(emit, array, rows, builder.add(length, const(i))) for i in range(GROUP - 1)]
 
     def column(vectors: Vectors, x: Any) -> None:
         reached = none = vectors.splat(highest)
         [common] = vectors.variables(1)
         builder.store(none, common)
-        with cgutils.for_range_slice(builder, INDEX(GROUP - 1), length, INDEX(1)) as (i, _):
+        with cgutils.for_range_slice(builder, const(GROUP - 1), length, const(1)) as (i, _):
             pixels = vectors.load(_row(emit, array, rows, i), x)
             builder.store(_seen(emit, vectors, pixels, turn, builder.load(common)), common)
         minima = [builder.load(common)]
@@ -130,7 +128,7 @@ def minima_of_many(
             reached = _seen(emit, vectors, vectors.load(row, x), turn, reached)
             _put(emit, vectors, vectors.smaller(minima[i], reached), array, at, pitch, x, i)
 
-    _sweep(emit, width, INDEX(0), column)
+    _sweep(emit, width, const(0), column)
 
 
 def _joined(emit: Emitter, vectors: Vectors, array: Any, at: Any, near: Any, far: Any) -> Any:
@@ -148,7 +146,7 @@ def join(emit: Emitter, array: Any, at: Any, source: Any, near: Any, far: Any, b
     """
     vectors = emit.vectors(BLOCK)
     with cgutils.for_range(emit.builder, blocks) as loop:
-        x = emit.builder.mul(loop.index, INDEX(vectors.count))
+        x = emit.builder.mul(loop.index, const(vectors.count))
         result = _joined(emit, vectors, array, emit.builder.add(source, x), near, far)
         vectors.store(result, array, emit.builder.add(at, x))
 
@@ -186,7 +184,7 @@ def write_difference(
     `image` and `target` are addresses; `minus` 1 is the image minus the minimum, 2 the reverse.
     """
     builder = emit.builder
-    image_first = builder.icmp_signed("==", minus, INDEX(1))
+    image_first = builder.icmp_signed("==", minus, const(1))
 
     def column(vectors: Vectors, x: Any) -> None:
         kind = ir.VectorType(wide.type.pointee, vectors.count)
