@@ -31,8 +31,8 @@ DRIVER = 176 * MIB
 KERNELS = 56 * MIB
 # Threads, journal, graphs and receipts: 12 measured.
 RUNNING = 16 * MIB
-# What compiling the kernels of a step leaves beyond that: 40 to 68 measured. It is counted in each run,
-# so that the first one on a machine needs no more than it says.
+# What compiling the kernels of a step leaves beyond that: 40 to 68 measured. It is counted in the first run
+# of a chain on a machine.
 COMPILED = 72 * MIB
 # The same for each further step: 13 to 26 measured, since kernels share much of it.
 COMPILED_MORE = 32 * MIB
@@ -112,7 +112,7 @@ def memory_of(
 def _base_bytes(workload: Workload, resources: Resources) -> int:
     """Return the bytes of all processes on this machine before the first pixel."""
     held = -(-(resources.held - DRIVER) // ROUND) * ROUND + DRIVER
-    compiled = _compiled_bytes(workload.steps, workload.image.dtype)
+    compiled = 0 if workload.warm_up.is_compiled else _compiled_bytes(workload.steps, workload.image.dtype)
     driver = max(DRIVER, held) + KERNELS + RUNNING + compiled
     if not resources.processes:
         return driver

@@ -74,9 +74,8 @@ class Plan:
 
     @property
     def warm_up(self) -> WarmUp:
-        """Compiles or loads the kernels of the run."""
-        coarser = tuple(output.spec.dtype for output in self.layout.outputs if len(output.levels) > 1)
-        return WarmUp(self.steps, self.image, self.layout.spec.dtype, self.offset, coarser)
+        """Compiles the kernels of the run."""
+        return self.workload.warm_up
 
     @property
     def backgrounds(self) -> tuple[Background, ...]:

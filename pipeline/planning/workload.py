@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.model.image import ImageSpec
+from pipeline.planning.warmup import WarmUp
 from pipeline.steps.chain import BoundChain
 from pipeline.steps.step import Step
 from pipeline.write.layout import Layout
@@ -56,6 +57,12 @@ class Workload:
     def file_sizes(self) -> Mapping[str, int]:
         """Size of one file of the output, axis → px: the least that a task may write."""
         return self.layout.file_sizes
+
+    @property
+    def warm_up(self) -> WarmUp:
+        """Compiles the kernels of the run, or loads them."""
+        coarser = tuple(output.spec.dtype for output in self.layout.outputs if len(output.levels) > 1)
+        return WarmUp(self.steps, self.image, self.layout.spec.dtype, self.offset, coarser)
 
     @property
     def mixed(self) -> bool:

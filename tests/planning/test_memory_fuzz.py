@@ -13,7 +13,6 @@ import pytest
 from memory_cases import TOPHAT, Case, any_case, assert_right, measure
 
 from pipeline.model.machine import MIB
-from pipeline.planning.memory import COMPILED
 
 CASES = int(os.environ.get("BGONE_FUZZ", "40"))
 FIRST = int(os.environ.get("BGONE_FUZZ_SEED", "0"))
@@ -53,9 +52,10 @@ def check(zygote, folder, case):
 
 @pytest.mark.parametrize("name", FEW)
 def test_a_run_takes_no_more_than_predicted(name, zygote, folder):
+    check(zygote, folder / "first", FEW[name])
+    # From the second run of a chain on, compiling is not counted.
     found = check(zygote, folder / "run", FEW[name])
-    # What compiling takes is counted in every run, and these find their kernels compiled.
-    assert found.predicted - COMPILED <= 1.5 * max(found.most, found.itself)
+    assert found.predicted <= 1.5 * max(found.most, found.itself)
 
 
 @pytest.mark.slow
