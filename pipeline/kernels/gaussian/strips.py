@@ -66,6 +66,26 @@ class TermArrays(NamedTuple):
 
 
 @fast_jit
+def _take_apart(source: NDArray, parts: NDArray, count: int) -> None:
+    """Copy every step-th element of a row, from each of the first `step` on, to a row of its own."""
+    # LLVM makes vector code for a stride that is a constant.
+    if parts.shape[0] == 2:
+        part0, part1 = parts[0], parts[1]
+        for s in range(count):
+            part0[s], part1[s] = source[2 * s], source[2 * s + 1]
+    elif parts.shape[0] == 3:
+        part0, part1, part2 = parts[0], parts[1], parts[2]
+        for s in range(count):
+            part0[s], part1[s], part2[s] = source[3 * s], source[3 * s + 1], source[3 * s + 2]
+    else:
+        step = parts.shape[0]
+        for p in range(step):
+            part, first = parts[p], source[p:]
+            for s in range(count):
+                part[s] = first[s * step]
+
+
+@fast_jit
 def gather_down(flat: NDArray, pixels: PixelRows, plan: GatherPlan, begin: int, end: int) -> None:
     """Gather rows `begin` … `end` − 1 of nodes into `plan.rows`, for all columns of pixels."""
     height, width = pixels.starts.size - 1, pixels.columns.size
@@ -111,11 +131,7 @@ def _gather_along(plan: GatherPlan, count: int, width: int, outside: Real, nodes
             middle[x] = row[x]
         for x in range(end, columns.size):
             padded[x + 1] = row[columns[x]] if columns[x] < width else outside
-        for p in range(step):
-            phase = polyphase[p]
-            source = padded[p:]
-            for s in range(segments):
-                phase[s] = source[s * step]
+        _take_apart(padded, polyphase, segments)
         out = nodes[top + y, : segments - 3]
         size = out.size
         for x in range(size):
