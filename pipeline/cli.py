@@ -96,11 +96,14 @@ def plan_command(config: str, overwrite: bool, as_json: bool, **overrides: Any) 
             "missing": str(job.missing or ""),
             "notes": list(job.source.notes),
             "state": start.state,
+            "input_compression": job.source.compression,
         }
         click.echo(json.dumps(plain, indent=2))
     else:
         notes = (*job.source.notes, *start.notes)
-        click.echo(plan_text(job.plan, job.source.path, job.source.not_carried, job.missing, notes))
+        source = job.source
+        text = plan_text(job.plan, source.path, source.not_carried, job.missing, notes, source.compression)
+        click.echo(text)
 
 
 @main_group.command("steps")

@@ -14,6 +14,28 @@ from pipeline.planning.plan import Plan
 from pipeline.read import Missing
 from pipeline.steps.step import Step
 
+# Nanoseconds of a core to decode a byte of pixels, and for all else of a run with a top-hat of 25 px.
+# Measured on frames of 16 bits with shot noise, in strips and tiles (Zen 4, imagecodecs 2026.3).
+_DECODING = {"LZW": 4.6, "deflate": 1.8, "ZSTD": 1.5}
+_ALL_ELSE = 3.7
+# From this share of all else on, decoding bounds a run more than its filter does.
+_BOUNDS = 0.8
+
+
+def compression_text(compression: str) -> str:
+    """Explain how much longer a run takes because of its input's compression; empty if it is not known.
+
+    >>> compression_text("LZW")
+    'LZW: decoding takes 1.2 × the rest of a run with a top-hat of 25 px; Zarr is read faster'
+    >>> compression_text("ZSTD"), compression_text("")
+    ('ZSTD: decoding takes 0.4 × the rest of a run with a top-hat of 25 px', '')
+    """
+    if compression not in _DECODING:
+        return ""
+    ratio = _DECODING[compression] / _ALL_ELSE
+    text = f"{compression}: decoding takes {ratio:.1f} × the rest of a run with a top-hat of 25 px"
+    return f"{text}; Zarr is read faster" if ratio >= _BOUNDS else text
+
 
 def plan_dict(plan: Plan, source: str) -> dict[str, Any]:
     """Return a plan and the path of its input as plain data with fixed keys."""
@@ -69,12 +91,14 @@ def plan_text(
     left_out: tuple[str, ...] = (),
     missing: Missing | None = None,
     notes: tuple[str, ...] = (),
+    compression: str = "",
 ) -> str:
     """Format a plan for the terminal, with what the input lacks and what the output will not have of it."""
     tiling, second = plan.tiling, plan.layout.background
     rows = [
         ("input", source),
         ("", image_text(plan.image)),
+        *([("", text)] if (text := compression_text(compression)) else []),
         *([("", str(missing))] if missing else []),
         *(("note", text) for text in notes),
         ("output", plan.layout.path),

@@ -80,6 +80,7 @@ class LazySource:
     image: Image
     not_carried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    compression: str = ""
 
     @property
     def spec(self) -> ImageSpec:

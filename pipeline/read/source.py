@@ -49,12 +49,15 @@ class Store(ABC):
         Shape of the smallest piece that can be read.
     shards : tuple of int or None
         Shape of a file with several chunks, where the format has such files.
+    compression : str
+        Name of the compression of a format where some take long to decode; else empty.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
+    compression: str = ""
 
     @abstractmethod
     def read(self, region: Region) -> NDArray:
@@ -115,6 +118,11 @@ class Source:
         """Shape of a file with several chunks along the axes of `spec`, or None."""
         shards = self.store.shards
         return None if shards is None else tuple(shards[axis] for axis in self.stored)
+
+    @property
+    def compression(self) -> str:
+        """Name of the compression of the pixels, see `Store`."""
+        return self.store.compression
 
     def files(self) -> tuple[str, ...]:
         """Return the files and folders that hold the pixels."""

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.cli import main
 from pipeline.config.load import load_config
 from pipeline.model.errors import RequestError
 from pipeline.model.image import Channel, ImageSpec
@@ -300,3 +302,22 @@ def test_what_goes_out_is_told_beside_what_comes_in():
 )  # fmt: skip
 def test_what_happens_to_values_is_told(output, said):
     assert plan_text(plan(spec(), output=output), "in.zarr").splitlines()[-1].endswith(said)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", None])
+def test_plan_says_where_decoding_the_input_takes_long(tmp_path, capsys, compression):
+    pixels = np.random.default_rng(0).integers(0, 99, (2, 64, 64), np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", pixels, compression=compression, photometric="minisblack")
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "input: {path: movie.tif, axes: tyx}\n"
+        "steps: [white_tophat: {radius: 3}]\n"
+        "output: {path: out.ome.zarr}\n"
+    )
+    name = {"lzw": "LZW", "zlib": "deflate", "zstd": "ZSTD", None: ""}[compression]
+    assert main(["plan", str(config)]) == 0
+    text = capsys.readouterr().out
+    assert (f"{name}: decoding takes" in text) == bool(name)
+    assert ("Zarr is read faster" in text) == (name == "LZW")
+    assert main(["plan", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["input_compression"] == name

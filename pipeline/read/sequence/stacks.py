@@ -101,6 +101,7 @@ def open_chain(path: str, numbering: Numbering, axes: str) -> Opened:
         chunks=(1,) * planes.ndim + first.chunks[-2:],
         note="chain",
         segment=max(tiff_store(part).segment for part in parts),
+        compression=next((name for part in parts if (name := tiff_store(part).compression)), ""),
     )
     letters = "".join(model.axes[number] for number in used) + model.axes[-2:]
     lengths = listed(str(shape[axis]) for shape in shapes)

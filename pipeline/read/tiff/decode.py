@@ -80,6 +80,14 @@ def _undecodable(message: str) -> RequestError:
     return input_error(message, "convert it, for example with Fiji, to a TIFF without compression")
 
 
+def compression_name(page: tifffile.TiffPage) -> str:
+    """Return the name of a page's compression as TIFF writers call it, or an empty string."""
+    name = str(getattr(page.compression, "name", page.compression))
+    if int(page.compression) == 1:
+        return ""
+    return "deflate" if name in ("ADOBE_DEFLATE", "DEFLATE") else name
+
+
 def segment_shape(page: tifffile.TiffPage) -> tuple[int, int]:
     """Return rows and columns of a full strip or tile."""
     if page.is_tiled:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.model.text import number_of
 from pipeline.read.files import damaged, input_error
-from pipeline.read.tiff.decode import check_decodable, check_numbers
+from pipeline.read.tiff.decode import check_decodable, check_numbers, compression_name
 from pipeline.read.tiff.page import kind_text, page_kind, segment_bytes
 from pipeline.read.tiff.store import PLANE_DTYPE, TiffStore
 
@@ -121,7 +121,8 @@ def make_store(
     chunks = (1,) * len(lead) + _plane_chunk(keyframe)
     files, dtype = tuple(map(os.path.abspath, paths)), keyframe.dtype.newbyteorder("=")
     stack = np.array(planes, PLANE_DTYPE).reshape(lead)
-    return TiffStore(files, stack, shape, dtype, chunks, note, segment_bytes(keyframe))
+    compression = compression_name(keyframe)
+    return TiffStore(files, stack, shape, dtype, chunks, note, segment_bytes(keyframe), compression)
 
 
 def sparse_note(planes: NDArray) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class TiffStore(Store):
     chunks: tuple[int, ...]
     note: str = ""  # tells stacks in the same files apart
     segment: int = 0  # bytes that decoding one strip or tile takes; 0 if all planes are uncompressed
+    compression: str = ""  # its name, empty if all planes are uncompressed
 
     def __post_init__(self) -> None:
         assert self.planes.shape == self.shape[:-2]
@@ -135,7 +136,7 @@ class TiffStore(Store):
         # number, and names differ in a number only: a thousand planes compress to some bytes.
         flat = self.planes.ravel()
         steps = [np.diff(flat[name], prepend=flat[name].dtype.type(0)) for name in PLANE_DTYPE.names or ()]
-        rest = self.shape, self.dtype, self.chunks, self.note, self.segment
+        rest = self.shape, self.dtype, self.chunks, self.note, self.segment, self.compression
         return lzma.compress(pickle.dumps(("\0".join(self.paths), steps, *rest)), preset=1)
 
     def __reduce__(self) -> tuple[Any, ...]:
