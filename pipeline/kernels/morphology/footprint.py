@@ -1,6 +1,7 @@
 """Flat footprints of morphological filters."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ class Footprint:
     shape: Shape
     radii: tuple[float, ...]
 
-    @property
+    @cached_property
     def reach(self) -> tuple[int, ...]:
         """Whole pixels to each side along each axis: the halo of one pass."""
         return tuple(int(np.floor(radius + RIM)) for radius in self.radii)
