@@ -22,6 +22,8 @@ import numpy as np
 from llvmlite import binding
 from numba.extending import typeof_impl
 
+from pipeline.kernels.vectors import VECTOR
+
 Function = TypeVar("Function", bound=Callable)
 
 _OLD_FOLDERS = 4  # cache folders of other versions of the kernels that are kept
@@ -34,10 +36,10 @@ _compiling = threading.RLock()
 def cache_folder() -> Path | None:
     """Return the cache folder of this version of the kernels and of numba, on this processor.
 
-    It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache or the temporary folder; None if none
-    of them is writable.
+    Code with vectors of another width has another folder. It is in `NUMBA_CACHE_DIR` if that is set, else in
+    the user's cache or the temporary folder; None if none of them is writable.
     """
-    digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()}".encode())
+    digest = hashlib.sha256(f"{numba.__version__} {binding.get_host_cpu_name()} {VECTOR}".encode())
     digest.update(binding.get_host_cpu_features().flatten().encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

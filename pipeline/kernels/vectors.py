@@ -8,7 +8,6 @@ need no check, and LLVM splits them into whatever registers the processor has.
 import contextlib
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,15 +29,20 @@ def vector_bytes(processor: str, features: Mapping[str, bool]) -> int:
         LLVM's name of the processor.
     features : mapping of str to bool
         Which of LLVM's features of its instruction set it has.
+
+    Examples
+    --------
+    >>> [vector_bytes(name, {"avx512bw": True}) for name in ("znver4", "znver5", "sapphirerapids")]
+    [32, 64, 64]
+    >>> vector_bytes("haswell", {"avx512bw": False})
+    32
     """
     # Zen 4 has registers of 64 bytes, but works on halves of them, and of loads of 32 bytes that begin
     # anywhere only every other one crosses a cache line.
     return 64 if features.get("avx512bw") and processor != "znver4" else 32
 
 
-VECTOR = int(os.environ.get("BGONE_VECTOR_BYTES") or 0) or vector_bytes(
-    binding.get_host_cpu_name(), binding.get_host_cpu_features()
-)
+VECTOR = vector_bytes(binding.get_host_cpu_name(), binding.get_host_cpu_features())
 INDEX = ir.IntType(64)
 FAST = ("contract", "reassoc", "nsz")  # fused multiply-add and any order of sums; NaN and infinities stay
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.kernels.dtypes import highest_value, lowest_value
 from pipeline.kernels.morphology.chords import ChordPlan, plan_chords, strip_length
 from pipeline.kernels.morphology.footprint import Footprint
-from pipeline.kernels.morphology.near import NearPass, NearPlan, filter_near, buffer_rows, plan_near
+from pipeline.kernels.morphology.near import NearPass, NearPlan, buffer_rows, filter_near, plan_near
 from pipeline.kernels.morphology.passes import Pass, Raster, RowBuffer, Tile, filter_tile
 from pipeline.kernels.morphology.strips import INPUT_ROWS
 from pipeline.kernels.vectors import aligned, block_length

@@ -93,9 +93,15 @@ class NearPass(NamedTuple):
 
 
 @jit
-def _slot(this: NearPass, y: int) -> int:
-    buffer = this.buffer
-    return buffer.start + y % buffer.depth * (buffer.pitch * this.plan.slot_rows)
+def _slot(this: NearPass, slot: int) -> int:
+    """Return the position of a slot of the ring buffer."""
+    return this.buffer.start + slot * (this.buffer.pitch * this.plan.slot_rows)
+
+
+@jit
+def _after(this: NearPass, slot: int) -> int:
+    """Return the slot of the next row."""
+    return slot + 1 if slot + 1 < this.buffer.depth else 0
 
 
 @jit
@@ -112,21 +118,25 @@ def _result(
     height: int,
     positions: NDArray[np.int64],
     y: int,
+    slot: int,
     column: int,
     at: int,
     count: int,
 ) -> None:
-    """Compute `count` pixels of result row `y` at `at`; the first is in position `column` of each row."""
+    """Compute `count` pixels of result row `y` at `at`; the first is in position `column` of each row.
+
+    `slot` is that of the last input row that the footprint reaches.
+    """
     dys, offsets = this.plan.dy, this.plan.offset
     depth, start, size = this.buffer.depth, this.buffer.start, this.buffer.pitch * this.plan.slot_rows
     top = y - this.plan.reach_y
-    phase = top % depth
+    first = _after(this, slot)
     found = 0
     for i in range(dys.size):
         if 0 <= top + dys[i] < height:
-            slot = phase + dys[i]
-            slot = slot - depth if slot >= depth else slot
-            positions[found] = start + slot * size + column + offsets[i]
+            k = first + dys[i]
+            k = k - depth if k >= depth else k
+            positions[found] = start + k * size + column + offsets[i]
             found += 1
     groups = (count * array.itemsize + GROUP - 1) // GROUP
     fold(array, at, positions[0], positions, this.plan.numbers, 1, found, groups, this.lower)
@@ -142,23 +152,25 @@ def filter_near(array: NDArray, tile: Tile, one: NearPass, two: NearPass) -> Non
     result, count = tile.inputs + tile.margin, tile.last - tile.first
     image, out = plane_of(tile.image, tile.plane_shape, 0), plane_of(tile.out, tile.plane_shape, 0)
     begin, end = columns_read(tile, one.plan.reach_x)
+    slot_one, slot_two = 0, -one.plan.reach_y % two.buffer.depth
     for y in range(tile.height + delay):
         if y < tile.height:
-            at = _slot(one, y) + tile.margin
+            at = _slot(one, slot_one) + tile.margin
             read_image(array, image, y, begin, end, at + begin - tile.left, one.outside)
             _make_runs(array, one, at)
         done = y - one.plan.reach_y
         if tile.passes == 2:
             if 0 <= done < tile.height:
-                at, width = _slot(two, done) + tile.margin, tile.right - tile.left
-                _result(array, one, tile.height, positions, done, tile.margin, at, width)
+                at, width = _slot(two, slot_two) + tile.margin, tile.right - tile.left
+                _result(array, one, tile.height, positions, done, slot_one, tile.margin, at, width)
                 fill(array, at - two.plan.reach_x, at, two.outside)
                 fill(array, at + width, at + width + two.plan.reach_x, two.outside)
                 _make_runs(array, two, at + tile.first - tile.left)
             done -= two.plan.reach_y
         if 0 <= done < tile.height:
             if tile.passes == 2:
-                _result(array, two, tile.height, positions, done, inner, result, count)
+                _result(array, two, tile.height, positions, done, slot_two, inner, result, count)
             else:
-                _result(array, one, tile.height, positions, done, tile.margin, result, count)
+                _result(array, one, tile.height, positions, done, slot_one, tile.margin, result, count)
             write_result(array, result, tile.spare, image, out, done, tile.first, count, tile.minus)
+        slot_one, slot_two = _after(one, slot_one), _after(two, slot_two)

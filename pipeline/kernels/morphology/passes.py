@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.kernels.jit import jit
 from pipeline.kernels.morphology.chords import ChordPlan
-from pipeline.kernels.morphology.rows import fill, read_row, subtract, write_row
+from pipeline.kernels.morphology.rows import fill, read_row, write_row
 from pipeline.kernels.morphology.strips import (
     INPUT_ROWS,
     copy_pixels,
@@ -38,8 +38,8 @@ class Raster(NamedTuple):
     step: int  # from column to column
 
 
-class Plane(NamedTuple):
-    """A plane of an image, likewise."""
+class Rows(NamedTuple):
+    """The rows of a plane of an image, likewise."""
 
     address: int
     row_stride: int
@@ -163,13 +163,13 @@ def _filter_rows(
 
 
 @jit
-def plane_of(raster: Raster, shape: NDArray[np.int64], plane: int) -> Plane:
-    """Return a plane of an image."""
+def plane_of(raster: Raster, shape: NDArray[np.int64], plane: int) -> Rows:
+    """Return the rows of a plane of an image."""
     address = raster.address
     for axis in range(shape.size - 1, -1, -1):
         address += plane % shape[axis] * raster.plane_strides[axis]
         plane //= shape[axis]
-    return Plane(address, raster.row_stride, raster.step)
+    return Rows(address, raster.row_stride, raster.step)
 
 
 @jit
@@ -180,7 +180,7 @@ def columns_read(tile: Tile, reach: int) -> tuple[int, int]:
 
 @jit
 def read_image(
-    array: NDArray, image: Plane, y: int, begin: int, end: int, at: int, outside: np.generic
+    array: NDArray, image: Rows, y: int, begin: int, end: int, at: int, outside: np.generic
 ) -> None:
     """Read columns begin … end − 1 of row y of a plane to array[at:]; NaN becomes `outside`."""
     address = image.address + y * image.row_stride + begin * image.step
@@ -193,7 +193,7 @@ def read_image(
 
 @jit
 def write_result(
-    array: NDArray, at: int, spare: int, image: Plane, out: Plane, y: int, first: int, count: int, minus: int
+    array: NDArray, at: int, spare: int, image: Rows, out: Rows, y: int, first: int, count: int, minus: int
 ) -> None:
     """Write `count` results at `at`, or their difference from the image, from column `first` of row y on."""
     target = out.address + y * out.row_stride + first * out.step
@@ -203,7 +203,9 @@ def write_result(
     else:
         if minus:
             read_row(array, spare, source, image.step, count)
-            subtract(array[at : at + count], array[spare : spare + count], minus)
+            for i in range(count):
+                one, other = array[spare + i], array[at + i]
+                array[at + i] = one - other if minus == 1 else other - one
         write_row(array, at, target, out.step, count)
 
 

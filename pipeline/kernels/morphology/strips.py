@@ -15,7 +15,7 @@ from pipeline.kernels.jit import jit
 from pipeline.kernels.vectors import BLOCK, INDEX, VECTOR, Emitter, Vectors, emitted
 
 INPUT_ROWS = 8
-GROUP = 128  # bytes of a strip whose result is kept in registers while all its sources are read
+GROUP = 256  # bytes of a strip whose result is kept in registers while all its sources are read
 
 
 def _ordered(emit: Emitter, lower: Any, body: Callable[[str], None]) -> None:
