@@ -2,7 +2,8 @@
 
     python docs/make.py                     # the pictures: the commands of the pages, run once more
     pip install '.[bench]'
-    python docs/make.py kernels             # the tables of kernels: about half an hour
+    python docs/make.py rivals              # the filters of other libraries: about 8 minutes
+    python docs/make.py kernels             # all kernels: about half an hour
     python docs/make.py runs FOLDER         # whole runs, on the file system of a new FOLDER
 
 Numbers go into README.md between comments `<!-- NAME: … -->` and `<!-- end -->`. `--from FILE` takes
@@ -25,21 +26,6 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 README = ROOT / "README.md"
 
-# Rows of the short table, each of the first image size that has it.
-TARGETS = (
-    ("white_tophat disk 5", "uint16"),
-    ("white_tophat disk 25", "uint16"),
-    ("white_tophat disk 50", "uint16"),
-    ("white_tophat disk 25", "uint8"),
-    ("white_tophat disk 25", "float32"),
-    ("subtract_minimum 7", "uint16"),
-    ("subtract_minimum 25", "uint16"),
-    ("gaussian 3", "uint16"),
-    ("gaussian 10", "uint16"),
-    ("DoG 1/100", "uint16"),
-    ("white_tophat ball 10", "uint16"),
-)
-
 # The pictures are grey: this is enough, in a quarter of the space.
 COLOURS, MAX_SIDE = 256, 1200
 
@@ -52,30 +38,16 @@ def put(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", page)
 
 
-def kernel_tables(printed: str) -> tuple[str, str, str]:
-    """Return the text above the tables, the short table and the whole one, from the output of kernels.py."""
+def kernel_table(printed: str) -> str:
+    """Return the table of kernels.py, with what it says of the processor above."""
     lines = printed.splitlines()
-    table = [line for line in lines if line.startswith("|")]
-    head, rows = table[:2], table[2:]
-    first: dict[tuple[str, str], str] = {}
-    for row in rows:
-        _, name, _, dtype, *_ = (cell.strip() for cell in row.split("|"))
-        first.setdefault((name, dtype), row)
-    short = [first[target] for target in TARGETS if target in first]
-    return _sentence(lines), "\n".join([*head, *short]), "\n".join([*head, *rows])
+    return "\n".join([lines[0], "", *(line for line in lines if line.startswith("|"))])
 
 
-def _sentence(lines: list[str]) -> str:
-    processor, rest = lines[0].split(", one thread, ")
-    copy = re.search(r"([\d.]+) × a copy of the frame", lines[-1])
-    memory = "A top-hat with a disk of 25 px takes as long as {} copies of its frame in memory."
-    return "\n".join(
-        [
-            f"One filter on one image, one thread of {processor}, {rest.split(';')[0]}:",
-            "the time of bgone, and the multiples of it that the others take, all in one run.",
-            *([memory.format(copy[1])] if copy else []),
-        ]
-    )
+def rival_tables(printed: str) -> tuple[str, str]:
+    """Return the short table of rivals.py with the line above it, and the rest of its output."""
+    short, whole = printed.split("### All rivals")
+    return short.strip(), whole.strip()
 
 
 def runs_text(printed: str) -> str:
@@ -103,9 +75,10 @@ def write_numbers(which: str, printed: str) -> None:
     """Put the output of a benchmark into the README."""
     page = README.read_text()
     if which == "kernels":
-        sentence, short, whole = kernel_tables(printed)
-        page = put(page, "kernels", f"{sentence}\n\n{short}")
-        page = put(page, "kernels, all", whole)
+        page = put(page, "kernels", kernel_table(printed))
+    elif which == "rivals":
+        short, whole = rival_tables(printed)
+        page = put(put(page, "rivals", short), "rivals, all", whole)
     else:
         page = put(page, "runs", runs_text(printed))
     README.write_text(page)
@@ -137,20 +110,20 @@ def make_pictures() -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", nargs="?", choices=["pictures", "kernels", "runs"], default="pictures")
+    parser.add_argument(
+        "what", nargs="?", choices=["pictures", "rivals", "kernels", "runs"], default="pictures"
+    )
     parser.add_argument("rest", nargs="*", help="passed on to the benchmark: runs needs a new folder")
     parser.add_argument("--from", dest="output", type=Path, help="what the benchmark printed before")
     options, more = parser.parse_known_args()
-    if options.message == "pictures":
+    if options.what == "pictures":
         make_pictures()
     else:
         arguments = [*options.rest, *more]
         output = (
-            options.output.read_text()
-            if options.output
-            else run_benchmark(f"{options.message}.py", arguments)
+            options.output.read_text() if options.output else run_benchmark(f"{options.what}.py", arguments)
         )
-        write_numbers(options.message, output)
+        write_numbers(options.what, output)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,11 @@ def highest_value(dtype: np.dtype) -> np.generic:
     return dtype.type(np.inf if dtype.kind == "f" else np.iinfo(dtype).max)
 
 
+def lowest_value(dtype: np.dtype) -> np.generic:
+    """Return −∞ for a floating dtype, or the smallest value of an integer one, as a scalar of that dtype."""
+    return dtype.type(-np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
+
+
 def dtype_range(dtype: np.dtype) -> tuple[float, float]:
     """Return the smallest and the largest finite value of a dtype; exact whole numbers for integers.
 

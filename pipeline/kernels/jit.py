@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import platform
 import shutil
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from pipeline.kernels.lazy import extending, numba, registry
+from pipeline.kernels.processor import IDENTITY, VECTOR
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -35,10 +35,10 @@ _compiling = threading.RLock()
 def cache_folder() -> Path | None:
     """Return the cache folder of this version of the kernels and of numba, on this processor.
 
-    It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache or the temporary folder; None if none
-    of them is writable.
+    Code with vectors of another width has another folder. It is in `NUMBA_CACHE_DIR` if that is set, else in
+    the user's cache or the temporary folder; None if none of them is writable.
     """
-    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')} {_processor()}".encode())
+    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')} {IDENTITY} {VECTOR}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -55,17 +55,6 @@ def cache_folder() -> Path | None:
             tempfile.TemporaryFile(dir=folder).close()  # raises OSError if the folder is read-only
             return folder
     return None
-
-
-def _processor() -> str:
-    """Return what tells processors apart whose code differs; numba itself compares LLVM's names for them."""
-    # Not by LLVM, which takes a plan as long to load as all of its own.
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").partition("\n\n")[0].splitlines()
-        return "\n".join(
-            line for line in lines if line.startswith(("model name", "flags", "Features", "CPU"))
-        )
-    return f"{platform.machine()} {platform.processor()}"
 
 
 def _make_private(folder: str) -> None:

@@ -5,9 +5,10 @@ call whether two rows of an array overlap, which costs more than the work on a s
 need no check, and LLVM splits them into whatever registers the processor has.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,13 +82,17 @@ class Vectors:
 
     def smaller(self, one: Any, other: Any) -> Any:
         """Return the elementwise minimum of vectors without NaN."""
+        return self.best("<", one, other)
+
+    def best(self, order: str, one: Any, other: Any) -> Any:
+        """Return the elementwise minimum of vectors without NaN, or with the order ">" the maximum."""
         if isinstance(self.dtype, types.Float):
-            less = self.builder.fcmp_ordered("<", one, other)
+            better = self.builder.fcmp_ordered(order, one, other)
         elif self.dtype.signed:
-            less = self.builder.icmp_signed("<", one, other)
+            better = self.builder.icmp_signed(order, one, other)
         else:
-            less = self.builder.icmp_unsigned("<", one, other)
-        return self.builder.select(less, one, other)
+            better = self.builder.icmp_unsigned(order, one, other)
+        return self.builder.select(better, one, other)
 
     def complement(self, vector: Any) -> Any:
         """Return a vector of the reverse order: −x for floats, ~x for integers."""
@@ -111,6 +116,28 @@ class Emitter:
     def vectors(self, nbytes: int) -> Vectors:
         """Return the generator for vectors of `nbytes` bytes."""
         return Vectors(self.builder, self._dtype, self._element, nbytes // self.itemsize)
+
+    @contextlib.contextmanager
+    def loop(self, first: Any, last: Any) -> Iterator[Any]:
+        """Emit a loop over first … last − 1 that LLVM does not unroll, for few iterations of much work."""
+        builder, module = self.builder, self.builder.module
+        enter = builder.block
+        head, body, end = (builder.append_basic_block(name) for name in ("loop", "loop.body", "loop.end"))
+        builder.branch(head)
+        with builder.goto_block(head):
+            index = builder.phi(ir.IntType(64))
+            builder.cbranch(builder.icmp_signed("<", index, last), body, end)
+        builder.position_at_end(body)
+        yield index
+        following = builder.add(index, const(1), flags=("nsw",))
+        back = builder.branch(head)
+        index.add_incoming(first, enter)
+        index.add_incoming(following, builder.block)
+        disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+        name = module.add_metadata([ir.Constant(ir.IntType(64), len(module.metadata)), disable])
+        name.operands = (name, disable)  # LLVM knows a loop by metadata that begin with themselves
+        back.set_metadata("llvm.loop", name)
+        builder.position_at_end(end)
 
     def cover(
         self, width: Any, sizes: Sequence[tuple[int, int]], body: Callable[[Vectors, int, Any], None]

@@ -15,12 +15,32 @@ from scipy import ndimage
 
 from pipeline.kernels import morphology
 from pipeline.kernels.dtypes import SUPPORTED, signed_dtype, unsigned_dtype
-from pipeline.kernels.morphology import Footprint, axis, flat, passes, plane
+from pipeline.kernels.morphology import Footprint, axis, chords, flat, near, passes, plane
 
 NAMES = [dtype.name for dtype in SUPPORTED]
 # Longest axis by number of axes, so that an example takes scipy a few milliseconds.
 LONGEST = {1: 150, 2: 40, 3: 14, 4: 7, 5: 5}
 WIDEST = {1: 30, 2: 12, 3: 5, 4: 2.5, 5: 1.5}
+
+
+@pytest.fixture
+def small_scratch(monkeypatch):
+    """Set the limits of scratch of which arrangements are made, which are kept."""
+
+    def limit(**limits):
+        for name, value in limits.items():
+            monkeypatch.setattr(flat, name, value)
+        flat.arrange.cache_clear()
+
+    yield limit
+    monkeypatch.undo()
+    flat.arrange.cache_clear()
+
+
+@pytest.fixture(params=["near", "chords"])
+def kernel(request, small_scratch):
+    """Both kernels for footprints of any shape, whatever the size."""
+    small_scratch(NEAR_ROWS=1000 if request.param == "near" else 0, NEAR_BYTES=1 << 30)
 
 
 def extreme(dtype, smallest):
@@ -102,9 +122,10 @@ def cases(draw, dtype):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("dtype", NAMES)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_every_operation_equals_scipy(operation, dtype, data):
+def test_every_operation_equals_scipy(operation, dtype, small_scratch, data):
+    small_scratch(NEAR_ROWS=data.draw(st.sampled_from([0, 1000])))
     image, one, two = data.draw(cases(np.dtype(dtype)))
     if dtype in ("int64", "uint64") and operation == "subtract_opening":
         two = one  # a larger maximum takes more than 64 bits
@@ -118,7 +139,7 @@ def test_every_operation_equals_scipy(operation, dtype, data):
 
 @pytest.mark.parametrize("dtype", NAMES)
 @pytest.mark.parametrize("radius", [1, 2, 7, 13, 25.5])
-def test_disk_on_a_frame_equals_scipy(dtype, radius):
+def test_disk_on_a_frame_equals_scipy(dtype, radius, kernel):
     image = np.random.default_rng(3).integers(0, 120, (83, 211)).astype(dtype)
     disk = Footprint("disk", (radius, radius))
     np.testing.assert_array_equal(
@@ -128,10 +149,10 @@ def test_disk_on_a_frame_equals_scipy(dtype, radius):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("shape", [(70, 300), (9, 30, 150), (3, 4, 20, 90)])
-def test_many_narrow_tiles_equal_scipy(operation, shape, monkeypatch):
-    monkeypatch.setattr(flat, "BUFFER_BYTES", 1)
-    monkeypatch.setattr(flat, "STRIP_BYTES", 64)
+def test_many_narrow_tiles_equal_scipy(operation, shape, kernel, small_scratch, monkeypatch):
+    monkeypatch.setattr(chords, "STRIP_BYTES", 64)
     monkeypatch.setattr(axis, "ROW_BYTES", 64)
+    small_scratch(BUFFER_BYTES=1)
     image = np.random.default_rng(4).integers(0, 60000, shape).astype(np.uint16)
     one = Footprint("disk", (1, 2, 3.5, 3)[-len(shape) :])
     two = Footprint("disk", (1.5, 1, 2, 4)[-len(shape) :])
@@ -141,7 +162,7 @@ def test_many_narrow_tiles_equal_scipy(operation, shape, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 2), (5, 3), (1, 1, 1), (3, 1, 2)])
 @pytest.mark.parametrize("kind", ["disk", "box"])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_footprint_larger_than_the_image(operation, kind, shape):
+def test_footprint_larger_than_the_image(operation, kind, shape, kernel):
     image = np.random.default_rng(5).integers(0, 250, shape).astype(np.uint8)
     one, two = Footprint(kind, (7.0,) * len(shape)), Footprint(kind, (4.0,) * len(shape))
     np.testing.assert_array_equal(compute(operation, image, one, two), oracle(operation, image, one, two))
@@ -192,7 +213,7 @@ def test_opening_with_the_larger_maximum_may_be_negative():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("footprint", [Footprint("disk", (3, 3)), Footprint("box", (2, 3))])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_nan_counts_as_outside(operation, footprint, dtype):
+def test_nan_counts_as_outside(operation, footprint, dtype, kernel):
     random = np.random.default_rng(7)
     image = random.normal(size=(40, 90)).astype(dtype)
     image[random.random(image.shape) < 0.2] = np.nan
@@ -240,8 +261,8 @@ def test_blockwise_equals_whole_where_the_halo_is_twice_the_reach(kind, radii):
     assert kind == "disk" or wrong, "a halo of one pixel less should not do for a box"
 
 
-def test_every_image_of_a_dtype_is_served_by_the_kernels_that_a_small_one_compiled():
-    kernels = (passes.filter_tile, plane.filter_strip, axis.erode_axis)
+def test_every_image_of_a_dtype_is_served_by_the_kernels_that_a_small_one_compiled(kernel):
+    kernels = (near.filter_near, passes.filter_tile, plane.filter_strip, axis.erode_axis)
     all_radii = ((1, 1.5, 2, 3), (0, 0, 2, 2), (1, 1, 0, 0), (0, 2, 0, 0), (0, 0, 0, 5), (0, 1, 2, 0))
 
     def filter_all(image):

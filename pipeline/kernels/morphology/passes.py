@@ -1,11 +1,9 @@
 """Compiled passes of morphology with any flat symmetric footprint, which read the image once.
 
-The image is read `INPUT_ROWS` rows at a time, and their chords are folded into the result rows that they
-reach. A ring buffer holds these until no later input row reaches them. For a second pass (the dilation of an
-opening) complete rows are folded into a second ring buffer at once, while they are in cache, and the
-subtraction happens as rows leave that one. So there is no array of the image's size between the passes.
-
-Every pass is an erosion: a dilation is the erosion of the complement, complemented.
+The image is read some rows at a time, and their chords are folded into the result rows that they reach. A
+ring buffer holds these until no later input row reaches them. For a second pass (the dilation of an opening)
+complete rows are folded into a second ring buffer at once, while they are in cache, and the subtraction
+happens as rows leave that one. So there is no array of the image's size between the passes.
 
 References
 ----------
@@ -19,19 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.jit import jit
-from pipeline.kernels.morphology.chords import INPUT_ROWS, ChordPlan
-from pipeline.kernels.morphology.rows import (
-    blocks_of,
-    complement,
-    fill,
-    minimum,
-    read_pixels,
-    read_row,
-    subtract,
-    write_row,
+from pipeline.kernels.morphology.chord_strips import (
+    INPUT_ROWS,
+    copy_pixels,
+    fold,
+    make_chords,
+    replace_nan,
+    subtract_pixels,
 )
-
-HALF = INPUT_ROWS // 2
+from pipeline.kernels.morphology.chords import ChordPlan
+from pipeline.kernels.morphology.rows import fill, read_row, write_row
 
 
 class Raster(NamedTuple):
@@ -43,11 +38,19 @@ class Raster(NamedTuple):
     step: int  # from column to column
 
 
+class Rows(NamedTuple):
+    """The rows of a plane of an image, likewise."""
+
+    address: int
+    row_stride: int
+    step: int
+
+
 class Tile(NamedTuple):
     """Some columns of an image of planes × rows × columns, to be filtered at once.
 
     Planes are numbered over all axes before the last two. The scratch array holds, in this order, what
-    `ChordPlan` lays out, `INPUT_ROWS` input rows, and the ring buffer of each pass.
+    `ChordPlan` lays out, the input rows and a spare one, and the ring buffer of each pass.
     """
 
     image: Raster
@@ -61,12 +64,11 @@ class Tile(NamedTuple):
     left: int  # columns left … right − 1 are what the first pass computes
     right: int
     passes: int
-    flip: bool  # complement the input: dilation, closing
     minus: int  # 0: write the result, 1: the image minus the result, 2: the result minus the image
     margin: int  # elements before the first column in each input row and each row of the buffers
     inputs: int  # position of the input rows
     input_pitch: int  # from one input row to the next
-    highest: np.generic  # the value beyond the border
+    spare: int  # position of a row of pixels that are not adjacent in the image
 
 
 class RowBuffer(NamedTuple):
@@ -77,6 +79,15 @@ class RowBuffer(NamedTuple):
     depth: int
 
 
+class Pass(NamedTuple):
+    """An erosion or a dilation."""
+
+    plan: ChordPlan
+    buffer: RowBuffer
+    lower: bool  # the minimum, else the maximum
+    outside: np.generic  # the value beyond the border, which never wins
+
+
 @jit
 def _row(buffer: RowBuffer, plane: int, y: int) -> int:
     """Return the position of result row `y` of a plane."""
@@ -84,25 +95,11 @@ def _row(buffer: RowBuffer, plane: int, y: int) -> int:
 
 
 @jit
-def _make_chords(array: NDArray, plan: ChordPlan, row: int, target: int) -> None:
-    """Compute the chords of an input row at `row`, which begins `reach_x` columns before the strip."""
-    below, step = row, 1
-    for level in range(plan.blocks.size):
-        at = plan.levels + level * plan.pitch
-        minimum(array, at, (below, below + step), plan.blocks[level])
-        below, step = at, 2 * step
-    if plan.single:
-        minimum(array, target, (row + plan.reach_x,), plan.strip_blocks)
-    for i in range(plan.single, plan.left.size):
-        minimum(array, target + i * plan.strip, (plan.left[i], plan.right[i]), plan.strip_blocks)
-
-
-@jit
-def _neighbour(plane: int, offsets: NDArray[np.int64], shape: NDArray[np.int64]) -> int:
-    """Return the number of the plane at `offsets` from a plane, or −1 beyond the border."""
+def _neighbour(plane: int, offsets: NDArray[np.int64], k: int, shape: NDArray[np.int64]) -> int:
+    """Return the number of the plane at offsets[k] from a plane, or −1 beyond the border."""
     result, scale = 0, 1
     for axis in range(shape.size - 1, -1, -1):
-        index = plane % shape[axis] + offsets[axis]
+        index = plane % shape[axis] + offsets[k, axis]
         if index < 0 or index >= shape[axis]:
             return -1
         plane //= shape[axis]
@@ -113,131 +110,170 @@ def _neighbour(plane: int, offsets: NDArray[np.int64], shape: NDArray[np.int64])
 
 @jit
 def _fold_chords(
-    array: NDArray, plan: ChordPlan, buffer: RowBuffer, tile: Tile, before: int, y: int, plane: int
+    array: NDArray, this: Pass, where: NDArray[np.int64], tile: Tile, before: int, y: int, plane: int
 ) -> None:
-    """Fold the chords of input rows y … y + INPUT_ROWS − 1 into every result row that they reach."""
+    """Fold the chords of the input rows from y on into every result row that they reach."""
+    plan, buffer, table = this.plan, this.buffer, this.plan.table
+    alone = plan.reach.size == 1
+    begin, end = max(-y, 0), min(INPUT_ROWS, tile.height - y)
     for k in range(plan.reach.size):
-        to = _neighbour(plane, plan.plane_offsets[k], tile.plane_shape)
+        to = _neighbour(plane, plan.plane_offsets, k, tile.plane_shape)
         if to < 0:
             continue
-        top, bottom = y - plan.reach[k], y + INPUT_ROWS + plan.reach[k]
-        first = max(top, 0)
-        slot = first % buffer.depth
+        reach = plan.reach[k]
+        top = max(y + begin - reach, 0)
+        slot = top % buffer.depth
         column = buffer.start + to * buffer.depth * buffer.pitch + before
-        for a in range(first, min(bottom, tile.height)):
+        for a in range(top, min(y + end + reach, tile.height)):
             at = column + slot * buffer.pitch
             slot = slot + 1 if slot + 1 < buffer.depth else 0
-            t = plan.table[plan.start[k] + a - top]
-            if a < top + HALF:  # only the first input rows reach so far up
-                minimum(array, at, (at, t[0], t[1], t[2], t[3]), plan.strip_blocks)
-            elif a >= bottom - HALF:  # and only the last ones so far down
-                minimum(array, at, (at, t[4], t[5], t[6], t[7]), plan.strip_blocks)
-            else:
-                sources = (at, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
-                minimum(array, at, sources, plan.strip_blocks)
+            index = a - y + reach
+            first = max(index - 2 * reach, begin)
+            last = min(index + 1, end)
+            entry = (plan.start[k] + index) * INPUT_ROWS
+            source = at
+            if alone and (y <= 0 or a >= y + reach):  # nothing is there yet
+                source = where[table[entry // INPUT_ROWS, first]]
+                first += 1
+            fold(array, at, source, where, table, entry + first, entry + last, plan.groups, this.lower)
 
 
 @jit
-def _erode(
+def _filter_rows(
     array: NDArray,
-    plan: ChordPlan,
-    buffer: RowBuffer,
+    this: Pass,
+    where: NDArray[np.int64],
     tile: Tile,
     rows: NDArray[np.int64],
     columns: int,
     y: int,
     plane: int,
 ) -> None:
-    """Fold input rows y and on, at the positions `rows`, into the buffer; −1 is for beyond the border."""
-    size = plan.left.size * plan.strip
+    """Fold the input rows from y on, at the positions `rows`, into the buffer."""
+    plan = this.plan
+    steps = plan.steps
+    size = (plan.per_row - plan.single) * plan.strip
     for x in range(0, columns, plan.strip):
-        for j in range(INPUT_ROWS):
-            if rows[j] < 0:
-                fill(array, plan.chords + j * size, plan.chords + (j + 1) * size, tile.highest)
-            else:
-                _make_chords(array, plan, rows[j] - plan.reach_x + x, plan.chords + j * size)
-        _fold_chords(array, plan, buffer, tile, tile.margin + x, y, plane)
+        for j in range(max(-y, 0), min(INPUT_ROWS, tile.height - y)):
+            if plan.single:
+                where[j * plan.per_row] = rows[j] + x
+            row, chords = rows[j] - plan.reach_x + x, plan.chords + j * size
+            make_chords(array, steps, steps.shape[0], row, chords, this.lower)
+        _fold_chords(array, this, where, tile, tile.margin + x, y, plane)
 
 
 @jit
-def _address(raster: Raster, shape: NDArray[np.int64], plane: int, y: int, x: int) -> int:
-    """Return the address of a pixel."""
-    address = raster.address + y * raster.row_stride + x * raster.step
+def plane_of(raster: Raster, shape: NDArray[np.int64], plane: int) -> Rows:
+    """Return the rows of a plane of an image."""
+    address = raster.address
     for axis in range(shape.size - 1, -1, -1):
         address += plane % shape[axis] * raster.plane_strides[axis]
         plane //= shape[axis]
-    return address
+    return Rows(address, raster.row_stride, raster.step)
 
 
 @jit
-def _read(array: NDArray, tile: Tile, reach: int, plane: int, y: int, j: int) -> int:
-    """Read row y of the image as input row j; return the position of its column `tile.left`."""
-    row = tile.inputs + j * tile.input_pitch
-    begin, end = max(0, tile.left - reach), min(tile.width, tile.right + reach)
-    at = row + tile.margin + begin - tile.left
-    address = _address(tile.image, tile.plane_shape, plane, y, begin)
-    read_pixels(array, at, address, tile.image.step, end - begin, tile.flip, tile.highest)
-    fill(array, row, at, tile.highest)
-    fill(array, at + end - begin, row + tile.input_pitch, tile.highest)
-    return row + tile.margin
+def columns_read(tile: Tile, reach: int) -> tuple[int, int]:
+    """Return the first column that the first pass needs, and the end of them."""
+    return max(0, tile.left - reach), min(tile.width, tile.right + reach)
 
 
 @jit
-def _as_input(array: NDArray, tile: Tile, buffer: RowBuffer, plane: int, y: int) -> int:
+def read_image(
+    array: NDArray, image: Rows, y: int, begin: int, end: int, at: int, outside: np.generic
+) -> None:
+    """Read columns begin … end − 1 of row y of a plane to array[at:]; NaN becomes `outside`."""
+    address = image.address + y * image.row_stride + begin * image.step
+    if image.step == array.itemsize:
+        copy_pixels(array, at, address, end - begin, outside)
+    else:
+        read_row(array, at, address, image.step, end - begin)
+        replace_nan(array, at, end - begin, outside)
+
+
+@jit
+def write_result(
+    array: NDArray, at: int, spare: int, image: Rows, out: Rows, y: int, first: int, count: int, minus: int
+) -> None:
+    """Write `count` results at `at`, or their difference from the image, from column `first` of row y on."""
+    target = out.address + y * out.row_stride + first * out.step
+    source = image.address + y * image.row_stride + first * image.step
+    if minus and image.step == array.itemsize and out.step == array.itemsize:
+        subtract_pixels(array, at, source, target, count, minus == 2)
+    else:
+        if minus:
+            read_row(array, spare, source, image.step, count)
+            for i in range(count):
+                one, other = array[spare + i], array[at + i]
+                array[at + i] = one - other if minus == 1 else other - one
+        write_row(array, at, target, out.step, count)
+
+
+@jit
+def _as_input(array: NDArray, tile: Tile, one: Pass, two: Pass, plane: int, y: int) -> int:
     """Prepare a complete row of the first pass as input; return the position of its column `tile.first`."""
-    row = _row(buffer, plane, y)
-    at, count = row + tile.margin, tile.right - tile.left
-    complement(array, at, blocks_of(array, count))
-    fill(array, at + count, row + buffer.pitch, tile.highest)
+    at = _row(one.buffer, plane, y) + tile.margin
+    end = at + tile.right - tile.left
+    fill(array, at - two.plan.reach_x, at, two.outside)
+    fill(array, end, end + two.plan.reach_x, two.outside)
     return at + tile.first - tile.left
 
 
 @jit
-def _write(array: NDArray, tile: Tile, buffer: RowBuffer, y: int, flipped: bool) -> None:
-    """Write INPUT_ROWS result rows from `y` on, and reset their slots."""
+def _write(array: NDArray, tile: Tile, this: Pass, y: int, rows: int) -> None:
+    """Write `rows` result rows from `y` on, and reset their slots."""
     count = tile.last - tile.first
     for plane in range(tile.planes):
-        for a in range(max(y, 0), min(y + INPUT_ROWS, tile.height)):
-            row = _row(buffer, plane, a)
-            at = row + tile.margin
-            if flipped:
-                complement(array, at, blocks_of(array, count))
-            if tile.minus:
-                address = _address(tile.image, tile.plane_shape, plane, a, tile.first)
-                read_row(array, tile.inputs, address, tile.image.step, count)
-                subtract(array[at : at + count], array[tile.inputs : tile.inputs + count], tile.minus)
-            address = _address(tile.out, tile.plane_shape, plane, a, tile.first)
-            write_row(array, at, address, tile.out.step, count)
-            fill(array, row, row + buffer.pitch, tile.highest)
+        image, out = (
+            plane_of(tile.image, tile.plane_shape, plane),
+            plane_of(tile.out, tile.plane_shape, plane),
+        )
+        for a in range(max(y, 0), min(y + rows, tile.height)):
+            row = _row(this.buffer, plane, a)
+            write_result(array, row + tile.margin, tile.spare, image, out, a, tile.first, count, tile.minus)
+            _reset(array, this, row)
 
 
 @jit
-def filter_tile(
-    array: NDArray, tile: Tile, one: ChordPlan, two: ChordPlan, first: RowBuffer, second: RowBuffer
-) -> None:
-    """Filter columns `tile.first` … `tile.last` − 1, with a footprint and a buffer for each pass.
+def _reset(array: NDArray, this: Pass, row: int) -> None:
+    """Prepare a row of a buffer for another result."""
+    if this.plan.reach.size > 1:
+        fill(array, row, row + this.buffer.pitch, this.outside)
 
-    `two` and `second` are not used if `tile.passes` is 1. The scratch array has the image's dtype.
+
+@jit
+def filter_tile(array: NDArray, tile: Tile, one: Pass, two: Pass) -> None:
+    """Filter columns `tile.first` … `tile.last` − 1, in one pass or two.
+
+    `two` is not used if `tile.passes` is 1. The scratch array has the image's dtype.
     """
-    fill(array, 0, array.size, tile.highest)
+    fill(array, 0, array.size, one.outside)
     rows = np.empty(INPUT_ROWS, np.int64)
-    last_buffer, delay = first, one.reach_y
+    where_one, where_two = one.plan.where.copy(), two.plan.where.copy()
+    begin, end = columns_read(tile, one.plan.reach_x)
+    delay = one.plan.reach_y
     if tile.passes == 2:
-        last_buffer, delay = second, one.reach_y + two.reach_y
+        delay += two.plan.reach_y
+        fill(array, two.buffer.start, array.size, two.outside)
     for y in range(0, tile.height + delay, INPUT_ROWS):
         if y < tile.height:
             for plane in range(tile.planes):
-                for j in range(INPUT_ROWS):
-                    rows[j] = _read(array, tile, one.reach_x, plane, y + j, j) if y + j < tile.height else -1
-                _erode(array, one, first, tile, rows, tile.right - tile.left, y, plane)
-        done = y - one.reach_y
+                image = plane_of(tile.image, tile.plane_shape, plane)
+                for j in range(min(INPUT_ROWS, tile.height - y)):
+                    rows[j] = tile.inputs + j * tile.input_pitch + tile.margin
+                    at = rows[j] + begin - tile.left
+                    read_image(array, image, y + j, begin, end, at, one.outside)
+                _filter_rows(array, one, where_one, tile, rows, tile.right - tile.left, y, plane)
+        done = y - one.plan.reach_y
         if tile.passes == 2 and done + INPUT_ROWS > 0 and done < tile.height:
             for plane in range(tile.planes):
-                for j in range(INPUT_ROWS):
-                    inside = 0 <= done + j < tile.height
-                    rows[j] = _as_input(array, tile, first, plane, done + j) if inside else -1
-                _erode(array, two, second, tile, rows, tile.last - tile.first, done, plane)
-                for j in range(INPUT_ROWS):
-                    row = _row(first, plane, done + j)
-                    fill(array, row, row + first.pitch, tile.highest)
-        _write(array, tile, last_buffer, y - delay, tile.flip != (tile.passes == 2))
+                present = range(max(-done, 0), min(INPUT_ROWS, tile.height - done))
+                for j in present:
+                    rows[j] = _as_input(array, tile, one, two, plane, done + j)
+                _filter_rows(array, two, where_two, tile, rows, tile.last - tile.first, done, plane)
+                for j in present:
+                    _reset(array, one, _row(one.buffer, plane, done + j))
+        if tile.passes == 2:
+            _write(array, tile, two, y - delay, INPUT_ROWS)
+        else:
+            _write(array, tile, one, y - delay, INPUT_ROWS)
