@@ -133,7 +133,7 @@ def _fold_chords(
             entry = (plan.start[k] + index) * INPUT_ROWS
             source = at
             if alone and (y <= 0 or a >= y + reach):  # nothing is there yet
-                source = where[table[entry // INPUT_ROWS, first]]
+                source = where[table[plan.start[k] + index, first]]
                 first += 1
             fold(array, at, source, where, table, entry + first, entry + last, plan.groups, this.lower)
 
