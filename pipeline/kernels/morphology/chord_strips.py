@@ -16,7 +16,7 @@ from pipeline.kernels.processor import VECTOR
 from pipeline.kernels.vectors import BLOCK, Emitter, Vectors, const, emitted
 
 INPUT_ROWS = 8
-GROUP = 256  # bytes of a strip whose result is kept in registers while all its sources are read
+FOLD_BYTES = 256  # bytes of a strip whose result is kept in registers while all its sources are read
 
 
 def _ordered(emit: Emitter, lower: Any, body: Callable[[str], None]) -> None:
@@ -76,14 +76,14 @@ def fold(
 ) -> None:
     """Write the best of the strip at `begin` and those at where[table[first … last − 1]] to array[at:]."""
     builder, vectors = emit.builder, emit.vectors(VECTOR)
-    totals = vectors.variables(GROUP // VECTOR)
+    totals = vectors.variables(FOLD_BYTES // VECTOR)
 
     def source(index: Any) -> Any:
         return _item(emit, where, _item(emit, table, index))
 
     def groups_of(order: str, fold_sources: Callable[[Callable[[Any], None]], None]) -> None:
         with emit.loop(const(0), groups) as group:
-            offset = builder.mul(group, const(GROUP // emit.itemsize))
+            offset = builder.mul(group, const(FOLD_BYTES // emit.itemsize))
 
             def add(position: Any) -> None:
                 for i, total in enumerate(totals):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.kernels.morphology.chord_strips import GROUP, INPUT_ROWS
+from pipeline.kernels.morphology.chord_strips import FOLD_BYTES, INPUT_ROWS
 from pipeline.kernels.processor import VECTOR
 from pipeline.kernels.vectors import block_length
 
@@ -102,14 +102,14 @@ def plan_chords(half: NDArray[np.int64], reach: tuple[int, ...], strip: int, dty
         start=np.cumsum([0, *map(len, tables)], dtype=np.int64)[:-1],
         table=np.concatenate(tables),
         strip=strip,
-        groups=strip * dtype.itemsize // GROUP,
+        groups=strip * dtype.itemsize // FOLD_BYTES,
     )
 
 
 def strip_length(count: int, dtype: np.dtype) -> int:
     """Return the columns of a strip, in whole groups, so that `count` columns are cut evenly."""
     parts = math.ceil(count * dtype.itemsize / STRIP_BYTES)
-    return math.ceil(count * dtype.itemsize / parts / GROUP) * GROUP // dtype.itemsize
+    return math.ceil(count * dtype.itemsize / parts / FOLD_BYTES) * FOLD_BYTES // dtype.itemsize
 
 
 def _steps(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kernels.jit import jit
-from pipeline.kernels.morphology.chord_strips import GROUP, fold, make_chords
+from pipeline.kernels.morphology.chord_strips import FOLD_BYTES, fold, make_chords
 from pipeline.kernels.morphology.passes import (
     RowBuffer,
     Tile,
@@ -138,7 +138,7 @@ def _result(
             k = k - depth if k >= depth else k
             positions[found] = start + k * size + column + offsets[i]
             found += 1
-    groups = (count * array.itemsize + GROUP - 1) // GROUP
+    groups = (count * array.itemsize + FOLD_BYTES - 1) // FOLD_BYTES
     fold(array, at, positions[0], positions, this.plan.numbers, 1, found, groups, this.lower)
 
 

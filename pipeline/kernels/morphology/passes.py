@@ -38,7 +38,7 @@ class Raster(NamedTuple):
     step: int  # from column to column
 
 
-class Rows(NamedTuple):
+class PlaneRows(NamedTuple):
     """The rows of a plane of an image, likewise."""
 
     address: int
@@ -163,13 +163,13 @@ def _filter_rows(
 
 
 @jit
-def plane_of(raster: Raster, shape: NDArray[np.int64], plane: int) -> Rows:
+def plane_of(raster: Raster, shape: NDArray[np.int64], plane: int) -> PlaneRows:
     """Return the rows of a plane of an image."""
     address = raster.address
     for axis in range(shape.size - 1, -1, -1):
         address += plane % shape[axis] * raster.plane_strides[axis]
         plane //= shape[axis]
-    return Rows(address, raster.row_stride, raster.step)
+    return PlaneRows(address, raster.row_stride, raster.step)
 
 
 @jit
@@ -180,7 +180,7 @@ def columns_read(tile: Tile, reach: int) -> tuple[int, int]:
 
 @jit
 def read_image(
-    array: NDArray, image: Rows, y: int, begin: int, end: int, at: int, outside: np.generic
+    array: NDArray, image: PlaneRows, y: int, begin: int, end: int, at: int, outside: np.generic
 ) -> None:
     """Read columns begin … end − 1 of row y of a plane to array[at:]; NaN becomes `outside`."""
     address = image.address + y * image.row_stride + begin * image.step
@@ -193,7 +193,15 @@ def read_image(
 
 @jit
 def write_result(
-    array: NDArray, at: int, spare: int, image: Rows, out: Rows, y: int, first: int, count: int, minus: int
+    array: NDArray,
+    at: int,
+    spare: int,
+    image: PlaneRows,
+    out: PlaneRows,
+    y: int,
+    first: int,
+    count: int,
+    minus: int,
 ) -> None:
     """Write `count` results at `at`, or their difference from the image, from column `first` of row y on."""
     target = out.address + y * out.row_stride + first * out.step
