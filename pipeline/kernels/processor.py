@@ -40,5 +40,5 @@ def vector_bytes(description: Mapping[str, str]) -> int:
 _FIRST = _description()
 VECTOR = vector_bytes(_FIRST)
 # What tells processors apart whose code differs. numba itself compares LLVM's names for them.
-_NAMES = "vendor_id,cpu family,model,model name,flags,Features,CPU part,machine,processor".split(",")
-IDENTITY = " ".join(_FIRST.get(name, "") for name in _NAMES)
+_X86, _ARM = ("vendor_id", "cpu family", "model", "model name", "flags"), ("Features", "CPU part")
+IDENTITY = " ".join(_FIRST.get(name, "") for name in (*_X86, *_ARM, "machine", "processor"))
