@@ -2,9 +2,10 @@
 
     python docs/make.py                     # the pictures: the commands of the pages, run once more
     pip install '.[bench]'
-    python docs/make.py rivals              # the filters of other libraries: about 8 minutes
+    python docs/make.py rivals              # the filters of other libraries: about 7 minutes
     python docs/make.py kernels             # all kernels: about half an hour
-    python docs/make.py runs FOLDER         # whole runs, on the file system of a new FOLDER
+    python docs/make.py scripts FOLDER      # scripts from file to file, in a new FOLDER: about 8 minutes
+    python docs/make.py runs FOLDER         # whole runs, likewise
 
 Numbers go into README.md between comments `<!-- NAME: … -->` and `<!-- end -->`. `--from FILE` takes
 what a benchmark printed before.
@@ -25,6 +26,9 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 README = ROOT / "README.md"
+
+# The benchmarks whose numbers are in the README.
+NUMBERS = ("rivals", "kernels", "scripts", "runs")
 
 # The pictures are grey: this is enough, in a quarter of the space.
 COLOURS, MAX_SIDE = 256, 1200
@@ -79,6 +83,8 @@ def write_numbers(which: str, printed: str) -> None:
     elif which == "rivals":
         short, whole = rival_tables(printed)
         page = put(put(page, "rivals", short), "rivals, all", whole)
+    elif which == "scripts":
+        page = put(page, "scripts", printed)
     else:
         page = put(page, "runs", runs_text(printed))
     README.write_text(page)
@@ -110,10 +116,10 @@ def make_pictures() -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", nargs="?", choices=["pictures", *NUMBERS], default="pictures")
     parser.add_argument(
-        "what", nargs="?", choices=["pictures", "rivals", "kernels", "runs"], default="pictures"
+        "rest", nargs="*", help="passed on to the benchmark: scripts and runs need a new folder"
     )
-    parser.add_argument("rest", nargs="*", help="passed on to the benchmark: runs needs a new folder")
     parser.add_argument("--from", dest="output", type=Path, help="what the benchmark printed before")
     options, more = parser.parse_known_args()
     if options.what == "pictures":

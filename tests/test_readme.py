@@ -15,6 +15,7 @@ import pytest
 from fleets import need_jobqueue, slurm_in
 from pages import PAGES, ROOT, blocks_of, pattern_of, pictures_of, reader_in
 from processes import wait_until
+from skimage import morphology
 
 from pipeline.model.errors import RequestError
 from pipeline.steps import REGISTRY
@@ -259,3 +260,29 @@ def test_the_tables_of_the_readme_come_from_what_the_benchmark_prints(make):
     assert make.put(changed, "runs", make.runs_text("copy ÷ bare   1.02\n")) == changed
     with pytest.raises(ValueError, match="no place for nothing"):
         make.put(readme, "nothing", "")
+
+
+def test_each_benchmark_has_its_place_in_the_readme(make, monkeypatch, tmp_path):
+    page, printed = tmp_path / "README.md", tmp_path / "printed"
+    monkeypatch.setattr(make, "README", page)
+    for what in make.NUMBERS:
+        page.write_text((ROOT / "README.md").read_text())
+        printed.write_text(f"a processor\n\n| {what} | 7 ms |\n\n### All rivals\n\nmore\n")
+        monkeypatch.setattr(sys, "argv", ["make.py", what, "--from", str(printed)])
+        make.main()
+        place = page.read_text().partition(f"<!-- {what}: written")[2].partition("<!-- end -->")[0]
+        assert f"| {what} | 7 ms |" in place
+
+
+def test_the_radii_whose_crosses_are_the_disk():
+    """Drawn from a point by scikit-image, whose footprints are symmetric."""
+    said = re.search(r'"crosses"\)` equals `disk\(r\)`.*: ([\d–, ]+)\.', (ROOT / "README.md").read_text())[1]
+    parts = [list(map(int, part.split("–"))) for part in said.split(", ")]
+    radii = {radius for part in parts for radius in range(part[0], part[-1] + 1)}
+    for radius in range(1, 31):
+        drawn = np.pad(np.ones((1, 1), np.uint8), radius + 2)
+        for footprint, count in morphology.disk(radius, decomposition="crosses"):
+            for _ in range(count):
+                drawn = morphology.dilation(drawn, footprint)
+        same = np.array_equal(drawn, np.pad(morphology.disk(radius), 2))
+        assert same == (radius in radii), radius

@@ -10,7 +10,9 @@ Prints ratios of times from this one run of the benchmark, each the minimum of s
   the filtered pixels (floats of a DoG hardly compress, so more bytes are written);
 - the run with its pyramid ÷ without, and ÷ (copy that writes the same bytes + kernel ÷ cores);
 - one worker ÷ two; tiles with halos ÷ whole planes; the time per window of many ÷ of few;
-- a plain Dask script ÷ the run (on a few frames, scaled); start-up, separately.
+- start-up, separately.
+
+Scripts that do the same without bgone are in `scripts.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numcodecs.blosc import Blosc
-from skimage import filters, morphology
 from zarr.codecs import BloscCodec
 
 import pipeline
@@ -173,27 +174,8 @@ def kernel_seconds(step: Step) -> float:
     return min(seconds_of(lambda: step(frame)) for _ in range(7))
 
 
-def script_seconds(source: Path, target: Path, name: str, frames: int) -> float:
-    """Return the time per frame of a plain Dask script: scikit-image in map_overlap, then to_zarr."""
-    import dask.array as da
-
-    depth = 50 if "tophat" in name else 400
-
-    def call(block: np.ndarray) -> np.ndarray:
-        if "tophat" in name:
-            return morphology.white_tophat(block[0], morphology.disk(25))[None]
-        return filters.difference_of_gaussians(block[0], 1, 100)[None]
-
-    lazy = da.from_zarr(str(source))[:frames]
-    filtered = lazy.map_overlap(call, depth=(0, depth, depth), boundary="reflect", dtype=lazy.dtype)
-    shutil.rmtree(target, ignore_errors=True)
-    seconds = seconds_of(lambda: filtered.to_zarr(str(target)))
-    shutil.rmtree(target)
-    return seconds / frames
-
-
 def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> None:
-    """Print the ratios of each filter to the copy, of one worker to two, and of the plain script."""
+    """Print the ratios of each filter to the copy, and of one worker to two."""
     workers = cores()
     bare = bare_seconds(source, target, frames)
     copy = min(copy_seconds(source, target, None, workers) for _ in range(rounds))
@@ -217,7 +199,6 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
                 run_seconds(source, target, step, workers, output={**output, "pyramid": True})[0]
             )
         run, plain, real = min(runs), min(copies), min(moved)
-        script = script_seconds(source, target, name, 1) * frames
         shares = ", ".join(
             f"{kind} {100 * share:.0f} %" for kind, share in summary.performance["shares"].items()
         )
@@ -228,8 +209,7 @@ def compare_with_copy(source: Path, target: Path, frames: int, rounds: int) -> N
         with_pyramid, real = min(runs_whole), min(moved_whole)
         print(f"  with its pyramid: run ÷ without            {with_pyramid / run:.2f}")
         print(f"  run ÷ (copy of the result + kernel ÷ cores) {with_pyramid / (real + kernel / workers):.2f}")
-        print(f"  one worker ÷ {workers} workers                   {min(singles) / run:.2f}")
-        print(f"  the plain Dask script ÷ run                {script / run:.0f}", flush=True)
+        print(f"  one worker ÷ {workers} workers                   {min(singles) / run:.2f}", flush=True)
 
 
 def compare_tiles(folder: Path, rounds: int) -> None:

@@ -54,7 +54,8 @@ PROGRAMS = {
 
 def warm_up():
     """Compile or load the filters that most tests use."""
-    for name in LATE:
+    own = [module.name for module in pkgutil.walk_packages(pipeline.__path__, "pipeline.")]
+    for name in (*LATE, *(name for name in own if not name.endswith("__main__"))):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     pipeline.WhiteTophat(radius=3)(np.zeros((2, 16, 16), np.uint16), axes="tyx")

@@ -188,8 +188,8 @@ def test_a_worker_that_cannot_hold_a_block_for_each_thread_is_refused(folder):
     ) as caught:
         tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(2**28, 4), 0)
     assert "more memory or fewer threads" in str(caught.value)
-    with pytest.raises(RequestError, match=r"^compute.memory: the worker tcp://a:1 may hold 256.0 MiB for 4"):
-        tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(0, 4), 2**28)
+    with pytest.raises(RequestError, match=r"^compute.memory: the worker tcp://a:1 may hold 128.0 MiB for 4"):
+        tiling_for_worker(plan.workload, plan.tiling, plan.tiling.window, worker(0, 4), 2**27)
 
 
 class FakeClient:
